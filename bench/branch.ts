@@ -1,4 +1,5 @@
-// Measures a branch of a local Lakebase with 100 MB of data, to the first query on it. Run with `deno run -A bench/branch.ts`.
+// Measures the time to make a branch of a local Lakebase with 100 MB of data, up to the first query on it. Run with
+// `deno run -A bench/branch.ts`.
 // deno-lint-ignore-file no-console
 
 import { connect } from "../mod.ts";

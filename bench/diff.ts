@@ -1,6 +1,6 @@
 /**
- * Compares a table of 1,000,000 rows, of which 100 differ, in two databases of a real PostgreSQL; beside it, reading both
- * tables whole. Run with `deno run -A bench/diff.ts`.
+ * Compares a table of 1,000,000 rows, 100 of which differ, in two databases of a real PostgreSQL. Also measures reading
+ * both tables completely. Run with `deno run -A bench/diff.ts`.
  */
 
 import { connect } from "../mod.ts";

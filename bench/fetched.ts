@@ -4,8 +4,8 @@
  *
  *     deno run -A bench/fetched.ts [connect | local | plot | pull | parquet | demo | offline]...
  *
- * A registry in front of the real one counts the bytes on the wire. `LAKEBASE_FETCHED=all` prints each address. `offline` then
- * closes the registry, and runs everything with what was fetched.
+ * A registry in front of the real one counts the bytes on the wire. `LAKEBASE_FETCHED=all` prints each address.
+ * `offline` then closes that registry, and runs everything with the fetched packages.
  */
 import { Buffer } from "node:buffer";
 import { get } from "node:https";
@@ -23,10 +23,10 @@ async function npmRegistry(): Promise<string> {
   return new TextDecoder().decode(stdout);
 }
 
-/** A registry that passes everything on and keeps the size of each answer. */
+/** A registry that forwards everything and keeps the size of each answer. */
 class CountingRegistry implements AsyncDisposable {
   readonly sizes = new Map<string, number>();
-  /** Whether it answers nothing more. */
+  /** Whether it no longer answers. */
   closed = false;
   readonly #server = Deno.serve(
     { port: 0, hostname: "127.0.0.1", onListen: () => {} },
@@ -59,7 +59,7 @@ class CountingRegistry implements AsyncDisposable {
   }
 }
 
-/** `fetch` would unpack the body, and its size on the wire would be lost. */
+/** Does not use `fetch`, which would unpack the body and lose its size on the wire. */
 async function fetchRaw(
   url: string,
   accept: string,
@@ -154,7 +154,7 @@ const USES: Record<string, Use> = {
   },
 };
 
-/** Uses what is fetched late. */
+/** Uses every module that is fetched late. */
 const EVERYTHING = `
   await using db = await connect({ local: true });
   await db.query("CREATE TABLE t AS SELECT 1 AS a, 2 AS b");

@@ -1,7 +1,7 @@
 /**
- * Compares queries of a SQL warehouse with the least that a client can do: `fetch` of the API and of the links, and the load of an
- * Arrow file. The warehouse is the local one, on a real PostgreSQL, in a process of its own. The ways take turns; the result is the
- * median of the ratios of each round, so that other load on the machine affects both ways equally.
+ * Compares queries of a SQL warehouse with the minimum that a client must do: `fetch` of the API and of the links, and
+ * a load of an Arrow file. The warehouse is local, on a real PostgreSQL, in a separate process. The ways take turns,
+ * and the result is the median of each round's ratio, so that other load on the machine affects both ways equally.
  * Run with `deno task bench` or `deno run -A bench/lakehouse.ts`.
  */
 
@@ -61,7 +61,7 @@ interface Link {
 
 const headers = { authorization: `Bearer ${env["DATABRICKS_TOKEN"]}` };
 
-/** The bytes of a result, one chunk after the other with the next one under way. */
+/** The bytes of a result, one chunk after the other, while the next one is being fetched. */
 async function fetchAlone(): Promise<void> {
   const external = { disposition: "EXTERNAL_LINKS", format: "ARROW_STREAM" };
   const { id, chunks, links } = await submit("SELECT * FROM trips", external);
@@ -103,7 +103,7 @@ const into = async (source: Parameters<typeof db.load>[1]) => {
   await db.sql`DROP TABLE copied`;
 };
 
-/** The load of a result, without the time that its statement takes, beside the load of a file. */
+/** The load of a result, without the time of its statement, compared with the load of a file. */
 async function withoutStatement() {
   const external = { disposition: "EXTERNAL_LINKS", format: "ARROW_STREAM" };
   const rounds: [number, number][] = [];

@@ -1,6 +1,6 @@
 /**
- * Compares a chart, bars of 1,000,000 rows in 265 groups, with the plain GROUP BY that it needs, on a real PostgreSQL; and
- * measures the import of the first chart. Run with `deno run -A bench/plot.ts`.
+ * Compares a chart (bars of 1,000,000 rows in 265 groups) with the plain GROUP BY that it needs, on a real PostgreSQL.
+ * Also measures the import of the first chart. Run with `deno run -A bench/plot.ts`.
  */
 
 import { connect } from "../mod.ts";

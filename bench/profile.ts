@@ -18,7 +18,7 @@ await makeTrips(db, ROWS);
 const COLUMNS = ["id", "zone", "fare", "started", "miles", "paid"].map((name) => db.sql.id(name));
 const RANKED = ["id", "fare", "started", "miles"].map((name) => db.sql.id(name));
 
-/** The same figures, each as one would write it. */
+/** The same figures, each as a person would write it. */
 async function plain(): Promise<void> {
   const each = COLUMNS.filter((_, index) => index < 5).map((c) => db.sql`count(${c}), min(${c}), max(${c})`);
   await db.sql`SELECT ${db.sql.join(each)}, avg(id), avg(fare), avg(miles), count(paid) FROM trips`;

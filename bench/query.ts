@@ -89,7 +89,7 @@ async function small(): Promise<Row[]> {
   ];
 }
 
-/** What tracing costs each query while no tracer provider is registered. */
+/** The cost of tracing for each query while no tracer provider is registered. */
 function tracing(): Row {
   const times = 10_000_000;
   const started = performance.now();

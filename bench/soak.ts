@@ -1,7 +1,7 @@
 /**
- * Runs a client for an hour under every fault of a Lakebase, at random from a seed, and checks that memory stays bounded, no
- * answer is wrong, no write happens twice, and nothing leaks. The client is a process of its own; the server is a real
- * PostgreSQL behind the local Lakebase. Run with `deno task soak [minutes] [seed]`.
+ * Runs a client for an hour under every fault of a Lakebase, chosen at random from a seed. Checks that memory stays
+ * bounded, no answer is wrong, no write happens twice, and nothing leaks. The client is a separate process; the server
+ * is a real PostgreSQL behind the local Lakebase. Run with `deno task soak [minutes] [seed]`.
  */
 
 import { startLocal } from "../src/local/mod.ts";

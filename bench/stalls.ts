@@ -1,9 +1,11 @@
 /**
- * The largest stall of the event loop: how long Stop, progress and other cells wait while rows become objects, while a pull
- * writes Parquet, and while the first chart is drawn. On a real PostgreSQL. Run with `deno run -A bench/stalls.ts`.
+ * Measures the largest stall of the event loop: how long Stop, progress and other cells wait while rows become objects,
+ * while a pull writes Parquet, and while the first chart is drawn. Uses a real PostgreSQL. Run with `deno run -A
+ * bench/stalls.ts`.
  *
- * On Linux it also tells how much of the largest stall the thread itself was busy (`busy`), and how long it waited for a
- * processor (`queued`) on a machine with other work. The rest is the wait for another thread or a file.
+ * On Linux it also says for how much of the largest stall the thread itself was busy (`busy`), and how long it waited
+ * for a processor (`queued`) on a machine with other work. In the rest of the time it waited for another thread or a
+ * file.
  */
 
 import { connect } from "../mod.ts";
@@ -13,7 +15,10 @@ import { benchLogin, makeTrips } from "./support/trips.ts";
 
 const ROWS = 1_000_000;
 
-/** A moment of the main thread, in milliseconds: now, how long it has run, and how long it has waited for a processor. */
+/**
+ * A moment of the main thread, in milliseconds: the time, how long the thread has run, and how long it has waited for a
+ * processor.
+ */
 type Moment = [now: number, busy: number, queued: number];
 
 function moment(): Moment {
@@ -27,7 +32,7 @@ interface Stall {
   stall: number;
   busy: number;
   queued: number;
-  /** How long all of it took. */
+  /** The duration of the whole work. */
   ms: number;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Compares pulls to a Volume, and loads from one, with those of a file of this machine, on a real PostgreSQL. The Volume is that
- * of a local Lakebase in a process of its own. Prints medians of 5, ratios, and peak memory.
+ * Compares pulls to a Volume, and loads from one, with those of a file on this machine, on a real PostgreSQL. The
+ * Volume belongs to a local Lakebase in a separate process. Prints medians of 5, ratios, and peak memory.
  * Run with `deno run -A --v8-flags=--expose-gc bench/volumes.ts`.
  */
 
@@ -17,7 +17,7 @@ const FORMATS = (Deno.env.get("LAKEBASE_BENCH_FORMATS") ?? "csv,arrow,parquet").
 await using server = await startPostgres({ password: "bench" });
 const folder = await Deno.makeTempDir({ prefix: "lakebase-bench-" });
 const workspace = await startWorkspace(server.url, `${folder}/volumes`);
-/** The login of the server itself; the workspace is for the Volume. */
+/** The login of the server itself. The workspace is for the Volume. */
 const LOGIN = {
   host: "127.0.0.1",
   port: server.port,
@@ -71,7 +71,7 @@ async function peak(action: "pull" | "load", file: string): Promise<Record<strin
   return { what, volume: `${megabytes.toFixed(0)} MB`, file: `in ${seconds.toFixed(1)} s`, ratio: "", limit: "250 MB" };
 }
 
-/** Starts a local Lakebase in a process of its own. */
+/** Starts a local Lakebase in a separate process. */
 async function startWorkspace(url: string, volumes: string): Promise<{ login: WorkspaceLogin; stop(): void }> {
   const cli = decodeURIComponent(new URL("../src/cli/main.ts", import.meta.url).pathname);
   const child = new Deno.Command(Deno.execPath(), {

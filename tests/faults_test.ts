@@ -1,4 +1,4 @@
-/** What Lakebase, its network and its workspace do to a connection that was fine a moment ago. */
+/** Faults of Lakebase, of the network and of the workspace that hit a working connection. */
 import assert from "node:assert/strict";
 import { connect, type Lakebase, LakebaseError } from "../mod.ts";
 import { type LocalLakebase, startLocal } from "../src/local/mod.ts";
@@ -18,7 +18,7 @@ async function errorOf(work: PromiseLike<unknown>): Promise<LakebaseError> {
   throw new Error("it succeeded");
 }
 
-/** A table in which a statement that ran twice would leave two rows. */
+/** A table in which a statement that runs twice leaves two rows. */
 async function counter(db: Lakebase): Promise<{ rows: () => Promise<number> } & AsyncDisposable> {
   await db.sql`DROP TABLE IF EXISTS ran`;
   await db.sql`CREATE TABLE ran (n int)`;
@@ -30,7 +30,7 @@ async function counter(db: Lakebase): Promise<{ rows: () => Promise<number> } & 
   };
 }
 
-queryTest("a token that expires during a query or a transaction ends neither", async ({ open, local }) => {
+queryTest("a token that expires during a query or a transaction does not end it", async ({ open, local }) => {
   const db = await open();
   const running = db.sql`SELECT 1 AS n, pg_sleep(0.3)`.value();
   await untilSent(db, "pg_sleep");
@@ -44,7 +44,7 @@ queryTest("a token that expires during a query or a transaction ends neither", a
   assert.equal(await db.sql`SELECT 3`.value(), 3);
 });
 
-/** Drops all connections, and waits until the client has heard of it. */
+/** Drops all connections, and waits until the client has noticed it. */
 async function dropped(db: Lakebase, local: LocalLakebase): Promise<void> {
   local.faults.dropConnections();
   await untilDropped(db);
@@ -74,7 +74,7 @@ queryTest("an outage of the workspace does not matter while the token is valid",
   assert.equal(await db.sql`SELECT 1`.value(), 1);
 });
 
-queryTest("after the token's end, the error names the outage of the workspace", async ({ open, local }) => {
+queryTest("after the token has expired, the error names the outage of the workspace", async ({ open, local }) => {
   const db = await open({ connectTimeout: 5 });
   local.faults.workspace("*", { status: 503 });
   local.faults.expireTokens();
@@ -94,7 +94,7 @@ for (const minutes of [10, -10]) {
       using clock = new LaterClock();
       const db = await open({ tokenTtl: 300 });
       const [minted, logins] = [mints(), local.logins.length];
-      // By this machine's clock it would live for 15 minutes, or have ended 5 minutes ago.
+      // By this machine's clock it would live for 15 minutes, or would have ended 5 minutes ago.
       for (const [seconds, expected] of [[200, 0], [294, 0], [299, 1], [301, 1]] as const) { // HTTP tells whole seconds
         clock.set(seconds);
         await dropped(db, local);
@@ -106,7 +106,7 @@ for (const minutes of [10, -10]) {
   );
 }
 
-/** The time, moved on at will for client and server alike; no timer fires by it. */
+/** The time of both client and server, which the test moves. No timer depends on it. */
 class LaterClock implements Disposable {
   readonly #now = Date.now;
   readonly #started = Date.now();
@@ -122,7 +122,7 @@ class LaterClock implements Disposable {
   }
 }
 
-queryTest("a compute that suspends during a query fails it, and serves the next", async ({ open, local }) => {
+queryTest("if a compute suspends during a query, the query fails and the next one works", async ({ open, local }) => {
   const db = await open();
   await using ran = await counter(db);
   const running = errorOf(db.sql`INSERT INTO ran SELECT 1 FROM pg_sleep(3)`);
@@ -135,7 +135,7 @@ queryTest("a compute that suspends during a query fails it, and serves the next"
   assert.ok(await ran.rows() <= 1);
 });
 
-queryTest("a compute that suspends during a transaction leaves nothing of it", async ({ open, local }) => {
+queryTest("if a compute suspends during a transaction, nothing of the transaction remains", async ({ open, local }) => {
   const db = await open();
   await using ran = await counter(db);
   const error = await errorOf(db.transaction(async (tx) => {
@@ -149,7 +149,7 @@ queryTest("a compute that suspends during a transaction leaves nothing of it", a
 });
 
 for (const seconds of [0.1, 8]) {
-  queryTest(`a compute that takes ${seconds} s to wake is waited for`, async ({ open, local }) => {
+  queryTest(`connecting waits for a compute that takes ${seconds} s to wake`, async ({ open, local }) => {
     const db = await open({ connectTimeout: 60 });
     local.faults.suspend({ wakeAfter: seconds * 1000, refuse: "28000" });
     await untilDropped(db);
@@ -165,8 +165,8 @@ queryTest(
     await using _ran = await counter(db);
     const active = async () =>
       await db.sql`SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'INSERT%'`.value();
-    // They wait for a lock whose owner loses its connection too: the server then runs all of them. They are made outside of
-    // the transaction's function, where they would be part of the transaction.
+    // These statements wait for a lock whose owner loses its connection too, so the server then runs all of them. They
+    // are made outside of the transaction's function, because inside they would belong to the transaction.
     const locked = Promise.withResolvers<void>();
     const dropped = Promise.withResolvers<void>();
     const locking = db.transaction(async (tx) => {
@@ -194,7 +194,7 @@ queryTest(
   { notOnPglite: "it runs one statement at a time" },
 );
 
-queryTest("a server that is full is waited for by all who need a connection", async ({ open, local }) => {
+queryTest("all callers that need a connection wait for a full server", async ({ open, local }) => {
   const db = await open({ max: 10 });
   await db.sql`SELECT 1`;
   local.faults.maxConnections = local.connections;
@@ -213,7 +213,7 @@ queryTest("a server that stays full is reported as full", async ({ open, local }
   assert.deepEqual([error.code, error.sqlstate], ["TOO_MANY_CONNECTIONS", "53300"], error.message);
 });
 
-queryTest("the error of a server is not hidden by a later silence", async ({ open, local }) => {
+queryTest("a later silence does not hide the error of a server", async ({ open, local }) => {
   const db = await open({ connectTimeout: 5 });
   local.faults.maxConnections = 0;
   await dropped(db, local);
@@ -227,7 +227,7 @@ queryTest("the error of a server is not hidden by a later silence", async ({ ope
 });
 
 Deno.test({
-  ...requires("a server that restarts ends what ran, and the next query finds it again", postgresMissing),
+  ...requires("if a server restarts, running statements fail and the next query works", postgresMissing),
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {

@@ -43,7 +43,7 @@ test("(slow) a pull needs the two hosts, the environment, and the folder that it
   await Deno.remove(folder, { recursive: true });
 });
 
-test("the doctor goes by the host's name, as connect() does, where a program may reach named hosts only", async ({ local }) => {
+test("the doctor connects by the host's name, like connect(), if a program may reach named hosts only", async ({ local }) => {
   const { net, env, read } = flagsFor(local, "/tmp");
   const code = `import { check } from "${new URL("../mod.ts", import.meta.url)}";
     for (const { step, outcome, detail } of await check({ connectTimeout: 600 })) console.log(step, outcome, detail);`;
@@ -53,7 +53,7 @@ test("the doctor goes by the host's name, as connect() does, where a program may
     args: ["run", "--no-prompt", "--no-check", ...LOCKED, net!, env!, read!, script],
     env: local.env,
   }).output();
-  // No limit of a step keeps the program from ending.
+  // No time limit of a step keeps the program from ending.
   const { stdout, stderr } = await inTime("the end of the program", running);
   await Deno.remove(script);
   const said = new TextDecoder().decode(stdout);

@@ -12,7 +12,7 @@ const test = bothTests({
   servicePrincipals: [{ clientId: "11111111-2222-3333-4444-555555555555", clientSecret: CLIENT_SECRET }],
 });
 
-/** What nothing may show: any JWT, the workspace's token, the password, the client secret. */
+/** The texts that no output may contain: any JWT, the workspace's token, the password, the client secret. */
 function secretsOf({ env }: LocalLakebase): RegExp {
   const known = [env["DATABRICKS_TOKEN"]!, PASSWORD, CLIENT_SECRET].map((secret) => RegExp.escape(secret));
   const encoded = [PASSWORD, CLIENT_SECRET].map((secret) => RegExp.escape(btoa(secret).replace(/=+$/, "")));
@@ -24,13 +24,13 @@ function secretsOf({ env }: LocalLakebase): RegExp {
   ].join("|"));
 }
 
-/** Without the megabytes around it, should there be one. */
+/** Removes the megabytes around a secret, if there are any. */
 function assertNone(said: string, secrets: RegExp): void {
   const found = secrets.exec(said);
   assert.equal(found === null ? "none" : said.slice(Math.max(0, found.index - 300), found.index + 40), "none");
 }
 
-/** What a client says with each of these options, and the environment that stands beside them. */
+/** The output of a client for each of these options, with the given environment. */
 async function talk(local: LocalLakebase, ...options: unknown[]): Promise<string> {
   const script = new URL("./support/talkative_client.ts", import.meta.url).href;
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -42,7 +42,7 @@ async function talk(local: LocalLakebase, ...options: unknown[]): Promise<string
   return said;
 }
 
-/** No debugger of Node's: the program's own words, as a person sees them. */
+/** Without Node's debugger: the program's own output, as a person sees it. */
 async function run(local: LocalLakebase, words: string[], env: Record<string, string> = {}): Promise<string> {
   const { stdout, stderr } = await lakebase(words, { env: { ...local.env, LAKEBASE_DEBUG: "1", ...env } });
   return stdout + stderr;
@@ -60,7 +60,7 @@ const FAULTS: [name: string, strike: (local: LocalLakebase) => void][] = [
 ];
 
 for (const [name, strike] of FAULTS) {
-  // Each is a process that logs all that it does.
+  // Each is a process that logs everything that it does.
   test(
     `${name === "a login that is refused" ? "" : "(slow) "}no secret is shown, whatever is printed: ${name}`,
     async ({ local }) => {
@@ -106,7 +106,7 @@ test("(slow) no secret is shown: an answer that is cut off", async ({ local }) =
 test("(slow) no secret is shown: a compute that suspends again and again, and connections that break", async ({ local }) => {
   let over = false;
   const striking = (async () => {
-    // On a busy machine a login takes longer than a moment: it gets more time until one has succeeded.
+    // On a busy machine a login takes longer, so it gets more time until one has succeeded.
     for (let n = 0, before = local.logins.length, pause = 150; !over; n++) {
       await new Promise((resolve) => setTimeout(resolve, pause));
       pause = local.logins.slice(before).some(({ outcome }) => outcome === "ok") ? 150 : Math.min(pause * 2, 2400);
@@ -130,7 +130,7 @@ test("(slow) no secret is shown: a server that is full, and names that lead nowh
   assertNone(said, secretsOf(local));
 }, { neverReached: "it fails before the database is reached" });
 
-/** A password where none belongs, in every form that people have it in. */
+/** A password in a wrong place, in every form in which people have it. */
 const MISPLACED = [
   ...[`postgres://app:${PASSWORD}@h/db`, `postgres://app:x/${PASSWORD}@h/db`, `postgres://app:x@${PASSWORD}@h/db`],
   ...[
@@ -140,7 +140,7 @@ const MISPLACED = [
   ],
 ];
 
-test("(slow) no secret is shown: a password where none belongs", async ({ local }) => {
+test("(slow) no secret is shown: a password in a wrong place", async ({ local }) => {
   const options = MISPLACED.flatMap((
     text,
   ) => [{ host: text }, { endpoint: text }, { database: text }, { instance: text }]);
@@ -150,7 +150,7 @@ test("(slow) no secret is shown: a password where none belongs", async ({ local 
   assertNone(said, secretsOf(local));
 });
 
-test("no secret is shown by the program, whatever it does", async ({ local }) => {
+test("the program shows no secret, whatever it does", async ({ local }) => {
   const secrets = secretsOf(local);
   const [url] = MISPLACED as [string];
   const cases: [string[], Record<string, string>?][] = [
@@ -172,7 +172,7 @@ test("no secret is shown by the program, whatever it does", async ({ local }) =>
   }
 }, { neverReached: "what the server says is shown as in the first of these tests" });
 
-/** What a server may quote: the login, presigned addresses in several forms, connection strings. */
+/** The texts that a server may quote: the login, presigned addresses in several forms, connection strings. */
 function quoting({ env }: LocalLakebase): string {
   return `refused: Bearer ${env["DATABRICKS_TOKEN"]}, ${env["DATABRICKS_TOKEN"]}, https://b.example/k?X-Amz-Date=1&` +
     `X-Amz-Signature=${PASSWORD}, {"u":"https:\\/\\/b.example\\/k?sig=${PASSWORD}"}, /k?X-Amz-Signature=${PASSWORD}, ` +

@@ -1,11 +1,11 @@
 import { median } from "../median.ts";
 
-/** One way to do a job. What it returns counts as its milliseconds; else the clock does. */
+/** One way to do a job. If it returns a number, that counts as its milliseconds; otherwise the clock counts. */
 export type Contender = () => Promise<number | void>;
 
 /**
- * The median milliseconds of several ways to do the same. They take turns, in an order that turns as well, so that none
- * profits from a machine that is warm or idle.
+ * The median milliseconds of several ways to do the same job. They take turns, in an order that rotates as well, so
+ * that none benefits from a warm or idle machine.
  */
 export async function contest<Name extends string>(
   contenders: Record<Name, Contender>,

@@ -6,25 +6,25 @@ export interface WorkspaceLogin {
   token: string;
 }
 
-/** The transfer, and where it is. */
+/** The transfer and its file. */
 export interface MemoryOptions {
-  /** How to connect to the server. */
+  /** The options for connecting to the server. */
   connect: Pick<ConnectOptions, "host" | "port" | "user" | "database" | "password" | "ca" | "sslMode">;
   /** The workspace of Volumes and SQL warehouses. */
   workspace?: WorkspaceLogin;
   /** The direction of the transfer; `loop` reads the rows of a query one by one. */
   action: "pull" | "load" | "loop";
-  /** The table; one to load into is made. */
+  /** The name of the table. A table to load into is created. */
   table: string;
-  /** The file, whose extension is the format; or the query of the workspace's SQL warehouse. */
+  /** The file, whose extension determines the format; or the query of the workspace's SQL warehouse. */
   file: string | { query: string };
 }
 
-/** What a transfer took. */
+/** The cost of a transfer. */
 export interface Took {
   /** Peak resident memory of the process, in megabytes. */
   megabytes: number;
-  /** Seconds without the connecting. */
+  /** Seconds, without the time for connecting. */
   seconds: number;
 }
 
@@ -48,7 +48,7 @@ export function workspaceClient({ host, token }: WorkspaceLogin): NonNullable<Co
   };
 }
 
-/** The most resident memory so far: as Linux counts it, else as far as it was sampled. */
+/** The peak resident memory so far: as Linux counts it, or else as sampled. */
 async function peak(sampled: number): Promise<number> {
   const status = await Deno.readTextFile("/proc/self/status").catch(() => "");
   return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? NaN) * 1024 || sampled;

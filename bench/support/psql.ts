@@ -1,15 +1,15 @@
 import { postgresPrograms } from "../../tests/support/postgres_programs.ts";
 
-/** Where `psql` connects to, as the environment that it reads. */
+/** The server for `psql`, as environment variables. */
 export interface PsqlTarget {
   port: number;
   password: string;
-  /** The authority's certificate, a file; without one there is no TLS. */
+  /** The file of the authority's certificate; without it there is no TLS. */
   ca?: string | undefined;
 }
 
 /**
- * Runs one `psql` command and returns the milliseconds that psql itself measured: without its start and its login.
+ * Runs one `psql` command and returns the milliseconds that psql itself measured, without its start and its login.
  *
  * @param command Such as `\copy t to 'file' with (format csv)`.
  */

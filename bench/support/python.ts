@@ -2,15 +2,15 @@ const PACKAGES = ["adbc-driver-postgresql==1.13.0", "connectorx==0.4.6", "polars
 const VENV = new URL("../../.cache/bench-python", import.meta.url).pathname;
 
 /**
- * Milliseconds that ADBC and ConnectorX take to pull a query into Arrow; they are installed where that is possible.
+ * Milliseconds that ADBC and ConnectorX take to pull a query into Arrow. They are installed if that is possible.
  *
- * @returns By name; `undefined` where there is no Python that can have them.
+ * @returns The times by name; `undefined` if no Python can have these packages.
  */
 export function pythonTimes(url: string, query: string): Promise<Record<string, number> | undefined> {
   return times("pull.py", url, query);
 }
 
-/** Milliseconds that polars takes to load a Parquet file with ADBC; as {@linkcode pythonTimes}. */
+/** Milliseconds that polars takes to load a Parquet file with ADBC; see {@linkcode pythonTimes}. */
 export function pythonLoadTimes(url: string, file: string): Promise<Record<string, number> | undefined> {
   return times("load.py", url, file);
 }
@@ -29,8 +29,8 @@ async function times(script: string, ...args: string[]): Promise<Record<string, 
 /**
  * Writes Parquet files with large row groups, as pandas does.
  *
- * @param source A Parquet file, which is written again.
- * @returns Whether there is a Python that can.
+ * @param source The Parquet file to write again.
+ * @returns Whether there is a Python that can do it.
  */
 export async function writeLargeGroups(source: string, again: string, wide: string): Promise<boolean> {
   try {

@@ -1,6 +1,7 @@
 /**
- * A TCP link with latency: every byte arrives `delay` milliseconds after it was sent, in either direction, without a limit on
- * how many are on their way. Run in a process of its own (`deno run -A slow_link.ts <port> <delay>`), which prints its port.
+ * A TCP link with latency: every byte arrives `delay` milliseconds after it was sent, in either direction, and any
+ * number of bytes may be on their way. Run it in a separate process (`deno run -A slow_link.ts <port> <delay>`), which
+ * prints its port.
  */
 
 interface Held {
@@ -55,7 +56,7 @@ async function pass(from: Deno.TcpConn, to: Deno.TcpConn, delay: number): Promis
   await to.closeWrite();
 }
 
-/** Starts such a link in a process of its own. */
+/** Starts such a link in a separate process. */
 export async function startSlowLink(port: number, delay: number): Promise<{ port: number } & AsyncDisposable> {
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", import.meta.url, `${port}`, `${delay}`],

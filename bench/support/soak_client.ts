@@ -2,17 +2,17 @@ import { appendFileSync } from "node:fs";
 import { connect, type Lakebase, LakebaseError } from "../../mod.ts";
 import { type Random, randomFrom } from "../../tests/support/random.ts";
 
-/** What the client has to say at its end; its writes it has noted in a file, where they take no memory. */
+/** The client's report at its end. It notes its writes in a file, where they take no memory. */
 export interface Journal {
   succeeded: number;
   failed: number;
-  /** Answers that were not what was asked for. */
+  /** The number of wrong answers. */
   wrong: string[];
-  /** Errors that are none of {@linkcode EXPECTED}. */
+  /** The number of errors that are not among {@linkcode EXPECTED}. */
   strange: string[];
-  /** After two minutes. */
+  /** The memory after two minutes. */
   early: Memory;
-  /** At the end. */
+  /** The memory at the end. */
   late: Memory;
 }
 
@@ -26,11 +26,11 @@ export interface Memory {
 
 /** Limit of connections. */
 export const MOST_CONNECTIONS = 8;
-/** What the client says on standard output once it has closed its connections; it ends after its standard input has. */
+/** The line that the client prints after it has closed its connections. It ends after its standard input has ended. */
 export const CLOSED = "closed\n";
 
 const WORKERS = 12;
-/** What a person is told while such things happen. */
+/** The messages that a person sees while such things happen. */
 const EXPECTED = new Set([
   ...["CONNECTION_LOST", "UNREACHABLE", "CONNECT_TIMEOUT", "TOO_MANY_CONNECTIONS", "TLS", "LOGIN_REFUSED"],
   ...["WORKSPACE_AUTH", "WORKSPACE_UNAVAILABLE"],
@@ -131,5 +131,5 @@ if (import.meta.main) {
   appendFileSync(Deno.args[2]!, JSON.stringify(journal));
   await Deno.stdout.write(new TextEncoder().encode(CLOSED));
   await new Response(Deno.stdin.readable).text(); // while it is counted what the server still has open
-  // No Deno.exit(): what is left running would keep this process from ending.
+  // This does not call Deno.exit(), because a leftover should keep this process from ending.
 }

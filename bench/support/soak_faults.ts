@@ -2,10 +2,10 @@ import type { LocalLakebase } from "../../src/local/mod.ts";
 import type { PostgresServer } from "../../tests/support/postgres.ts";
 import type { Random } from "../../tests/support/random.ts";
 
-/** Makes something go wrong; `faults.reset()` ends it. */
+/** Causes a fault. `faults.reset()` ends it. */
 export type Strike = (local: LocalLakebase, random: Random, server: PostgresServer) => void | Promise<void>;
 
-/** What goes wrong, by name. */
+/** The faults by name. */
 export const FAULTS: readonly (readonly [name: string, strike: Strike])[] = [
   ["workspace slow", ({ faults }, random) => void (faults.latency = 100 + random.below(1900))],
   [

@@ -8,17 +8,17 @@ import { type PsqlTarget, psqlTime } from "./psql.ts";
 import { pythonLoadTimes, pythonTimes } from "./python.ts";
 import { startSlowLink } from "./slow_link.ts";
 
-/** Where the server and the files are. */
+/** The server and the folder of the files. */
 export interface Place {
   port: number;
   password: string;
-  /** For what is written. */
+  /** The folder for written files. */
   folder: string;
   /** The authority's certificate. */
   caFile: string;
 }
 
-/** One comparison's surroundings. */
+/** The environment of one comparison. */
 export interface Setting extends Place {
   tls: boolean;
 }
@@ -35,7 +35,7 @@ export interface Line {
 /** The lock that holds `pg-copy-streams` and `postgres`. */
 const LOCK = `--lock=${decodeURIComponent(new URL("../../tests/deno.lock", import.meta.url).pathname)}`;
 
-/** One way, in milliseconds: a round trip is twice that. */
+/** The latency of one way, in milliseconds: a round trip takes twice that. */
 const LINK_DELAY = 20;
 
 /** The number of files in a folder. */
@@ -57,7 +57,7 @@ const RUN = {
 /** A comparison. */
 export type Part = keyof typeof RUN;
 
-/** Those that are made with TLS and without. */
+/** The comparisons that are made with and without TLS. */
 export const PARTS: readonly Part[] = [
   "pullCsv",
   "pullNdjson",
@@ -69,10 +69,10 @@ export const PARTS: readonly Part[] = [
   "loadFolders",
 ];
 
-/** Those that are made with TLS only. */
+/** The comparisons that are made with TLS only. */
 export const TLS_PARTS: readonly Part[] = ["slowLink", "loadMany"];
 
-/** Makes a comparison in a process of its own. */
+/** Makes a comparison in a separate process. */
 export async function runPart(part: Part, setting: Setting): Promise<Line[]> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", LOCK, "--v8-flags=--expose-gc", import.meta.url, part, JSON.stringify(setting)],
@@ -178,7 +178,7 @@ async function readColumns(db: Lakebase, setting: Setting, say: Say): Promise<vo
   }
 }
 
-/** Each run on an empty table. */
+/** Each run loads into an empty table. */
 function emptied(db: Lakebase, run: Contender): Contender {
   return async () => {
     await db.sql`TRUNCATE copy`;
@@ -234,7 +234,7 @@ async function loadFolders(db: Lakebase, setting: Setting, say: Say): Promise<vo
   }
 }
 
-/** Over a link with latency: what counts there is how much is on its way at once. */
+/** A link with latency shows how much data is on its way at once. */
 async function slowLink(_db: Lakebase, setting: Setting, say: Say): Promise<void> {
   await using link = await startSlowLink(setting.port, LINK_DELAY);
   const far = { ...setting, port: link.port };

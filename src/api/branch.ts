@@ -14,25 +14,25 @@ import { type LakebaseParts, openParts } from "./open_connection.ts";
 export interface BranchOptions extends Pick<QueryOptions, "signal"> {
   /** Its id: 1 to 63 lower-case letters, digits and hyphens, a letter first. @default {a new one, such as `ana-production-x7k2m9`} */
   name?: string;
-  /** The moment whose data it has: a time with its zone, or a text such as `"2 hours ago"`. @default {now} */
+  /** The moment whose data the branch gets: a time with its zone, or a text such as `"2 hours ago"`. @default {now} */
   at?: Date | string;
-  /** The moment as a log sequence number, such as `"0/1A2B3C4"`, instead of `at`. */
+  /** The moment as a log sequence number, such as `"0/1A2B3C4"`; give this or `at`. */
   lsn?: string;
-  /** The branch to copy: its id, or `projects/p/branches/b`. @default {the connected one} */
+  /** The branch to copy: its id, or `projects/p/branches/b`. @default {the connected branch} */
   from?: string;
-  /** Seconds until it ends by itself, at most 30 days; `false` for never. @default {86400, a day} */
+  /** Seconds until the branch ends by itself, at most 30 days; `false` for never. @default {86400, a day} */
   ttl?: number | false;
-  /** Whether `close()` and the end of the script leave it. @default {false} */
+  /** Whether `close()` and the end of the script keep the branch. @default {false} */
   keep?: boolean;
-  /** Seconds that making it and connecting to it may take. @default {600} */
+  /** Seconds that it may take to make the branch and to connect to it. @default {600} */
   timeout?: number;
 }
 
 const DAY = 86_400;
 const LONGEST_TTL = 30 * DAY;
-/** Seconds that making a branch may take. */
+/** The default for the seconds that making a branch may take. */
 const USUAL_LIMIT = 600;
-/** Milliseconds in which a new branch may still refuse logins, or have no address yet. */
+/** Milliseconds in which a new branch may refuse logins, or may have no address yet. */
 const SETTLE_MS = 60_000;
 
 const ID = /^[a-z][a-z0-9-]{0,62}$/;
@@ -49,7 +49,7 @@ const CHECKS = {
   keep: ON_OR_OFF,
 } as const;
 
-/** A moment: a time as the workspace takes it (RFC 3339), or milliseconds before now. */
+/** A moment: a time in the workspace's format (RFC 3339), or a number of milliseconds before now. */
 type Moment = { time: string } | { ago: number };
 
 const UNITS: Readonly<Record<string, number>> = { second: 1, minute: 60, hour: 3600, day: DAY, week: 7 * DAY };
@@ -96,7 +96,7 @@ export async function makeBranch(parts: LakebaseParts, given: BranchOptions): Pr
       await notice.end(`Made branch ${made.id} of ${branchId(source)}`);
       return opened;
     } catch (error) {
-      throw await undo(made, error);
+      throw await dropIncomplete(made, error);
     }
   } catch (error) {
     await notice.end();
@@ -114,9 +114,9 @@ async function specOf(
   const moment = at === undefined ? undefined : readMoment(at)!;
   let time = moment !== undefined && "time" in moment ? moment.time : undefined;
   if (moment !== undefined && "ago" in moment) {
-    // The workspace's clock counts, because this machine's clock may be wrong.
+    // The workspace's clock decides, because this machine's clock may be wrong.
     const { serverTime = Date.now() } = await api.get(source, signal);
-    time = new Date(Math.max(0, serverTime - moment.ago)).toISOString(); // the workspace says how far its history goes
+    time = new Date(Math.max(0, serverTime - moment.ago)).toISOString(); // the workspace itself limits how far back this may be
   }
   return {
     source_branch: source,
@@ -129,7 +129,10 @@ async function specOf(
 /** The most names that are tried until one is free. */
 const NAME_TRIES = 3;
 
-/** Asks for the branch. Stop takes effect after the answer, because an interrupted request may have made a branch too. */
+/**
+ * Sends the request for the branch. Stop takes effect after the answer, because an interrupted request may also have
+ * made a branch.
+ */
 async function create(
   { api, project }: BranchPlace,
   spec: BranchSpec,
@@ -144,13 +147,13 @@ async function create(
     try {
       const operation = await api.create(made.name, spec);
       made.begin();
-      if (signal?.aborted) throw await undo(made, signal.reason);
+      if (signal?.aborted) throw await dropIncomplete(made, signal.reason);
       return { made, operation };
     } catch (error) {
       if (signal?.aborted && error === signal.reason) throw error;
       if (name === undefined && said(error).code === "ALREADY_EXISTS" && attempt < NAME_TRIES) continue;
-      // Nobody else uses a name that was generated a moment ago. Under a given name, the branch may be somebody else's.
-      if (isLost(error) && name === undefined) throw await undo(made, error);
+      // Nobody else uses a name that was generated a moment ago. Under a given name, the branch may be someone else's.
+      if (isLost(error) && name === undefined) throw await dropIncomplete(made, error);
       throw explainRefusal(error, id, spec, isLost(error));
     }
   }
@@ -162,12 +165,13 @@ function isLost(error: unknown): boolean {
 
 /** Generates a unique name from the names of the user and of the source. */
 function newName(user: string, source: string): string {
-  const words = (name: string, length: number) =>
+  const nameWords = (name: string, length: number) =>
     name.toLowerCase().replace(/[^a-z0-9]+/g, "-").slice(0, length).replace(/^[^a-z]+|-+$/g, "");
   const random = crypto.getRandomValues(new Uint32Array(1))[0]!.toString(36).padStart(7, "0").slice(-7);
-  return [words(user.split("@")[0]!, 20) || "branch", words(source, 30), random].filter((part) => part !== "").join(
-    "-",
-  );
+  return [nameWords(user.split("@")[0]!, 20) || "branch", nameWords(source, 30), random].filter((part) => part !== "")
+    .join(
+      "-",
+    );
 }
 
 function said(error: unknown): { code: string; message: string } {
@@ -189,7 +193,7 @@ function explainRefusal(error: unknown, id: string, spec: BranchSpec, lost: bool
   if (code !== "WORKSPACE_REFUSED") return error;
   const { code: refusal, message } = said(error);
   const advice = refusal === "ALREADY_EXISTS"
-    ? `the name is taken, by a branch or by one that was deleted and can still be restored. Choose another name, or connect ` +
+    ? `the name is taken, by a branch or by a deleted branch that can still be restored. Choose another name, or connect ` +
       `to it: ${optionText({ branch: id }, `connect({ branch: "${id}" })`)}`
     : /maximum expiration|exceeds the max/i.test(message)
     ? `a branch that ends by itself lives at most 30 days (${quotedOption("ttl")})`
@@ -201,8 +205,8 @@ function explainRefusal(error: unknown, id: string, spec: BranchSpec, lost: bool
   return fail(`the workspace refuses, "${message}"${advice === undefined ? "" : `; ${advice}`}`);
 }
 
-/** Deletes a branch that could not be completed, and gives the error to throw. */
-async function undo(made: MadeBranch, error: unknown): Promise<unknown> {
+/** Deletes a branch that could not be completed, and returns the error to throw. */
+async function dropIncomplete(made: MadeBranch, error: unknown): Promise<unknown> {
   try {
     await made.delete();
     return error;
@@ -216,10 +220,10 @@ async function undo(made: MadeBranch, error: unknown): Promise<unknown> {
   }
 }
 
-/** Errors that a branch gives in its first moments: its roles, its address and its endpoint take a while. */
+/** Errors that a new branch gives at first, because its roles, its address and its endpoint take a while. */
 const SETTLING = new Set(["LOGIN_REFUSED", "ENDPOINT_NOT_READY", "ENDPOINT_NOT_FOUND", "DNS", "UNREACHABLE"]);
 
-/** Connects to a new branch as its source is connected. */
+/** Connects to a new branch in the same way as to its source. */
 async function open(parts: LakebaseParts, made: MadeBranch, signal: AbortSignal | undefined): Promise<Branch> {
   const read = parts.read!;
   const settings = {
@@ -239,7 +243,7 @@ async function open(parts: LakebaseParts, made: MadeBranch, signal: AbortSignal 
       opening.then(({ pool, credentials }) => {
         credentials?.close();
         return pool.end();
-      }).catch(() => {}); // the error that is caught here says why
+      }).catch(() => {}); // the error that is caught here gives the reason
       await release();
       const settling = error instanceof LakebaseError && SETTLING.has(error.code);
       if (!settling || signal?.aborted || performance.now() > settled) throw error;
@@ -294,9 +298,9 @@ export class Branch extends Lakebase {
   }
 
   /**
-   * Closes the connection and deletes the branch, also one that was made with `keep`. It can't be restored.
+   * Closes the connection and deletes the branch, even if it was made with `keep`. It can't be restored.
    *
-   * @throws {LakebaseError} What the workspace answers, if it does not delete the branch; call it again to try again.
+   * @throws {LakebaseError} The workspace's answer, if it does not delete the branch; the next call tries again.
    */
   async drop(): Promise<void> {
     this.#made.awaited = true;

@@ -10,7 +10,7 @@ import type { LakebaseParts } from "./open_connection.ts";
 
 /** How `Lakebase.dropBranch` deletes a branch. */
 export interface DropBranchOptions extends Pick<QueryOptions, "signal" | "timeout"> {
-  /** Whether it is gone at once. Otherwise the workspace keeps it for some days, in which it can be restored. @default {false} */
+  /** Whether the branch is gone at once. Otherwise it can be restored in the workspace for some days. @default {false} */
   purge?: boolean;
 }
 
@@ -20,7 +20,7 @@ export interface BranchInfo {
   name: string;
   /** Its state, such as `READY` or `ARCHIVED`. */
   state: string;
-  /** The id of the branch that it was made from; `null` for a root. */
+  /** The id of the branch that it was made from; `null` for a root branch. */
   parent: string | null;
   /** When it was made. */
   created: Date | null;
@@ -32,15 +32,15 @@ export interface BranchInfo {
   default: boolean;
   /** Whether it can't be deleted. */
   protected: boolean;
-  /** Whether this connection is to it. */
+  /** Whether it is the connected branch. */
   connected: boolean;
 }
 
-/** A check whether a value is a text that matches a pattern. */
+/** Makes a check that a value is a string that matches a pattern. */
 export const matches = (pattern: RegExp) => (value: unknown): boolean =>
   typeof value === "string" && pattern.test(value);
 
-/** The check of a reference to a branch. */
+/** The check of the name of a branch. */
 export const BRANCH_REFERENCE = [
   matches(/^(projects\/\w[\w.-]*\/branches\/)?\w[\w.-]*$/), // not "..", which would lead elsewhere
   "a branch's id, or projects/p/branches/b",
@@ -58,7 +58,7 @@ export interface BranchPlace {
 /**
  * Finds the branch that a connection is to.
  *
- * @param doing What is done with it, for the error.
+ * @param doing What the caller does with the branch, for the error.
  * @throws {LakebaseError} `BAD_SETTING` for an instance of Lakebase Provisioned, and for a connection without a workspace.
  */
 export function branchPlace({ endpoint, workspace, read }: LakebaseParts, doing: string): BranchPlace {
@@ -175,7 +175,7 @@ function checkDroppable(
   if (found === undefined) {
     const near = closest(id, there.map(({ name }) => branchId(name)));
     fail(
-      `there is none of that name${near === undefined ? "; see db.branches()" : `; did you mean "${near}"?`}`,
+      `no branch has that name${near === undefined ? "; see db.branches()" : `; did you mean "${near}"?`}`,
       "ENDPOINT_NOT_FOUND",
     );
   }

@@ -30,7 +30,7 @@ export class Browser {
     this.rows = rows;
   }
 
-  /** How a notebook draws it. */
+  /** The output in a notebook. */
   [DISPLAY](): Bundle {
     const { rows } = this;
     if (rows.fields.length === 0) return holdIdle(drawResult(rows));
@@ -40,7 +40,7 @@ export class Browser {
     return holdIdle(renderBrowse({ fields, rows: shown, more, elapsed, origin: originText(rows) }));
   }
 
-  /** How `console.log` prints it. */
+  /** The text that `console.log` prints. */
   [Symbol.for("Deno.customInspect")](): string {
     return drawResult(this.rows)["text/plain"]!;
   }

@@ -16,22 +16,22 @@ import { Lookup } from "./display.ts";
 import { useLocal } from "./local_server.ts";
 import { type Listing, makeListing } from "./result.ts";
 
-/** The steps of connecting: a row for each, in order. It draws itself as a table. */
+/** The steps of connecting, with a row for each, in order. The list draws itself as a table. */
 export type Checkup = Listing<CheckStep> & CheckFacts;
 
-/** What is checked besides connecting. */
+/** What to check in addition to connecting. */
 export interface ExtraSteps {
-  /** A Volume, or a path in it: whether this login may read it. @default {none} */
+  /** A Volume, or a path in a Volume, that this login should be able to read. @default {none} */
   volume?: string;
 }
 
 /**
- * Finds out why `connect()` fails. It runs each step of connecting by itself, from the settings to a query, and says what to
- * do about the first step that fails. If `DATABRICKS_WAREHOUSE_ID` names a SQL warehouse, the last step tries it. It shows no
- * secrets.
+ * Finds out why `connect()` fails. It runs each step of connecting separately, from the settings to a query, and says
+ * what to do about the first step that fails. If `DATABRICKS_WAREHOUSE_ID` names a SQL warehouse, the last step tries
+ * it. The steps show no secrets.
  *
  * @param options The options of `connect()`.
- * @param extra What is checked besides, such as `{ volume: "/Volumes/main/raw/landing" }`.
+ * @param extra What to check in addition, such as `{ volume: "/Volumes/main/raw/landing" }`.
  * @returns A row for each step: `step`, `outcome` (`ok`, `warning`, `failed`, `skipped`), `detail`, `ms`; and `ok` as a
  * property. In a cell it draws itself, with or without `await`. It does not throw if a step fails.
  *
@@ -59,7 +59,7 @@ const EXTRA_STEPS: OptionChecks<ExtraSteps> = {
   ],
 };
 
-/** {@linkcode check}, started at once, with what stops it. */
+/** Like {@linkcode check}, but starts at once, and can be stopped. */
 export async function diagnose(
   options: ConnectOptions,
   checkOptions: CheckOptions = {},

@@ -43,7 +43,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Lakebase> {
 async function callConnect(options: ConnectOptions): Promise<Opened> {
   const call = ++calls;
   const opening = open(options, call);
-  pending.set(call, opening); // before any await: `sql` has to see a connect() whose `await` was forgotten
+  pending.set(call, opening); // before any await: `sql` must see a connect() that was not awaited
   try {
     const opened = await opening;
     if (call > (current?.call ?? 0)) current = { call, db: opened.db };
@@ -56,11 +56,11 @@ async function callConnect(options: ConnectOptions): Promise<Opened> {
 /** The outcome of a call of connect(). */
 interface Opened {
   db: Lakebase;
-  /** The settings, and where each came from. */
+  /** The settings, each with its origin. */
   found: readonly Setting[];
 }
 
-/** The number of calls of connect(); each call is known by its number. */
+/** The number of calls of connect(). Each call is identified by its number. */
 let calls = 0;
 /** The calls that are under way, in their order. */
 const pending = new Map<number, Promise<Opened>>();
@@ -75,7 +75,7 @@ async function open(options: ConnectOptions, call: number): Promise<Opened> {
   if (found.envFile !== undefined) announceEnvFile(found.envFile);
   const key = await identity(settings);
   for (let open = connections.get(key); open !== undefined; open = connections.get(key)) {
-    const db = await open.connection.catch(() => undefined); // whoever opened it has the error
+    const db = await open.connection.catch(() => undefined); // the caller of that connect() gets the error
     const changed = db === undefined || db.closed ? [] : changedSettings(open.settings, settings);
     if (db !== undefined && !db.closed && changed.length === 0) {
       await release();
@@ -85,7 +85,7 @@ async function open(options: ConnectOptions, call: number): Promise<Opened> {
     await (db === undefined ? undefined : db[CLOSE_BECAUSE](replacedBy(changed)));
   }
   const closed = async () => {
-    if (connections.get(key) === opened) connections.delete(key); // or the registry would keep every login for good
+    if (connections.get(key) === opened) connections.delete(key); // or the registry would keep every login
     await release();
   };
   const opened: Connection = { settings, connection: openConnection({ ...found, release: closed }) };
@@ -103,19 +103,19 @@ async function open(options: ConnectOptions, call: number): Promise<Opened> {
 
 const openedListeners: (() => void)[] = [];
 
-/** Calls a listener each time that a connection has been opened and no later `connect()` is under way. */
+/** Calls a listener each time that a connection has opened and no later `connect()` is under way. */
 export function whenOpened(listener: () => void): void {
   openedListeners.push(listener);
 }
 
-/** How many connections are open; those that are being opened do not count. */
+/** The number of open connections. Those that are being opened do not count. */
 export async function countOpenConnections(): Promise<number> {
   const opening = [...connections.values()].map(({ connection }) => Promise.race([connection, undefined]));
   const opened = await Promise.allSettled(opening);
   return opened.filter((db) => db.status === "fulfilled" && db.value?.closed === false).length;
 }
 
-/** The name that a person knows a setting by. */
+/** The name by which a person knows a setting. */
 function nameOf(setting: string): string {
   return setting === "serverOptions" ? "PGOPTIONS" : setting;
 }
@@ -143,10 +143,10 @@ interface Connection {
 /** The connections that are open or being opened, by {@linkcode identity}. */
 const connections = new Map<string, Connection>();
 
-/** The server, the database and the role: two calls with the same identity mean one connection. */
+/** The server, the database and the role. Two calls with the same identity mean one connection. */
 async function identity(settings: Settings): Promise<string> {
   const { endpoint, branch, instance, host, port, database, user, group, readOnly, login } = settings;
-  // The address, and not the client: a cell that is run again makes a new client of the same workspace.
+  // Uses the address, not the client, because a cell that runs again makes a new client of the same workspace.
   const client = await settings.workspace?.config.getHost().then(String, () => undefined);
   const workspace = client ?? login?.profile ?? login?.host;
   return JSON.stringify([workspace, endpoint, branch, instance, host, port, database, user, group, readOnly]);
@@ -167,9 +167,9 @@ function sameTypes(a: Settings["types"], b: Settings["types"]): boolean {
 }
 
 /**
- * The connection that the last call of `connect()` returned. If that call is still under way, this waits for it, and fails if
- * the call fails. If that connection was closed, this still returns it: on any other connection the statement would run on a
- * database that nobody named. Without any call it connects.
+ * The connection that the last call of `connect()` returned. If that call is still under way, this waits for it, and
+ * fails if the call fails. If that connection was closed, this still returns it: any other connection would run the
+ * statement on a database that nobody named. If there was no call, this connects.
  */
 export async function currentConnection(): Promise<Lakebase> {
   const [call, opening] = [...pending].at(-1) ?? [];
@@ -179,7 +179,7 @@ export async function currentConnection(): Promise<Lakebase> {
   return await (implicit ??= connectImplicitly().finally(() => implicit = undefined));
 }
 
-/** A connect that no person called; all statements that wait for a connection share it. */
+/** A connect that no person called. All statements that wait for a connection share it. */
 let implicit: Promise<Lakebase> | undefined;
 
 async function connectImplicitly(): Promise<Lakebase> {

@@ -5,15 +5,15 @@ import { type Bundle, DISPLAY, displayNow, holdIdleError, inNotebook } from "../
  * @internal
  */
 interface Displayable {
-  /** How a notebook draws it. */
+  /** The output in a notebook. */
   [DISPLAY](): Bundle;
 }
 
 /**
- * A question to the database that has not been asked yet. `await` asks it; however often it is awaited, it is asked once. As
- * the last expression of a cell it is asked and its answer draws itself, with or without `await`.
+ * A question to the database that is asked later. `await` asks it; awaiting it again does not ask again. As the last
+ * expression of a cell it asks the question and draws the answer, with or without `await`.
  *
- * @throws {LakebaseError} When it is asked: the errors of the method that made it.
+ * @throws {LakebaseError} When the question is asked: the errors of the method that made it.
  *
  * @example
  * ```ts
@@ -47,17 +47,17 @@ export class Lookup<T extends Displayable> implements Promise<T> {
     return this.#answer.then(onAnswer, onError);
   }
 
-  /** {@linkcode then}, for errors only. */
+  /** Like {@linkcode then}, for errors only. */
   catch<Failed = never>(onError?: ((error: unknown) => Failed | PromiseLike<Failed>) | null): Promise<T | Failed> {
     return this.then(undefined, onError);
   }
 
-  /** {@linkcode then}, for both outcomes. */
+  /** Like {@linkcode then}, for both outcomes. */
   finally(onEnd?: (() => void) | null): Promise<T> {
     return this.then().finally(onEnd);
   }
 
-  /** How a notebook draws it: asks the question and draws the answer. */
+  /** The output in a notebook: asks the question and draws the answer. */
   async [DISPLAY](): Promise<Record<string, string>> {
     try {
       return (await this)[DISPLAY]();
@@ -66,7 +66,7 @@ export class Lookup<T extends Displayable> implements Promise<T> {
     }
   }
 
-  /** How `console.log` prints it. */
+  /** The text that `console.log` prints. */
   [Symbol.for("Deno.customInspect")](): string {
     return "Lookup { await it for the answer }";
   }
@@ -100,7 +100,7 @@ function isPlainArray(value: unknown): value is unknown[] {
 async function showOne(value: unknown): Promise<void> {
   const bundle = await bundleOf(value);
   if (inNotebook()) await displayNow(bundle);
-  // deno-lint-ignore no-console -- the only output that there is outside of a notebook
+  // deno-lint-ignore no-console -- outside of a notebook this is the only output
   else console.log(bundle["text/plain"]);
 }
 

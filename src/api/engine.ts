@@ -15,16 +15,19 @@ import { explainStatement, type Plan } from "./plan.ts";
 import { type Result, runForResult } from "./result.ts";
 
 /**
- * What runs queries: a session of Postgres, or a SQL warehouse. A `Query` is the same for each; it decides what runs and how
- * often, and its engine how.
+ * Runs queries: in a session of Postgres, or in a SQL warehouse. A `Query` is the same for both. It decides what runs
+ * and how often, and its engine decides how.
  * @internal
  */
 export interface QueryEngine {
   /** Whether its queries run in a SQL warehouse, so that no statement for Postgres may contain them. */
   readonly inWarehouse: boolean;
-  /** The query as `console.log` prints it; throws what makes it impossible to run. */
+  /** The text that `console.log` prints for the query. Throws if the query can't run. */
   print(query: Fragment): string;
-  /** Whether a statement reads only, by its words: its first rows may be fetched alone, and the others by a second run. */
+  /**
+   * Whether a statement only reads, according to its words. If so, its first rows may be fetched alone, and the others
+   * by a second run.
+   */
   onlyReads(query: Fragment): boolean;
   /** Runs the query to its end, or to its first rows. */
   run<Row>(query: Fragment, options: EngineRun): Promise<Result<Row>>;
@@ -45,11 +48,14 @@ export interface QueryEngine {
 /** How an engine runs a query. */
 export type EngineRun = Pick<RunOptions, "signal" | "timeout" | "limit" | "again">;
 
-/** A `Date` loses microseconds, and parsed JSON loses digits and the difference between a string and its JSON text. */
+/**
+ * Keeps texts, because a `Date` loses microseconds, and parsed JSON loses digits and the difference between a string
+ * and its JSON text.
+ */
 const EXACT = parserSource({ json: String, jsonb: String, timestamptz: String }, "all");
 
 /**
- * Refuses to read rows whose numbers the server would round. It does not report this setting, unlike those of dates.
+ * Refuses to read rows whose numbers the server would round. The server reports settings of dates, but not this one.
  *
  * @throws {LakebaseError} `QUERY_FAILED`
  */

@@ -50,14 +50,14 @@ const REPLACED =
  */
 export type PgPool = Pool;
 
-/** The session that the queries of a connection run in. */
+/** The session in which the queries of a connection run. */
 export const SESSION: unique symbol = Symbol("lakebase.session");
-/** What a connection is made of. */
+/** The parts that a connection is made from. */
 export const PARTS: unique symbol = Symbol("lakebase.parts");
-/** Closes a connection; every later statement on it says why. */
+/** Closes a connection for a reason, which every later statement on it reports. */
 export const CLOSE_BECAUSE: unique symbol = Symbol("lakebase.closeBecause");
 
-/** The connections that are open. With more than one, whatever is drawn names its own. */
+/** The open connections. If there are several, each drawing names its own. */
 const open = new Set<Lakebase>();
 
 /**
@@ -94,9 +94,9 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   /** The pool as a session, from which held sessions take their connections. */
   readonly #connections: Session;
   readonly #own: Queryable;
-  /** The session for a statement: inside the function of a transaction, the transaction's. */
+  /** The session for a statement: that of the transaction, inside the function of a transaction. */
   readonly #find = (): Session => inScope(this.#session);
-  /** The Volumes that were used. */
+  /** The Volumes that this connection has used. */
   readonly #volumes = new Set<string>();
   #closing: Promise<void> | undefined;
 
@@ -142,7 +142,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   }
 
   /**
-   * The server's version.
+   * Gets the server's version.
    *
    * @returns The text of `SELECT version()`, such as `PostgreSQL 17.5 on x86_64-pc-linux-gnu, ...`.
    * @throws {LakebaseError} As {@linkcode query}.
@@ -275,8 +275,10 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
 
   /**
    * Computes statistics of each column of a table or a query. The database computes them, in one read-only transaction. Of a
-   * table with more than 200,000 rows it reads a random sample of 50,000, of a query the first 200,000 rows; `sampled` and the
-   * drawing say so, and the option `sample` sets another number (`Infinity` reads all).
+   * Computes statistics of each column of a table or a query. The database computes them, in one read-only transaction.
+   * It reads a random sample of 50,000 rows of a table with more than 200,000 rows, and the first 200,000 rows of a
+   * query. If so, `sampled` and the drawing say it, and the option `sample` sets another number (`Infinity` reads all
+   * rows).
    *
    * @param what A table as {@linkcode describe} takes it, or a query: `` sql`SELECT ...` ``. The query runs once for each 20
    * columns.
@@ -304,7 +306,8 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    * triggers, policies, views, sequences, functions, types, schemas and extensions. It reads the catalogs only. It is not a
    * migration tool: it makes no SQL, and leaves out owners, privileges, comments and settings of storage.
    *
-   * @param other The other connection. What only it has was `added`, what only this one has was `removed`.
+   * @param other The other connection. Objects that only it has were `added`; objects that only this one has were
+   * `removed`.
    * @returns A row for each object that differs: `change`, `kind`, `name`, and the definitions `before` (here) and `after`
    * (there); and as properties the counts `added`, `removed`, `changed` and `total`. What belongs to a table that was added or
    * removed is not listed besides the table. In a cell it draws itself.
@@ -452,9 +455,9 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   }
 
   /**
-   * Finds a SQL warehouse of the same workspace, with the same login. A warehouse that is stopped is started.
+   * Finds a SQL warehouse of the same workspace, with the same login. Starts the warehouse if it is stopped.
    *
-   * @param options Which warehouse, and where it looks for names.
+   * @param options The warehouse, and the catalog and schema in which it looks for names.
    * @throws {LakebaseError} `ENDPOINT_NOT_FOUND`; `ENDPOINT_AMBIGUOUS` if several fit, with a list and their states;
    * `WORKSPACE_AUTH`, `WORKSPACE_UNAVAILABLE`; `BAD_PARAMETER`; `BAD_SETTING` if this connection knows no workspace.
    *
@@ -480,11 +483,11 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   }
 
   /**
-   * Makes a branch: a copy of the whole database, as it is now or was at a moment, and connects to it as this connection is
-   * connected. `close()` of the branch, `await using` and the end of the script delete it; a branch that is forgotten ends
-   * after a day.
+   * Makes a branch and connects to it as this connection is connected. A branch is a copy of the whole database, as it
+   * is now or as it was at a given moment. `close()` of the branch, `await using` and the end of the script delete it.
+   * A forgotten branch ends after a day.
    *
-   * @param options The moment, the name, and how long the branch lives.
+   * @param options The moment, the name, and the lifetime of the branch.
    * @returns A connection to the branch.
    * @throws {LakebaseError} `WORKSPACE_REFUSED` with what to do, for a limit, a name that is taken or a moment too long ago;
    * `BAD_PARAMETER`; `BAD_SETTING` if this connection knows no workspace, or is to an instance of Lakebase Provisioned;
@@ -523,11 +526,11 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   }
 
   /**
-   * Deletes a branch of the project. It refuses the default branch, a protected one, one that others were made from, and one
-   * that this program is connected to.
+   * Deletes a branch of the project. It refuses the default branch, a protected branch, a branch that others were made
+   * from, and a branch that this program is connected to.
    *
-   * @param name Its id, or `projects/p/branches/b`.
-   * @param options Whether it can be restored.
+   * @param name The branch's id, or `projects/p/branches/b`.
+   * @param options Whether the branch can be restored.
    * @throws {LakebaseError} `ENDPOINT_NOT_FOUND`; `BAD_PARAMETER` for a branch that it refuses; or as {@linkcode branch}.
    *
    * @example
@@ -561,7 +564,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
     await this.#parts.onClose?.();
   }
 
-  /** {@linkcode close}. */
+  /** The same as {@linkcode close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -18,16 +18,16 @@ import { type Listing, makeListing } from "./result.ts";
 import { type Sql, sqlFor } from "./sql.ts";
 import type { WarehouseEngine } from "./warehouse_engine.ts";
 
-/** Which SQL warehouse to use, and where it looks for names. */
+/** The SQL warehouse, and the catalog and schema in which it looks for names. */
 export interface LakehouseOptions {
   /**
    * The id or the name of the warehouse. Environment: `DATABRICKS_WAREHOUSE_ID`.
    * @default {the only one that the login may use}
    */
   warehouse?: string;
-  /** The catalog of names without one. @default {the warehouse's} */
+  /** The catalog of names that have none. @default {the warehouse's} */
   catalog?: string;
-  /** The schema of names without one. @default {the warehouse's} */
+  /** The schema of names that have none. @default {the warehouse's} */
   schema?: string;
   /** Stops the search for the warehouse. */
   signal?: AbortSignal;
@@ -45,7 +45,7 @@ export interface WorkspaceLakehouseOptions extends LakehouseOptions {
   local?: NonNullable<ConnectOptions["local"]>;
 }
 
-/** What Unity Catalog takes as the name of a catalog or a schema. The warehouse itself checks it only after it has started. */
+/** The names of catalogs and schemas that Unity Catalog accepts. A warehouse itself checks a name only after it has started. */
 const NAME = /^[^\p{Cc}\p{Cs} ./]{1,255}$/u;
 const isName = (example: string) =>
   [
@@ -59,13 +59,13 @@ const CHECKS: OptionChecks<LakehouseOptions> = {
   schema: isName("taxi"),
 };
 const NO_OPTIONS = "a signal or a timeout is for queries: lake.sql`...`.with({ timeout: 5 })";
-const checkedLater = [() => true, ""] as const; // with the other settings
+const checkedLater = [() => true, ""] as const; // checked with the other settings
 
 /**
- * Finds a SQL warehouse of the workspace, without a Lakebase. With one, use `db.lakehouse()`. A warehouse that is stopped is
- * started.
+ * Finds a SQL warehouse of the workspace, for a program without a Lakebase. With a Lakebase, use `db.lakehouse()`.
+ * Starts the warehouse if it is stopped.
  *
- * @param options Which warehouse, and which workspace.
+ * @param options The warehouse and the workspace.
  * @throws {LakebaseError} `ENDPOINT_NOT_FOUND`; `ENDPOINT_AMBIGUOUS` if several fit, with a list and their states;
  * `WORKSPACE_AUTH`, `WORKSPACE_UNAVAILABLE`; `BAD_SETTING`, `BAD_PARAMETER`.
  *
@@ -132,7 +132,7 @@ export async function openLakehouse(
 /** Runs the statements of a lakehouse. */
 export const ENGINE: unique symbol = Symbol("lakebase.engine");
 
-/** What a {@linkcode Lakehouse} is made of. */
+/** The parts that a {@linkcode Lakehouse} is made from. */
 interface LakehouseParts {
   /** The warehouse. */
   warehouse: Warehouse;
@@ -142,16 +142,17 @@ interface LakehouseParts {
   sql: Sql;
   /** The address of the workspace. */
   workspace: string;
-  /** Ends what was started for it. */
+  /** Ends what was started for the lakehouse. */
   release: () => Promise<void>;
 }
 
 /**
- * A SQL warehouse: the tables of the workspace's catalogs, as many rows as there are, computed by Databricks. Made by
- * `db.lakehouse()` or {@linkcode lakehouse}.
+ * A SQL warehouse, in which Databricks computes on the tables of the workspace's catalogs, however many rows they have.
+ * Made by `db.lakehouse()` or {@linkcode lakehouse}.
  *
- * Its queries are those of a Lakebase, in the dialect of the warehouse. `${values}` are bound as named parameters with their
- * types; a warehouse takes no arrays. Each statement is submitted once and runs by itself: there are no transactions.
+ * Its queries are like those of a Lakebase, in the dialect of the warehouse. `${values}` are bound as named parameters
+ * with their types; a warehouse takes no arrays. Each statement is submitted once and runs by itself, because there are
+ * no transactions.
  *
  * @example From the lakehouse into a Lakebase
  * ```ts
@@ -234,14 +235,14 @@ export class Lakehouse extends SelfDrawn implements AsyncDisposable {
     }, (count) => `${table}: ${countText(count, "column")}`);
   }
 
-  /** Ends what `lakehouse({ local })` started. The warehouse itself goes on, and stops by itself when it is not used. */
+  /** Ends what `lakehouse({ local })` started. The warehouse itself goes on, and stops by itself when it is idle. */
   async close(): Promise<void> {
     const { canceledEverywhere } = await import("../lake/warehouse.ts");
     await canceledEverywhere();
     await this.#parts.release();
   }
 
-  /** {@linkcode close}. */
+  /** The same as {@linkcode close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
@@ -282,8 +283,8 @@ export class Lakehouse extends SelfDrawn implements AsyncDisposable {
 /**
  * Opens the Volumes of the workspace that a connection's login belongs to.
  *
- * @param workspace Gives the workspace; `undefined` for a native password, which belongs to none.
- * @param used Gets the Volumes that are opened, for a checkup.
+ * @param workspace Gives the workspace; `undefined` for a native password, which belongs to no workspace.
+ * @param used Collects the Volumes that are opened, for a checkup.
  */
 export function volumesOf(workspace: (() => Workspace) | undefined, used?: Set<string>): OpenVolumes {
   return async (path, signal) => {

@@ -12,7 +12,7 @@ export class MadeBranch {
   /** `projects/p/branches/b`. */
   readonly name: string;
   readonly #api: BranchApi;
-  /** Whether the end of its connection leaves it. */
+  /** Whether the end of its connection keeps the branch. */
   keep: boolean;
   /** Whether a person waits for the outcome of the deletion. */
   awaited = false;
@@ -43,7 +43,7 @@ export class MadeBranch {
     this.state = await this.#api.get(this.name, signal);
   }
 
-  /** Deletes the branch, unless it is gone or is another one by now. After a failure, the next call tries again. */
+  /** Deletes the branch, unless it is gone or another branch has its name now. After a failure, the next call tries again. */
   delete(): Promise<void> {
     return this.#deleting ??= this.#delete().catch((error) => {
       this.#deleting = undefined;
@@ -65,13 +65,13 @@ export class MadeBranch {
     if (another || now.deleted !== undefined) return;
     if (now.isDefault || now.isProtected) {
       const what = now.isDefault ? "the project's default branch" : "protected";
-      throw new LakebaseError("WORKSPACE_REFUSED", `Cannot ${doing}: it is ${what} by now, so it is left`);
+      throw new LakebaseError("WORKSPACE_REFUSED", `Cannot ${doing}: it is now ${what}, so it was not deleted`);
     }
     const operation = await this.#api.delete(this.name, true, signal);
     if (operation !== undefined) await this.#api.finish(operation, doing, signal);
   }
 
-  /** Deletes the branch, unless it is to be kept. Only a person who waits for the outcome gets an error. */
+  /** Deletes the branch, unless it is to be kept. Gives an error only to a person who waits for the outcome. */
   async leave(): Promise<void> {
     if (this.keep) return;
     try {
@@ -82,7 +82,7 @@ export class MadeBranch {
     }
   }
 
-  /** Tells a person that the branch still exists, until when, and how to delete it. */
+  /** Says that the branch still exists, until when, and how to delete it. */
   left(): string {
     const { expires } = this.state ?? {};
     const end = expires === undefined ? "" : ` until it ends by itself at ${utcText(expires)}`;
@@ -102,16 +102,16 @@ function forget(made: MadeBranch): void {
   unlisten = undefined;
 }
 
-/** The signals that end a script. Windows has only one of them. */
+/** The signals that end a script. Windows has only the first of them. */
 const SIGNALS: readonly Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM", "SIGHUP"];
 /** The function that the "Deno + SQL" kernel calls at its end. */
 const AT_THE_END = Symbol.for("lakebase.end");
 
 /**
- * Deletes the branches at the end of a script: when nothing is left to do, and when a signal ends it. `Deno.exit()` and an
- * error that nobody catches leave no time for that, so the branches are named.
+ * Deletes the branches at the end of a script: when there is nothing left to do, and when a signal ends the script.
+ * `Deno.exit()` and an uncaught error leave no time for that, so only the names of the branches are printed.
  *
- * @returns Removes the listeners.
+ * @returns A function that removes the listeners.
  */
 function listenForEnd(): () => void {
   using stack = new DisposableStack();
@@ -121,12 +121,12 @@ function listenForEnd(): () => void {
   };
   const nameThem = () => void announceLeft([...live].map((made) => made.left()), true);
   listen("beforeunload", (event) => {
-    event.preventDefault(); // the script ends when the branches are gone
+    event.preventDefault(); // the script ends after the branches are deleted
     void leaveAll();
   });
   listen("unload", nameThem);
   if (inNotebook()) {
-    // There SIGINT is Stop, and an error ends only a cell, so no other event is the end of the program.
+    // There SIGINT means Stop, and an error ends only a cell, so no other event is the end of the program.
     Object.defineProperty(globalThis, AT_THE_END, { value: leaveAll, configurable: true });
     stack.defer(() => Reflect.deleteProperty(globalThis, AT_THE_END));
   } else {
@@ -154,7 +154,7 @@ async function leaveAll(): Promise<void> {
   await Promise.all([...live].map((made) => made.leave()));
 }
 
-/** Tells how to delete a branch, as the end of a sentence. */
+/** Says how to delete a branch, as the end of a sentence. */
 export function dropText(id: string): string {
   return `delete it with: lakebase branch drop ${id}`;
 }

@@ -17,7 +17,7 @@ import type { Checkup } from "./check.ts";
 import { Lakebase } from "./lakebase.ts";
 import { makeListing } from "./result.ts";
 
-/** What a {@linkcode Lakebase} is made of. */
+/** The parts that a {@linkcode Lakebase} is made from. */
 export interface LakebaseParts {
   /** The settings of the connection, for another one like it. */
   read?: ReadSettings;
@@ -51,7 +51,7 @@ export interface LakebaseParts {
   onClose?: () => Promise<void> | void;
 }
 
-/** {@linkcode openParts} as a connection. */
+/** Opens a connection from {@linkcode openParts}. */
 export async function openConnection(read: ReadSettings): Promise<Lakebase> {
   return new Lakebase(await (isTraced() ? openInSpan(read) : openParts(read)));
 }
@@ -66,7 +66,7 @@ function openInSpan(read: ReadSettings): Promise<LakebaseParts> {
   });
 }
 
-/** Finds the server, logs in, wakes the compute and gives what a new connection is made of. */
+/** Finds the server, logs in, wakes the compute, and returns the parts of a new connection. */
 export async function openParts(read: ReadSettings): Promise<LakebaseParts> {
   const { settings, found, warehouse, release } = read;
   let opened: Workspace | undefined;
@@ -128,7 +128,7 @@ interface Login {
   credentials: CredentialCache | undefined;
 }
 
-/** Asks the workspace for what the settings do not say. Independent requests are made at the same time. */
+/** Asks the workspace for what the settings do not say. It makes independent requests at the same time. */
 async function logIn(settings: Settings, openWorkspace: () => Workspace): Promise<Login> {
   const { password, host, user, group, tokenTtl: ttl } = settings;
   if (password !== undefined && host !== undefined && user !== undefined) {
@@ -161,8 +161,8 @@ async function logIn(settings: Settings, openWorkspace: () => Workspace): Promis
 }
 
 /**
- * With `host` given the endpoint is not looked up, so a wrong name is noticed only when the credential is refused. Looking it up
- * then gives the better error.
+ * Looks up the endpoint after its credential was refused. If `host` is given, the endpoint was not looked up before,
+ * and looking it up gives the better error for a wrong name.
  */
 async function explainLogin(
   error: unknown,
@@ -178,7 +178,7 @@ async function explainLogin(
   );
 }
 
-/** The workspace of the settings; it sends nothing yet. */
+/** Makes the workspace of the settings; sends no request. */
 export function openWorkspace({ workspace: client, login, connectTimeout }: WorkspaceSettings): Workspace {
   return new Workspace({ client, login, limit: connectTimeout * 1000 });
 }

@@ -1,7 +1,7 @@
 import { utcText } from "../core/text.ts";
 import type { LakebaseParts } from "./open_connection.ts";
 
-/** The address of a connection: what tells it from other connections. */
+/** The address of a connection, which distinguishes it from other connections. */
 interface Place {
   /** The endpoint or the instance; `undefined` if none was looked up. */
   endpoint: { readonly name: string } | undefined;
@@ -30,7 +30,7 @@ export function placeInFull({ endpoint, host, port, database, user, readOnly }: 
   return `${server}, database ${database}, as ${user}${readOnly ? ", read only" : ""}`;
 }
 
-/** The names that tell two connections apart: of their branches, else their addresses. */
+/** The names that distinguish two connections: those of their branches, or else their addresses. */
 export function placesOfTwo(one: Place, other: Place): [one: string, other: string] {
   const [here, there] = [branchOf(one), branchOf(other)];
   if (here !== undefined && there !== undefined && here !== there) return [`branch ${here}`, `branch ${there}`];
@@ -47,7 +47,7 @@ function branchName({ endpoint }: Place): [project?: string, branch?: string] {
   return project === undefined || branch === undefined ? [] : [project, branch];
 }
 
-/** The shortest address that tells a connection from the others: its branch's name where that is all that differs. */
+/** The shortest address that distinguishes a connection from the others: the branch's name, if nothing else differs. */
 export function placeAmong(place: Place, others: readonly Place[]): string {
   const [project, branch] = branchName(place);
   const elsewhere = (other: Place) => branchName(other)[0] === project && branchName(other)[1] !== branch;
@@ -59,7 +59,7 @@ export function placeAmong(place: Place, others: readonly Place[]): string {
   return `${short(place)}${role}${reads}`;
 }
 
-/** What a connection shows of itself, by name, without secrets. */
+/** The facts that a connection shows about itself, by name, without secrets. */
 export function connectionFacts(parts: LakebaseParts, closed: boolean): [name: string, value: string][] {
   const { host, port, database, user, endpoint, readOnly, pool } = parts;
   const named: [string, string][] = endpoint === undefined ? [] : [["endpoint", endpoint.name]];

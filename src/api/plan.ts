@@ -79,7 +79,7 @@ export class Plan {
     return lines(this.root).map(({ text }) => text).join("\n");
   }
 
-  /** How a notebook draws it: a row for each node, with estimates and measurements. */
+  /** The output in a notebook: a row for each node, with estimates and measurements. */
   [DISPLAY](): Bundle {
     const measured = this.root["Actual Rows"] !== undefined;
     const rows = lines(this.root).map(({ text, node }) => [
@@ -103,7 +103,7 @@ export class Plan {
     return holdIdle({ ...renderTable({ columns, rows, footer: `${footer}${originText(this.#origin)}` }) });
   }
 
-  /** How `console.log` prints it. */
+  /** The text that `console.log` prints. */
   [Symbol.for("Deno.customInspect")](): string {
     return this.toString();
   }
@@ -114,7 +114,7 @@ interface Line {
   node: PlanNode;
 }
 
-/** A line for each node. A node that has a later sibling has a branch that goes on; the last one has a corner. */
+/** A line for each node. The branch of a node goes on if the node has a later sibling; the last sibling has a corner. */
 function lines(node: PlanNode, corner = "", indent = ""): Line[] {
   const children = node.Plans ?? [];
   return [

@@ -12,7 +12,7 @@ import {
   PULL_STOPS,
   type RunnableFragment,
 } from "../sql/fragment.ts";
-import { made, used } from "../sql/never_run.ts";
+import { markMade, markUsed } from "../sql/never_run.ts";
 import {
   checkColumns,
   checkOptions,
@@ -115,7 +115,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     );
   }
 
-  /** Runs the query. However often it is awaited, it runs once. */
+  /** Runs the query. Awaiting it again does not run it again. */
   then<T = Result<Row>, E = never>(
     onResult?: ((result: Result<Row>) => T | PromiseLike<T>) | null,
     onError?: ((error: unknown) => E | PromiseLike<E>) | null,
@@ -123,12 +123,12 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     return this.#whole().then(onResult, onError);
   }
 
-  /** {@linkcode then}, for errors only. */
+  /** Like {@linkcode then}, for errors only. */
   catch<E = never>(onError: (error: unknown) => E | PromiseLike<E>): Promise<Result<Row> | E> {
     return this.then(undefined, onError);
   }
 
-  /** {@linkcode then}, for both outcomes. */
+  /** Like {@linkcode then}, for both outcomes. */
   finally(onEnd: () => void): Promise<Result<Row>> {
     return this.then().finally(onEnd);
   }
@@ -140,7 +140,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * @throws {LakebaseError} As `await`.
    */
   async value<T = unknown>(...none: []): Promise<T | undefined> {
-    used(this); // also if it is refused
+    markUsed(this); // also if it is refused
     takesNothing("value", none, WITH_OPTIONS, "run the query");
     const { 0: row, fields } = await this.#first(1);
     return row === undefined ? undefined : (row as Record<string, unknown>)[fields[0]?.key ?? ""] as T;
@@ -153,7 +153,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * @throws {LakebaseError} As `await`.
    */
   async first(...none: []): Promise<Row | undefined> {
-    used(this);
+    markUsed(this);
     takesNothing("first", none, WITH_OPTIONS, "run the query");
     return (await this.#first(1))[0];
   }
@@ -165,9 +165,9 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * @throws {LakebaseError} `BAD_PARAMETER` for an unknown option or an invalid value.
    */
   with(options: QueryOptions): Query<Row> {
-    used(this);
+    markUsed(this);
     const query = new Query<Row>(this, this.#engine, { ...this.#options, ...checkOptions(options) });
-    made(query);
+    markMade(query);
     return query;
   }
 
@@ -179,7 +179,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    */
   explain(options: ExplainOptions = {}): Lookup<Plan> {
     return new Lookup(async () => {
-      used(this); // not before: if nobody awaits the lookup, the statement was never run
+      markUsed(this); // not before: if nobody awaits the lookup, the statement was never run
       const { analyze = false } = checkUnstoppable("explain", options, { analyze: ON_OR_OFF }, "{ analyze: true }");
       return await this.#engine.explain(this, analyze, this.#stops());
     });
@@ -207,7 +207,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    */
   columns(options: ColumnsOptions = {}): Lookup<Columns> {
     return new Lookup(async () => {
-      used(this);
+      markUsed(this);
       return await this.#engine.columns(this, { ...this.#stops(), ...checkColumns(options) });
     });
   }
@@ -236,8 +236,8 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   }
 
   /**
-   * Draws the rows as a chart. The database computes the numbers, such as `avg(fare)`, bins and quartiles, in a read-only
-   * transaction: of a billion rows a few hundred numbers are fetched. Times are drawn in UTC.
+   * Draws the rows as a chart. The database computes the numbers, such as `avg(fare)`, bins and quartiles, in a
+   * read-only transaction, so a chart of a billion rows fetches a few hundred numbers. Times are drawn in UTC.
    *
    * @param options The columns and the kind of chart; by default the chart that fits the types of the columns.
    * @throws {LakebaseError} `BAD_PARAMETER` for a column that does not exist or can't be drawn; else as `await`.
@@ -254,7 +254,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    */
   plot(options: PlotOptions = {}): Lookup<Plot> {
     return new Lookup(async () => {
-      used(this);
+      markUsed(this);
       return await this.#engine.plot(this, options, this.#stops());
     });
   }
@@ -267,14 +267,14 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    */
   browse(...none: []): Lookup<Browser> {
     return new Lookup(async () => {
-      used(this);
-      takesNothing("browse", none, "it always has the first 1,000 rows");
+      markUsed(this);
+      takesNothing("browse", none, "it always fetches the first 1,000 rows");
       const { Browser, BROWSED_ROWS } = await import("./browser.ts");
       return new Browser(await this.#first(BROWSED_ROWS));
     });
   }
 
-  /** The rows, in constant memory: they are fetched in batches. Leaving the loop ends the query. */
+  /** Yields the rows in constant memory, because they are fetched in batches. Leaving the loop ends the query. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Row, void, void> {
     yield* this.#engine.iterate<Row>(this, this.#stops());
   }
@@ -291,7 +291,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     );
   }
 
-  /** How a notebook draws it: it runs, and fetches the rows that are shown. */
+  /** The output in a notebook: runs the query, and fetches the rows that are shown. */
   async [DISPLAY](): Promise<Bundle> {
     const { limit = SHOWN_ROWS } = this.#options;
     try {
@@ -301,14 +301,14 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     }
   }
 
-  /** How `console.log` prints it: as SQL. */
+  /** The text that `console.log` prints: the SQL. */
   [Symbol.for("Deno.customInspect")](): string {
     return printed(() => this.#engine.print(this));
   }
 
-  /** The result with all rows. A run that had them, or will have them, is used again. */
+  /** The result with all rows. It uses a run that has fetched all rows or will fetch them. */
   #whole(): Promise<Result<Row>> {
-    used(this);
+    markUsed(this);
     return this.#result ??= this.#peek === undefined ? this.#run() : this.#peek.then((first) => {
       if (!first.more) return first;
       if (hasEnded(first)) throw notKept(first.length, first.rowCount!);
@@ -339,7 +339,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   }
 }
 
-/** Whether a statement ran to its end although not all of its rows are kept: then its rows were counted. */
+/** Whether a statement ran to its end and counted its rows, but not all of them are kept. */
 function hasEnded({ rowCount }: Result<unknown>): boolean {
   return rowCount !== null;
 }

@@ -73,8 +73,8 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
     return this[OUTCOME].transaction;
   }
   /**
-   * The columns with what only the catalog knows: the names of types that the database defines, and `nullable`. It asks the
-   * catalog for what this connection has not asked before; `await` of a query does not.
+   * The columns with what only the catalog knows: the names of types that the database defines, and `nullable`. It asks
+   * the catalog about columns that this connection has not asked about before; `await` of a query does not.
    *
    * @throws {LakebaseError} As the query.
    */
@@ -150,7 +150,7 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
     return await loadTable(() => session, table, this, options);
   }
 
-  /** How a notebook draws it: the first rows as a table, or one line for a command without rows. */
+  /** The output in a notebook: the first rows as a table, or one line for a command without rows. */
   [DISPLAY](): Bundle {
     return holdIdle(drawResult(this));
   }
@@ -158,7 +158,7 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
 
 const makeRows = () => new Result<unknown>();
 
-/** {@linkcode run}, with rows for a person. */
+/** Like {@linkcode run}, with rows for a person. */
 export function runForResult<Row>(
   find: FindSession,
   what: Fragment | Statement,
@@ -185,17 +185,17 @@ const drawings = new WeakMap<object, () => HtmlAndText>();
  * ```
  */
 export class Listing<Row = Record<string, unknown>> extends Result<Row> {
-  /** How a notebook draws it. */
+  /** The output in a notebook. */
   override [DISPLAY](): Record<string, string> {
     return holdIdle({ ...drawing(this) });
   }
 
-  /** How `console.log` prints it. */
+  /** The text that `console.log` prints. */
   [Symbol.for("Deno.customInspect")](): string {
     return drawing(this)["text/plain"];
   }
 
-  /** As `console.log`, for Node's `util.inspect`. */
+  /** The same text for Node's `util.inspect`. */
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return drawing(this)["text/plain"];
   }
@@ -210,7 +210,7 @@ function joined(upper: HtmlAndText, lower: HtmlAndText): HtmlAndText {
   return { [html]: upper[html] + lower[html], [text]: `${upper[text]}\n${lower[text]}` };
 }
 
-/** The columns of a table, as an array that draws itself, and what else is known of the table. */
+/** The columns of a table, as an array that draws itself, and what else is known about the table. */
 export type TableDescription = Listing<ColumnInfo> & TableFacts;
 
 /** A profile: an array that has a row for each column and draws itself. */
@@ -219,14 +219,14 @@ export type Profile = Listing<ColumnProfile> & ProfileFacts;
 /** The rows of a table that differ in two databases: an array that draws itself. */
 export type TableDiff = Listing<RowDifference> & TableDiffFacts;
 
-/** What differs in the schemas of two databases: an array that draws itself. */
+/** The differences in the schemas of two databases: an array that draws itself. */
 export type SchemaDiff = Listing<SchemaDifference> & SchemaDiffFacts;
 
 /**
  * Makes a listing.
  *
- * @param parts The rows, and what else is known of them.
- * @param origin The connection that was asked.
+ * @param parts The rows, and what else is known about them.
+ * @param origin The connection on which the rows were read.
  */
 export function makeListing<Row, Facts extends object>(
   { rows, fields, elapsed, facts, draw, below = [], write }: ListingParts<Row, Facts>,

@@ -156,7 +156,7 @@ export class DatabaseSession implements Queryable, AsyncDisposable {
     );
   }
 
-  /** {@linkcode close}. */
+  /** The same as {@linkcode close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

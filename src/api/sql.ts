@@ -1,6 +1,6 @@
 import { LakebaseError } from "../core/errors.ts";
 import { Fragment, Identifier, rawStrings } from "../sql/fragment.ts";
-import { made } from "../sql/never_run.ts";
+import { markMade } from "../sql/never_run.ts";
 import type { FindSession } from "../sql/run.ts";
 import { postgresEngine, type QueryEngine } from "./engine.ts";
 import { Query } from "./query.ts";
@@ -13,7 +13,7 @@ export interface Sql {
    * @throws {LakebaseError} `BAD_PARAMETER` if it is called with a string instead of a template.
    */
   <Row = Record<string, unknown>>(template: TemplateStringsArray, ...values: unknown[]): Query<Row>;
-  /** A quoted identifier: `sql.id("schema", "table")`. In a query of a lakehouse it has backticks. */
+  /** Makes a quoted identifier: `sql.id("schema", "table")`. In a query of a lakehouse, the quotes are backticks. */
   id(...names: [string, ...string[]]): Fragment;
   /**
    * Values or fragments with a separator between them. A comma, `AND`, `OR`, `UNION ALL` and similar separators may be strings;
@@ -25,7 +25,7 @@ export interface Sql {
   join(items: readonly unknown[], separator?: string | Fragment): Fragment;
   /** `VALUES (...), (...)` for rows that are arrays; for rows that are objects, preceded by the list of columns, for `INSERT`. */
   values(rows: readonly (readonly unknown[] | Record<string, unknown>)[], ...none: []): Fragment;
-  /** A string as SQL. Never put a value into it that comes from outside of the program. */
+  /** Turns a string into SQL. Never put a value into it that comes from outside of the program. */
   unsafe(text: string, ...none: []): Fragment;
 }
 
@@ -43,7 +43,7 @@ export function sqlFor(engine: QueryEngine): Sql {
   const tag = <Row>(template: TemplateStringsArray, ...values: unknown[]): Query<Row> => {
     if (!Array.isArray(template) || !Array.isArray(template.raw)) throw notATemplate(template);
     const query = new Query<Row>({ strings: rawStrings(template), values: Object.freeze(values) }, engine);
-    made(query);
+    markMade(query);
     return query;
   };
   return Object.assign(tag, { id: identifier, join, values: valuesList, unsafe });

@@ -22,7 +22,7 @@ import type { Warehouse, WarehouseResult } from "../lake/warehouse.ts";
 import type { PlotOptions } from "../plot/options.ts";
 import type { Plot } from "../plot/plot.ts";
 import { ArrowRows, type Fragment, isRunnable, PULL_STOPS } from "../sql/fragment.ts";
-import { used } from "../sql/never_run.ts";
+import { markUsed } from "../sql/never_run.ts";
 import type { OpenVolumes } from "../sql/session.ts";
 import { type Field, OUTCOME, type Outcome, StatementRows } from "../sql/result.ts";
 import { type StopOptions, stoppable } from "../sql/stop.ts";
@@ -50,7 +50,7 @@ export function warehouseEngine(engine: WarehouseEngine): QueryEngine {
   };
 }
 
-/** A result with its columns, and the readers of what Arrow alone does not tell. */
+/** A result with its columns, and the readers for what Arrow alone does not say. */
 interface Opened {
   result: WarehouseResult;
   fields: readonly Field[];
@@ -65,7 +65,7 @@ export class WarehouseEngine {
   readonly #warehouse: Warehouse;
   readonly #volumes: OpenVolumes;
 
-  /** Made for one lakehouse. @param volumes Opens the Volumes of its workspace. */
+  /** Makes an engine for one lakehouse. @param volumes Opens the Volumes of its workspace. */
   constructor(warehouse: Warehouse, volumes: OpenVolumes) {
     this.#warehouse = warehouse;
     this.#volumes = volumes;
@@ -76,7 +76,7 @@ export class WarehouseEngine {
     return `SQL warehouse ${this.#warehouse.info.name}`;
   }
 
-  /** Lets a statement be canceled at once, at the price of a second call for each. */
+  /** Makes statements cancelable at once, at the cost of a second call for each. */
   cancelAtOnce(): void {
     this.#warehouse.wait = 0;
   }
@@ -150,7 +150,7 @@ export class WarehouseEngine {
   }
 
   async pull(query: Fragment, target: PullTarget, options: PullOptions): Promise<PullResult> {
-    used(query); // also if the pull ends before the statement is submitted
+    markUsed(query); // also if the pull ends before the statement is submitted
     const { pullBatches } = await import("../transfer/pull/in_memory.ts");
     const stops = isRunnable(query) ? query[PULL_STOPS]() as PullOptions : {};
     const open = async (signal: AbortSignal | undefined) => {
@@ -301,12 +301,12 @@ async function* textsOf(
   }
 }
 
-/** Nested values may come as texts of JSON. */
+/** Nested values may arrive as JSON texts. */
 function storage(type: ColumnType, warehouse: WarehouseType): ColumnType {
   return type.kind === "text" && postgresType(warehouse) === "jsonb" ? { kind: "json" } : type;
 }
 
-/** A list is an array of Postgres; its oid is that of the array. */
+/** A list is a Postgres array; its oid is that of the array type. */
 function oidOf({ oid }: Field, type: ColumnType): number {
   if (type.kind !== "list") return oid;
   const name = LIST_ELEMENTS[type.element.kind === "timestamp" && type.element.utc ? "timestamptz" : type.element.kind];
@@ -359,7 +359,7 @@ async function rowsOf<Row>(batch: Batch, { fields }: Opened): Promise<Iterable<R
   return new Columns({ batch, fields, elapsed: 0, origin: {}, find: notInPostgres, reader }).rows<Row>();
 }
 
-/** Reads nested values with the types inside them, and intervals, as those of an inline result are. */
+/** Reads nested values by the types inside them, and intervals, as an inline result has them. */
 async function ownReaders(
   fields: readonly Field[],
 ): Promise<(field: Field, data: ColumnData) => ValueReader | undefined> {
@@ -387,7 +387,7 @@ async function ownReaders(
 
 const INTERVAL = BUILT_IN["interval"]![0];
 
-/** The type of a new table's column, where Arrow has the values as text. */
+/** The type of a new table's column, if Arrow has the values as text. */
 function typeForTable(type: WarehouseType): string | undefined {
   const name = postgresType(type);
   return name === "jsonb" || name === "interval" ? name : undefined;

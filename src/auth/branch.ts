@@ -8,7 +8,7 @@ import type { WorkspaceRequest } from "./workspace_request.ts";
 export interface BranchState {
   /** `projects/p/branches/b`. */
   name: string;
-  /** The unique id, which a later branch of the same name does not have; `undefined` where the workspace gives none. */
+  /** The unique id. A later branch of the same name has another one. `undefined` where the workspace gives none. */
   uid: string | undefined;
   /** `INIT`, `READY`, `ARCHIVED` and others. */
   state: string;
@@ -28,7 +28,7 @@ export interface BranchState {
   size: number | undefined;
 }
 
-/** What a new branch is made of; times are as the workspace takes them. */
+/** What a new branch is made from. Times have the workspace's format. */
 export interface BranchSpec {
   source_branch: string;
   source_branch_time?: string;
@@ -60,18 +60,18 @@ export function branchIn(project: string, reference: string): string {
 export class BranchApi {
   readonly #workspace: Workspace;
 
-  /** Sends no request yet. */
+  /** Keeps the workspace; sends no request. */
   constructor(workspace: Workspace) {
     this.#workspace = workspace;
   }
 
-  /** A branch, and the workspace's time in milliseconds since 1970 where it sends one. */
+  /** Gets a branch, and the workspace's time in milliseconds since 1970 if it sends one. */
   async get(name: string, signal?: AbortSignal): Promise<BranchState & { serverTime: number | undefined }> {
     const { body, serverTime } = await this.#request({ method: "GET", path: `${ROOT}/${name}` }, name, signal);
     return { ...readBranch(body), serverTime };
   }
 
-  /** The branches of a project; with `deleted` also those that can still be restored. */
+  /** Lists the branches of a project; with `deleted` also those that can still be restored. */
   async list(project: string, deleted: boolean, signal?: AbortSignal): Promise<BranchState[]> {
     const path = `${ROOT}/${project}/branches${deleted ? "?show_deleted=true" : ""}`;
     try {
@@ -84,8 +84,8 @@ export class BranchApi {
   }
 
   /**
-   * Begins to create a branch. The request is sent once: a second one could find the branch of the first, and nobody could tell
-   * whose it is.
+   * Begins to create a branch. It sends the request only once: a second request might find the branch of the first, and
+   * then nobody could tell who made it.
    *
    * @returns The operation's name.
    * @throws {LakebaseError} `CONNECTION_LOST` if the answer was lost, so that the branch may exist.
@@ -106,7 +106,7 @@ export class BranchApi {
   /**
    * Begins to delete a branch.
    *
-   * @param purge Whether it can't be restored.
+   * @param purge Whether the branch can't be restored afterwards.
    * @returns The operation's name; `undefined` if there is no such branch.
    */
   async delete(name: string, purge: boolean, signal?: AbortSignal): Promise<string | undefined> {
@@ -123,7 +123,7 @@ export class BranchApi {
   /**
    * Waits until an operation is done.
    *
-   * @param doing What it does, to follow `Cannot`.
+   * @param doing What the operation does, in words that follow `Cannot`.
    * @throws {LakebaseError} `WORKSPACE_REFUSED` if it failed.
    */
   async finish(operation: string, doing: string, signal?: AbortSignal): Promise<void> {
@@ -166,7 +166,7 @@ function checkOutcome({ error }: Item, doing: string): void {
 function readBranch(item: Item): BranchState {
   const status = (item["status"] ?? {}) as Item;
   const text = (value: unknown) => typeof value === "string" && value !== "" ? value : undefined;
-  const size = Number(status["logical_size_bytes"] ?? NaN); // protobuf's JSON has an int64 as text
+  const size = Number(status["logical_size_bytes"] ?? NaN); // an int64 is text in protobuf's JSON
   return {
     name: jsonText(item["name"]),
     uid: text(item["uid"]),

@@ -12,7 +12,7 @@ export interface Credential {
   readonly mintedAt: number;
   /** How long it is valid, in milliseconds from `mintedAt`. */
   readonly lifetime: number;
-  /** Whether the workspace gave `lifetime`. Otherwise it is an assumption, and no refresh is scheduled. */
+  /** Whether the workspace stated `lifetime`. Otherwise the lifetime is assumed, and no refresh is scheduled. */
   readonly lifetimeKnown: boolean;
 }
 
@@ -26,9 +26,12 @@ interface CredentialRequest {
   ttl?: number | undefined;
 }
 
-/** The longest lifetime that is believed. */
+/** The longest lifetime that is accepted as true. */
 const LONGEST_LIFE_MS = 3_600_000;
-/** The assumed lifetime where the expiry makes no sense: short enough to do no harm, long enough not to loop. */
+/**
+ * The assumed lifetime where the workspace's answer makes no sense: short enough to do no harm, long enough not to
+ * loop.
+ */
 const ASSUMED_LIFE_MS = 60_000;
 
 /**
@@ -52,7 +55,10 @@ export async function mintCredential(
   return { token, mintedAt, ...credentialLifetime(answer, mintedAt) };
 }
 
-/** A 404 names the path of the request, which says nothing of an endpoint that has gone with its branch. */
+/**
+ * Explains a 404. Its own message names the path of the request and does not mention that the endpoint is gone with its
+ * branch.
+ */
 function explainMissing(error: unknown, { target }: CredentialRequest): unknown {
   if (!(error instanceof LakebaseError) || error.code !== "ENDPOINT_NOT_FOUND") return error;
   const name = "endpoint" in target ? target.endpoint : `instance "${target.instance}"`;
@@ -94,11 +100,12 @@ export function credentialLifetime(
   return { lifetime: ASSUMED_LIFE_MS, lifetimeKnown: false };
 }
 
-/** A credential is not used this close to its end: a login takes a moment. */
+/** How long before its end a credential is no longer used, because a login takes a moment. */
 const LOGIN_MS = 2000;
 
 /**
- * When to refresh a credential: 10 minutes before the end of the usual hour, proportionally less for a shorter lifetime.
+ * When to refresh a credential: 10 minutes before the end of the usual hour, and proportionally less for a shorter
+ * lifetime.
  *
  * @param lifetime Milliseconds.
  * @returns Milliseconds after the credential was minted.
@@ -108,8 +115,8 @@ export function refreshAfter(lifetime: number): number {
 }
 
 /**
- * Caches the credential of one endpoint. Any number of callers share one request; the credential is renewed in the background
- * before it ends, and is used while it is valid even when the renewal fails.
+ * Caches the credential of one endpoint. All callers share one request. The credential is renewed in the background
+ * before it ends. If the renewal fails, the old one is used as long as it is valid.
  */
 export class CredentialCache {
   readonly #mint: (signal: AbortSignal) => Promise<Credential>;
@@ -127,7 +134,7 @@ export class CredentialCache {
     this.#mint = mint;
   }
 
-  /** The cached credential, for displaying when it ends. */
+  /** The cached credential, so that its end can be shown. */
   get current(): Credential | undefined {
     return this.#current;
   }
@@ -135,7 +142,7 @@ export class CredentialCache {
   /**
    * The credential to log in with.
    *
-   * @throws {LakebaseError} The error of the request, where no valid credential is left; `CLOSED` after {@linkcode close}.
+   * @throws {LakebaseError} The error of the request if no valid credential is left; `CLOSED` after {@linkcode close}.
    */
   async get(): Promise<Credential> {
     if (this.#closing.signal.aborted) throw new LakebaseError("CLOSED", "Cannot log in: the connection is closed");
@@ -159,7 +166,7 @@ export class CredentialCache {
     this.#closing.abort(new LakebaseError("CLOSED", "Cannot log in: the connection is closed"));
   }
 
-  /** Runs one request at a time, which all callers share. */
+  /** Runs one request at a time, whose result all callers share. */
   #mintOnce(): Promise<Credential> {
     if (this.#minting !== undefined) return this.#minting;
     const minting = this.#mint(this.#closing.signal).then((credential) => {
@@ -181,7 +188,7 @@ export class CredentialCache {
     Deno.unrefTimer(this.#timer);
   }
 
-  /** Ignores failures: the cached credential is still valid, and `get` reports the failure once it is not. */
+  /** Ignores failures: the cached credential is still valid, and `get` reports the failure once it is invalid. */
   async #refresh(attempt: number): Promise<void> {
     try {
       await this.#mintOnce();

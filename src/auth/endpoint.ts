@@ -10,27 +10,30 @@ export interface Endpoint {
   readonly name: string;
   /** The target of the credential request. */
   readonly target: { endpoint: string } | { instance: string };
-  /** The host to connect to; `undefined` where the caller named one, so that it was not looked up. */
+  /** The host to connect to; `undefined` if the caller named a host, in which case the endpoint was not looked up. */
   readonly host: string | undefined;
-  /** `ACTIVE`, `IDLE` (asleep: connecting wakes it), `INIT`, `DEGRADED`, or the instance's state; `undefined` where it was not looked up. */
+  /**
+   * `ACTIVE`, `IDLE` (asleep: connecting wakes it), `INIT`, `DEGRADED`, or the instance's state; `undefined` if the
+   * endpoint was not looked up.
+   */
   readonly state: string | undefined;
 }
 
 /** The endpoint to find. */
 interface EndpointRequest {
-  /** Any of the forms of `ConnectOptions.endpoint`; `undefined` for the only one. */
+  /** Any form of `ConnectOptions.endpoint`; `undefined` for the only endpoint. */
   endpoint?: string | undefined;
   /** The id of a branch of the only project, where no endpoint is named. */
   branch?: string | undefined;
-  /** A Provisioned instance, instead. */
+  /** A Provisioned instance, instead of an endpoint. */
   instance?: string | undefined;
   /** Whether a read-only host is preferred. */
   readOnly: boolean;
-  /** The caller's own host. With it an endpoint with a full name is not looked up. */
+  /** The caller's own host. An endpoint with a full name is then not looked up. */
   host?: string | undefined;
 }
 
-/** The calls for one look-up, which share a deadline. */
+/** Sends the requests of one look-up, which share a deadline. */
 class Lookups {
   readonly #workspace: Workspace;
   readonly #signal: AbortSignal | undefined;
@@ -53,9 +56,9 @@ class Lookups {
 
 /** How long {@linkcode findEndpoint} may take. */
 interface FindOptions {
-  /** Ends it at once. */
+  /** Ends the look-up at once. */
   signal?: AbortSignal | undefined;
-  /** When it has to be done, in milliseconds since 1970. @default {the limit of one request from now on} */
+  /** When the look-up must be done, in milliseconds since 1970. @default {the limit of one request from now on} */
   deadline?: number;
 }
 
@@ -79,7 +82,8 @@ type Item = Record<string, unknown>;
 const ROOT = "/api/2.0/postgres";
 
 /**
- * Whether an endpoint's full name is known without the workspace, so that the credential can be requested at once.
+ * Whether an endpoint's full name is known without asking the workspace, so that the credential can be requested at
+ * once.
  *
  * @param reference The endpoint as the caller named it.
  */

@@ -15,11 +15,11 @@ interface HttpAnswer {
 /** The longest answer that is read, in bytes after decompression. A page of a hundred endpoints has less than 100 kB. */
 export const LONGEST_ANSWER = 16 * 1024 * 1024;
 
-/** The address of the service that gives a machine of Azure its logins. Requests to it do not leave the machine's host. */
+/** The address of the service that gives an Azure machine its logins. Requests to it do not leave the machine's host. */
 export const METADATA_SERVICE = "169.254.169.254";
 
 /**
- * Sends a request that carries a login, and reads the answer as text; see {@linkcode sendAndRead}.
+ * Sends a request that carries a login, and reads the answer as text, as {@linkcode sendAndRead} does.
  *
  * @param longest The longest answer that is read, in bytes.
  * @throws {LakebaseError} `BAD_SETTING` for plain HTTP to another machine; `WORKSPACE_UNAVAILABLE` for a longer answer.
@@ -31,7 +31,7 @@ export function send(url: URL, init: RequestInit, longest: number = LONGEST_ANSW
 /**
  * Sends a request as {@linkcode open} does, and reads the answer.
  *
- * @param read Reads the answer; afterwards the connection may be closed.
+ * @param read Reads the answer. The connection may be closed afterwards.
  * @throws {LakebaseError} `BAD_SETTING` for plain HTTP to another machine.
  */
 export async function sendAndRead<T>(
@@ -47,18 +47,18 @@ export async function sendAndRead<T>(
   }
 }
 
-/** The answer of an HTTP server, whose body was not read yet. */
+/** The answer of an HTTP server, with a body that is still unread. */
 export interface OpenAnswer {
   /** The status, the headers and the body. */
   response: Response;
-  /** Gives the connection back, once the body was read or canceled. May be called again. */
+  /** Gives back the connection after the body was read or canceled. May be called again. */
   close(): void;
 }
 
 /**
- * Sends a request whose address, headers or answer are secret. Redirects are not followed, because the login would go along.
- * A request to this machine uses no proxy and goes to a verified loopback address, because DNS decides where a name such as
- * `w.localhost` leads. Other requests use the proxy of the environment, if there is one.
+ * Sends a request whose address, headers or answer is secret. It does not follow redirects, because they would take the
+ * login along. For a request to this machine it uses no proxy and a verified loopback address, because DNS decides
+ * where a name such as `w.localhost` leads. For other requests it uses the environment's proxy, if there is one.
  *
  * @throws {LakebaseError} `BAD_SETTING` for plain HTTP to another machine.
  */
@@ -76,7 +76,7 @@ export async function open(url: URL, init: RequestInit): Promise<OpenAnswer> {
   }
 }
 
-/** {@linkcode open} at one address, or by the name where there is none. */
+/** Like {@linkcode open}, at one address; without an address, by the host's name. */
 async function openAt(url: URL, init: RequestInit, address: string | undefined): Promise<OpenAnswer> {
   const port = Number(url.port) || (url.protocol === "https:" ? 443 : 80);
   let client = address === undefined ? undefined : Deno.createHttpClient({
@@ -109,20 +109,20 @@ export async function readText(url: URL, response: Response, longest: number): P
 
 const LOOPBACK = [{ address: "127.0.0.1", family: 4 }, { address: "::1", family: 6 }];
 
-/** The loopback addresses that a name resolves to; none where it leads to another machine. */
+/** The loopback addresses that a name resolves to; none if it leads to another machine. */
 async function loopbackAddresses({ hostname }: URL): Promise<string[]> {
   const host = hostname.replace(/^\[|\]$/g, "");
   if (isIP(host) !== 0) return [host];
   if (Deno.permissions.querySync({ name: "net", host }).state !== "granted") {
     return host === "localhost" ? [host] : []; // the only name that resolvers must keep on this machine (RFC 6761)
   }
-  // RFC 6761, 6.3: such a name always means this machine, and not every resolver knows that.
+  // RFC 6761, 6.3: such a name always means this machine, but some resolvers do not know it.
   const found = await lookup(host, { all: true }).catch(() => LOOPBACK);
   const addresses = found.toSorted((a, b) => a.family - b.family).map(({ address }) => address);
   return addresses.every(isLoopbackAddress) ? addresses : [];
 }
 
-/** The address, or the name where this program may connect to the name only. */
+/** The address; or the name, if this program may connect to that name only. */
 function proxyTarget(hostname: string, address: string, port: number): string {
   const host = address.includes(":") ? `[${address}]` : address;
   const granted = Deno.permissions.querySync({ name: "net", host: `${host}:${port}` }).state === "granted";
@@ -141,13 +141,13 @@ export function isUnconnected(reason: string): boolean {
   return /client error \(Connect\)/.test(reason);
 }
 
-/** The message of the innermost cause: `fetch failed` says too little. */
+/** The message of the innermost cause, because `fetch failed` says too little. */
 export function deepest(cause: unknown): string {
   if (!(cause instanceof Error)) return String(cause);
   return cause.cause instanceof Error ? deepest(cause.cause) : cause.message;
 }
 
-/** The error for a workspace that can't be reached, or that answers as none. */
+/** Makes the error for a workspace that can't be reached, or that does not answer as a workspace. */
 export function unavailable(host: URL, state: string, cause?: unknown): LakebaseError {
   return new LakebaseError("WORKSPACE_UNAVAILABLE", `Cannot reach the workspace ${host.origin}: ${state}`, { cause });
 }

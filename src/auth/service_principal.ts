@@ -6,8 +6,8 @@ import { METADATA_SERVICE, send } from "./http.ts";
 /**
  * A client for a service principal of Databricks with a secret; `undefined` for another login method.
  *
- * The SDK is not used, because its exchange of the secret for a token follows redirects with the secret, and quotes an answer
- * that it does not understand, including a token.
+ * The SDK is not used, because its token exchange follows redirects with the secret, and quotes an answer that it does
+ * not understand, even if the answer contains a token.
  */
 export function clientCredentialsClient(
   { host, workspaceId, attributes }: WorkspaceLogin,
@@ -38,14 +38,16 @@ async function tokenEndpoint(host: string, accountId: string | undefined): Promi
 function onOrigin(text: string, host: string): URL {
   const url = URL.parse(text);
   if (url?.origin === new URL(host).origin) return url;
-  throw new Error("the workspace names another server for the exchange of the client secret, which is not asked");
+  throw new Error(
+    "the workspace names another server for the exchange of the client secret, and the secret stays here",
+  );
 }
 
 /** The servers of one cloud of Azure. */
 interface AzureCloud {
-  /** Where a client secret is exchanged for a token. */
+  /** The server that exchanges a client secret for a token. */
   login: string;
-  /** What a token for the management of the cloud is made out for. */
+  /** The audience of a token for the management of the cloud. */
   management: string;
   /** The server that knows the address of a workspace by its resource id. */
   resources: string;
@@ -80,7 +82,7 @@ const CLOUDS: Readonly<Record<string, AzureCloud>> = {
 const AZURE_HOST = /\.(databricks\.azure\.us|databricks\.azure\.cn|azuredatabricks\.net)$/;
 /** The application id of Azure Databricks. */
 const APPLICATION = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d";
-/** The header that tells Azure Databricks the workspace of a login that is no member of it yet. */
+/** The header that tells Azure Databricks the workspace of a login that is not a member of it yet. */
 export const RESOURCE_ID_HEADER = "X-Databricks-Azure-Workspace-Resource-Id";
 
 /**
@@ -99,7 +101,7 @@ export function azureClient(login: WorkspaceLogin, clouds = CLOUDS): WorkspaceCl
   const environment = (attributes["azureEnvironment"] ?? "PUBLIC").toUpperCase();
   const cloud = clouds[environment];
   if (cloud === undefined) {
-    throw new Error(`ARM_ENVIRONMENT is ${environment}, and it must be ${Object.keys(clouds).join(" or ")}`);
+    throw new Error(`ARM_ENVIRONMENT is ${environment}; it must be ${Object.keys(clouds).join(" or ")}`);
   }
   const tokenFor = (resource: string) => cachedToken(() => method(cloud, attributes, resource));
   const own = tokenFor(attributes["azureLoginAppId"] ?? APPLICATION);
@@ -148,7 +150,7 @@ async function identityToken({ metadata }: AzureCloud, attributes: Attributes, r
   });
 }
 
-/** Asks for the address of the workspace that has a resource id. */
+/** Asks Azure for the address of the workspace that has a resource id. */
 async function workspaceAddress({ resources }: AzureCloud, resourceId: string, token: TokenSource): Promise<URL> {
   if (!/^\/subscriptions\/[\w./-]+$/i.test(resourceId)) {
     throw new Error("DATABRICKS_AZURE_RESOURCE_ID must be /subscriptions/.../workspaces/...");
@@ -158,18 +160,18 @@ async function workspaceAddress({ resources }: AzureCloud, resourceId: string, t
   const { workspaceUrl } = (found?.["properties"] ?? {}) as { workspaceUrl?: unknown };
   if (typeof workspaceUrl === "string" && AZURE_HOST.test(workspaceUrl)) return new URL(`https://${workspaceUrl}`);
   throw new Error(
-    "Azure does not tell the workspace's address by DATABRICKS_AZURE_RESOURCE_ID; set DATABRICKS_HOST, or give the login " +
+    "Azure gives no address for the workspace in DATABRICKS_AZURE_RESOURCE_ID; set DATABRICKS_HOST, or give the login " +
       "the right to read the workspace",
   );
 }
 
-/** A token is renewed this long before its end: Databricks refuses tokens that end within 30 seconds. */
+/** How long before its end a token is renewed: Databricks refuses tokens that end within 30 seconds. */
 const MARGIN_MS = 40_000;
 
-/** A service that gives out tokens answers within seconds. */
+/** The limit of a request for a token. A service that gives out tokens answers within seconds. */
 const LIMIT_MS = 15_000;
 
-/** A token of a workspace's login. */
+/** A token for a login to the workspace. */
 interface Token {
   /** The token. */
   text: string;
@@ -180,7 +182,7 @@ interface Token {
 /** A function that gives a valid token. */
 type TokenSource = () => Promise<string>;
 
-/** Caches a token while it is valid. Callers that wait for one share a request. */
+/** Caches a token as long as it is valid. Callers that wait for a token share one request. */
 function cachedToken(ask: () => Promise<Token>): TokenSource {
   let token: Token | undefined;
   let asking: Promise<Token> | undefined;
@@ -192,7 +194,7 @@ function cachedToken(ask: () => Promise<Token>): TokenSource {
   };
 }
 
-/** An id and its secret, to be exchanged for a token. */
+/** An id and its secret, which are exchanged for a token. */
 interface ClientSecret {
   clientId: string;
   clientSecret: string;
@@ -202,7 +204,7 @@ interface ClientSecret {
  * Exchanges a client secret for a token.
  *
  * @param url The address of the exchange.
- * @param parameters What the token is for, as parameters of the exchange.
+ * @param parameters What the token is for, as parameters of the request.
  */
 async function exchangeSecret(
   url: URL,
@@ -223,7 +225,8 @@ async function exchangeSecret(
 /**
  * Asks for a token.
  *
- * @param what The request, for its error. The answer is not quoted, because it may hold the token.
+ * @param what The request, as its error names it. The error does not quote the answer, because the answer may contain
+ * the token.
  */
 async function askForToken(what: string, url: URL, init: RequestInit): Promise<Token> {
   const { response, text } = await send(url, { ...init, signal: AbortSignal.timeout(LIMIT_MS) });

@@ -24,17 +24,17 @@ import {
 
 /** The limit of one attempt; a slow workspace answers within two seconds. */
 const ATTEMPT_LIMIT_MS = 15_000;
-/** Attempts after network failures: enough for a short outage, and a wrong host name fails soon. */
+/** Attempts after network failures: enough for a short outage, and few enough that a wrong host name fails soon. */
 const NETWORK_TRIES = 4;
 
-/** The most pages of a list, of a hundred items each. No login sees 100,000 projects. */
+/** The most pages of a list, with a hundred items each. No login sees 100,000 projects. */
 const MOST_PAGES = 1000;
 
-/** What a {@linkcode Workspace} is made of. */
+/** What a {@linkcode Workspace} is made from. */
 interface WorkspaceParts {
   /** The caller's own client. */
   client?: WorkspaceClientLike | undefined;
-  /** The workspace and the login, where there is no client. */
+  /** The workspace and the login, if the caller has no client. */
   login?: WorkspaceLogin | undefined;
   /** Milliseconds that one request may take, including retries. */
   limit: number;
@@ -43,9 +43,10 @@ interface WorkspaceParts {
 /**
  * The Databricks workspace's REST API.
  *
- * This module itself exchanges secrets for tokens; the SDK has the other logins (`databricks` and `az`, a token, a password), and
- * signs the requests. They are sent with `fetch`, because the SDK's HTTP agent does not verify certificates by default, retries
- * 429 for five minutes without regard to `Retry-After`, can't be aborted, and does not give access to the `Date` header.
+ * This module exchanges secrets for tokens itself. The SDK has the other logins (`databricks` and `az`, a token, a
+ * password), and signs the requests. `fetch` sends them, because the SDK's HTTP agent does not verify certificates by
+ * default, retries 429 for five minutes without regard to `Retry-After`, can't be aborted, and does not give access to
+ * the `Date` header.
  */
 export class Workspace {
   readonly #client: Promise<WorkspaceClientLike>;
@@ -53,17 +54,17 @@ export class Workspace {
   readonly #profile: string | undefined;
   #firstLogin: Promise<unknown> | undefined;
 
-  /** Makes a workspace; no request is sent yet. */
+  /** Keeps the login; sends no request. */
   constructor(options: WorkspaceParts) {
     this.#client = options.client === undefined ? loginClient(options.login) : Promise.resolve(options.client);
-    this.#client.catch(() => {}); // the first request reports it
+    this.#client.catch(() => {}); // the first request reports the failure
     this.#limit = options.limit;
     this.#profile = options.login?.profile;
   }
 
   /**
-   * Sends a request. It is retried after 429, 5xx and network failures, until the deadline; a request with `once` only while it
-   * can't have taken effect.
+   * Sends a request. It retries after 429, 5xx and network failures, until the deadline. It retries a request with
+   * `once` only if that can't have taken effect.
    *
    * @throws {LakebaseError} `WORKSPACE_AUTH`, `WORKSPACE_REFUSED`, `ENDPOINT_NOT_FOUND` (404), `WORKSPACE_UNAVAILABLE`;
    * `CONNECTION_LOST` for a request with `once` whose answer was lost.
@@ -75,12 +76,12 @@ export class Workspace {
   ): Promise<WorkspaceAnswer> {
     const host = await this.#host();
     const once = request.once === true;
-    return await retried(() => this.#attempt(host, request, deadline, signal), once, () => deadline, signal);
+    return await withRetries(() => this.#attempt(host, request, deadline, signal), once, () => deadline, signal);
   }
 
   /**
-   * Sends a request whose body or answer is bytes. It is sent again only if the request says so. The time until the first
-   * attempt with a body fails does not count for the deadline: the body may come slowly.
+   * Sends a request whose body or answer is bytes. It retries only if the request says so. The deadline does not count
+   * the time until the first attempt with a body fails, because the body may come slowly.
    *
    * @param signal Ends the request, also while its body is sent or its answer is read.
    * @throws {LakebaseError} What the request makes of a refusal; `WORKSPACE_AUTH`, `WORKSPACE_UNAVAILABLE`.
@@ -90,7 +91,7 @@ export class Workspace {
     const begun = this.deadline();
     let failing: number | undefined;
     const deadline = () => request.body === undefined ? begun : failing ??= this.deadline();
-    return await retried(() => this.#attemptBytes(host, request, begun, signal), false, deadline, signal);
+    return await withRetries(() => this.#attemptBytes(host, request, begun, signal), false, deadline, signal);
   }
 
   async #attemptBytes(
@@ -137,22 +138,22 @@ export class Workspace {
   ): Promise<Record<string, unknown>[]> {
     const items: Record<string, unknown>[] = [];
     const seen = new Set<string>();
-    const endless = async () =>
+    const endlessListError = async () =>
       unavailable(await this.#host(), `its list of ${key} does not end: ${seen.size} pages so far`);
     for (let token = "";;) {
       const query: Record<string, string> = token === ""
         ? { page_size: "100" }
         : { page_size: "100", page_token: token };
       const { body } = await this.request({ method: "GET", path, query }, signal, deadline).catch(async (cause) => {
-        throw seen.size > 0 && Date.now() >= deadline ? await endless() : cause;
+        throw seen.size > 0 && Date.now() >= deadline ? await endlessListError() : cause;
       });
       for (const item of Array.isArray(body[key]) ? body[key] : []) {
         if (typeof item === "object" && item !== null) items.push(item);
       }
       token = typeof body["next_page_token"] === "string" ? body["next_page_token"] : "";
-      if (token === "" || seen.has(token)) return items; // a server that repeats a page would never end
+      if (token === "" || seen.has(token)) return items; // a server that repeats a page would never end the list
       seen.add(token);
-      if (seen.size >= MOST_PAGES || Date.now() >= deadline) throw await endless();
+      if (seen.size >= MOST_PAGES || Date.now() >= deadline) throw await endlessListError();
     }
   }
 
@@ -161,7 +162,7 @@ export class Workspace {
     return (await this.whoAmI(signal)).user;
   }
 
-  /** {@linkcode currentUser}, and the server's time. */
+  /** Like {@linkcode currentUser}, with the server's time. */
   async whoAmI(signal?: AbortSignal): Promise<{ user: string; serverTime: number | undefined }> {
     const { body, serverTime } = await this.request({ method: "GET", path: "/api/2.0/preview/scim/v2/Me" }, signal);
     if (typeof body["userName"] === "string" && body["userName"] !== "") return { user: body["userName"], serverTime };
@@ -200,7 +201,7 @@ export class Workspace {
     }
   }
 
-  /** Concurrent first requests share one login: the SDK would fetch a token for each of them. */
+  /** Concurrent first requests share one login. Otherwise the SDK would fetch a token for each of them. */
   async #headers(): Promise<Headers> {
     const { config: login } = await this.#client;
     const headers = new Headers({
@@ -214,7 +215,7 @@ export class Workspace {
         this.#firstLogin = login.authenticate(headers);
         await this.#firstLogin;
       } else {
-        await this.#firstLogin.catch(() => {}); // the first request reports it, and this one tries again
+        await this.#firstLogin.catch(() => {}); // the first request reports the failure, and this one tries again
         await login.authenticate(headers);
       }
     } catch (cause) {
@@ -236,12 +237,12 @@ function lostAnswer(cause: LakebaseError): LakebaseError {
 }
 
 /**
- * Attempts until one is answered, is hopeless, or would end after the deadline.
+ * Makes attempts until one is answered or hopeless, or until the next one would end after the deadline.
  *
- * @param once Whether there is no other attempt after one that may have taken effect.
- * @param deadline Asked after each failure.
+ * @param once Whether no other attempt follows one that may have taken effect.
+ * @param deadline Gives the deadline; called after each failure.
  */
-async function retried<T>(
+async function withRetries<T>(
   attempt: () => Promise<AttemptOutcome<T>>,
   once: boolean,
   deadline: () => number,
@@ -258,7 +259,7 @@ async function retried<T>(
   }
 }
 
-/** What ends an attempt. Disposing of it lifts the time limit; the caller's signal stays. */
+/** Ends an attempt. Disposing of it lifts the time limit, and leaves the caller's signal. */
 interface Limit extends Disposable {
   signal: AbortSignal | undefined;
   late(): boolean;
@@ -274,7 +275,7 @@ function limitedAttempt(ms: number, deadline: number, signal?: AbortSignal): Lim
   };
 }
 
-/** For a request with a long body: how long that takes is the caller's affair. */
+/** The attempt of a request with a long body has no limit: only the caller knows how long the body takes. */
 function unlimitedAttempt(signal?: AbortSignal): Limit {
   return { signal, late: () => false, [Symbol.dispose]() {} };
 }
@@ -307,43 +308,48 @@ async function loginClient(login: WorkspaceLogin | undefined): Promise<Workspace
   return resourceId === undefined ? client : withResourceId(client, resourceId);
 }
 
-/** The ways of logging in that are not Google's. */
+/** The login methods, except Google's. */
 const AUTH_TYPES: readonly string[] = [
   ...["pat", "basic", "oauth-m2m", "databricks-cli", "metadata-service"],
   ...["azure-cli", "azure-client-secret", "azure-msi"],
 ];
 
-/** @throws {Error} For several logins, an unknown way of logging in, and for one that would be sent along with a redirect. */
+/** @throws {Error} For several logins, for an unknown login method, and for a login that would go along with a redirect. */
 function checkLogin({ attributes, host }: WorkspaceLogin): void {
   const { authType } = attributes;
   const kinds = loginKinds(attributes);
   if (authType === undefined && kinds.size > 1) {
     const given = [...kinds].map(([kind, variables]) => `${kind} (${variables.join(", ")})`);
     throw new Error(
-      `logins of several kinds are given, ${given.join(" and ")}; keep one, or say which: DATABRICKS_AUTH_TYPE`,
+      `several login methods are set, ${given.join(" and ")}; keep one, or choose one with DATABRICKS_AUTH_TYPE`,
     );
   }
   if (authType?.startsWith("google") ?? kinds.has("google")) {
     throw new Error(
-      "a login of Google (GOOGLE_CREDENTIALS, DATABRICKS_GOOGLE_SERVICE_ACCOUNT) is not used by itself, because Google's " +
-        "library follows redirects with it. Use a service principal (DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET), or " +
+      "this module does not use a Google login (GOOGLE_CREDENTIALS, DATABRICKS_GOOGLE_SERVICE_ACCOUNT), because Google's " +
+        "library sends it along with redirects. Use a service principal (DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET), or " +
         "pass a client of your own: connect({ workspace: new WorkspaceClient(...) })",
     );
   }
   if (authType !== undefined && !AUTH_TYPES.includes(authType)) {
     throw new Error(
-      `DATABRICKS_AUTH_TYPE (auth_type) is ${quotedName(authType)}, and may be ${AUTH_TYPES.join(", ")}; leave it out`,
+      `DATABRICKS_AUTH_TYPE (auth_type) is ${quotedName(authType)}; leave it out, or use one of ${
+        AUTH_TYPES.join(", ")
+      }`,
     );
   }
   const { azureWorkspaceResourceId: resourceId, azureUseMsi, azureClientSecret } = attributes;
   if (host === undefined && resourceId !== undefined && !azureUseMsi && !azureClientSecret) {
     throw new Error(
-      "DATABRICKS_AZURE_RESOURCE_ID names the workspace, and a login of az needs its address: DATABRICKS_HOST",
+      "DATABRICKS_AZURE_RESOURCE_ID names the workspace, but a login of az needs its address in DATABRICKS_HOST",
     );
   }
 }
 
-/** The attributes that are passed to the SDK: those of logins that it sends nowhere itself, because its requests follow redirects. */
+/**
+ * The attributes that are passed to the SDK. They exclude logins that the SDK itself sends, because its requests follow
+ * redirects.
+ */
 const SDK_ATTRIBUTES: readonly string[] = [
   "authType",
   "accountId",
@@ -372,7 +378,10 @@ function sdkOptions(login: WorkspaceLogin | undefined): ConstructorParameters<ty
   } as ConstructorParameters<typeof SdkWorkspaceClient>[0];
 }
 
-/** Adds the resource id to a login of `az`: with it, the SDK would send the login to Microsoft, and follow redirects. */
+/**
+ * Adds the header with the resource id to a login of `az`. An SDK that knew the id would send the login to Microsoft,
+ * and follow redirects.
+ */
 function withResourceId(client: SdkWorkspaceClient, resourceId: string): WorkspaceClientLike {
   const { config } = client;
   const authenticate = async (headers: Headers) => {
@@ -387,7 +396,7 @@ function isOn(value: string | undefined): boolean {
 }
 
 function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  promise.catch(() => {}); // after an abort nobody waits for it
+  promise.catch(() => {}); // after an abort nobody waits for this promise
   if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason);

@@ -15,7 +15,7 @@ export interface WorkspaceRequest {
   body?: unknown;
   /** What the request is about, for its errors. @default {"the project"} */
   about?: string;
-  /** Whether it must not be sent again once it may have taken effect. @default {false} */
+  /** Whether the request must not be sent again once it may have taken effect. @default {false} */
   once?: boolean;
   /** Milliseconds that one attempt may take. @default {15000} */
   attemptLimit?: number;
@@ -41,14 +41,14 @@ export interface ByteRequest {
   query?: Record<string, string>;
   /** More headers. */
   headers?: Record<string, string>;
-  /** Makes the body of each attempt. A stream is sent as it comes, however long that takes. */
+  /** Makes the body of each attempt. A stream is sent as its bytes arrive, however long that takes. */
   body?: () => ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer>;
   /**
-   * Whether the request is sent again after a failure. Only for requests that do no more the second time. A function is called
-   * after each failure that may pass, before the body is made again.
+   * Whether the request is sent again after a failure. Set it only for requests that may run twice without harm. A
+   * function is called after each failure that may pass, before the next body is made.
    */
   again: boolean | (() => boolean);
-  /** The statuses that are answers too, besides those of success. */
+  /** The statuses that are answers, in addition to those of success. */
   answers?: readonly number[];
   /** Makes the error for any other status. */
   refused(refusal: Refusal): LakebaseError;
@@ -58,9 +58,9 @@ export interface ByteRequest {
 export interface Refusal {
   /** The HTTP status. */
   status: number;
-  /** The `error_code`, where it gave one. */
+  /** The `error_code`, if the answer has one. */
   code: string | undefined;
-  /** The `message`, where it gave one, at most 500 characters of it. */
+  /** The first 500 characters of the `message`, if the answer has one. */
   said: string | undefined;
 }
 
@@ -72,12 +72,12 @@ export interface Failure {
   error: LakebaseError;
   retry: boolean;
   network: boolean;
-  /** Whether the workspace may have done what it was asked. */
+  /** Whether the workspace may have carried out the request. */
   mayHaveRun: boolean;
   retryAfter?: number;
 }
 
-/** The outcome of an attempt that was answered. */
+/** The outcome of an attempt that got an answer. */
 export function readAnswer(host: URL, request: WorkspaceRequest, response: Response, text: string): AttemptOutcome {
   const body = parseObject(text);
   if (response.ok && body !== undefined) {
@@ -93,8 +93,8 @@ export function readAnswer(host: URL, request: WorkspaceRequest, response: Respo
 }
 
 /**
- * The outcome of an attempt for bytes. The body of an answer is left to the caller, who closes it; but the answer to a body is
- * read, because one that breaks off does not say that the body has arrived.
+ * The outcome of an attempt for bytes. The caller reads and closes the answer's body. But the answer to an upload is
+ * read here: only a complete answer says that the body has arrived.
  */
 export async function readByteAnswer(
   host: URL,
@@ -124,12 +124,12 @@ export async function readByteAnswer(
   }
 }
 
-/** Whether a request that has failed is sent again. */
+/** Whether a failed request is sent again. */
 export function isRepeated({ again }: ByteRequest): boolean {
   return typeof again === "function" ? again() : again;
 }
 
-/** The status for a full disk (RFC 4918), which does not get better by asking again. */
+/** The status for a full disk (RFC 4918). Asking again does not help. */
 const INSUFFICIENT_STORAGE = 507;
 
 function field(body: Record<string, unknown> | undefined, name: string): string | undefined {
@@ -200,7 +200,10 @@ function statusError(
   return unavailable(host, `it answered ${status} with ${kind}. Is DATABRICKS_HOST the address of a workspace?`);
 }
 
-/** What the workspace said: its `error_code`, its message and the status, for whoever knows what the request was about. */
+/**
+ * What the workspace said: its `error_code`, its message and the status, for a caller that knows what the request was
+ * about.
+ */
 function refusal(status: number, body: Record<string, unknown> | undefined, said = ""): Error {
   return Object.assign(new Error(said), { code: jsonText(body?.["error_code"] ?? ""), errno: status });
 }
@@ -211,7 +214,7 @@ function aboutWorkspaceId(said: string | undefined): string {
   return '. Name the workspace: DATABRICKS_WORKSPACE_ID, "workspace_id" in the profile, or ?o= in DATABRICKS_HOST';
 }
 
-/** The outcome of an attempt that was not answered. */
+/** The outcome of an attempt that got no answer. */
 export function networkOutcome(host: URL, cause: unknown, timedOut: boolean): Failure {
   const reason = deepest(cause);
   const mayHaveRun = !isUnconnected(reason);
@@ -245,7 +248,7 @@ function proxyAdvice(host: URL): string {
     : `. ${name} names a proxy for it: check the proxy, or put ${host.hostname} into NO_PROXY`;
 }
 
-/** Login errors of the SDK that quote what it could not read, and the text to use instead. */
+/** Login errors of the SDK that quote what it could not read, and the text that replaces them. */
 const QUOTES: readonly [RegExp, string][] = [
   [
     /header value|ByteString/i,

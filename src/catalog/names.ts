@@ -21,7 +21,7 @@ export function fold(name: string): string {
  * Gives the names that a table's name may stand for: the name as it is written, and as SQL would fold it.
  *
  * @param name `table` or `schema.table`; either part may be quoted as in SQL.
- * @returns One or two quoted names, as SQL; the first that exists is meant.
+ * @returns One or two quoted names, as SQL. The first one that exists is the table.
  * @throws {LakebaseError} `BAD_PARAMETER` if the text can't be a name.
  */
 export function readings(name: string): string[] {

@@ -62,10 +62,10 @@ function optionText(name: string, value: OptionValue): string {
   if (name === "mode") return optionOf(String(value));
   if (value === false) return `--no-${inKebabCase(name)}`;
   if (value === true) return optionOf(name);
-  if (typeof value !== "object") return `${optionOf(name)} ${typed(String(value))}`;
-  if (Array.isArray(value)) return `${optionOf(name)} ${value.length === 0 ? "NAMES" : typed(namesText(value))}`;
+  if (typeof value !== "object") return `${optionOf(name)} ${asTyped(String(value))}`;
+  if (Array.isArray(value)) return `${optionOf(name)} ${value.length === 0 ? "NAMES" : asTyped(namesText(value))}`;
   const option = name === "columns" ? "--rename" : optionOf(name);
-  return Object.entries(value).map((pair) => `${option} ${typed(pair.join("="))}`).join(" ");
+  return Object.entries(value).map((pair) => `${option} ${asTyped(pair.join("="))}`).join(" ");
 }
 
 /** Names in the form that `--columns` takes. */
@@ -74,6 +74,6 @@ function namesText(names: readonly string[]): string {
 }
 
 /** A value as a person types it in a shell, where `\t` is a tab. */
-function typed(text: string): string {
+function asTyped(text: string): string {
   return shellWord(text.replaceAll("\t", "\\t"));
 }

@@ -98,7 +98,7 @@ function loadOptions(values: LoadValues, signal: AbortSignal): LoadOptions {
   const given = NAMES.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]);
   return {
     ...Object.fromEntries(given),
-    ...(header === false ? { header } : {}), // the default is true, and not every format has a header
+    ...(header === false ? { header } : {}), // the default is true, but not every format has a header
     ...(partitions === false ? { partitions } : {}),
     ...(nullText === undefined ? {} : { nullText }),
     ...(types === undefined ? {} : { types }),

@@ -125,7 +125,7 @@ function pullOptions(values: PullValues, signal: AbortSignal): PullOptions {
   const given = NAMES.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]);
   return {
     ...Object.fromEntries(given),
-    ...(header === false ? { header } : {}), // the default is true, and not every format has a header
+    ...(header === false ? { header } : {}), // the default is true, but not every format has a header
     ...(nullText === undefined ? {} : { nullText }),
     progress: !quiet,
     signal,

@@ -1,4 +1,4 @@
-/** The longest name that is compared, in characters: the comparison takes quadratic time. */
+/** The longest name that is compared, in characters: a comparison takes quadratic time. */
 const LONGEST_TYPO = 100;
 
 /**
@@ -38,7 +38,7 @@ export function suggestName(name: string, known: readonly string[], what: string
   return `the ${what} are ${shown}${known.length > 20 ? `, and ${known.length - 20} more` : ""}`;
 }
 
-/** Describes an unknown option, with a suggestion; `prefix` stands before its name, such as `local.`. */
+/** Describes an unknown option, with a suggestion. `prefix`, such as `local.`, is put before the option's name. */
 export function unknownOption(name: string, known: readonly string[], prefix = ""): string {
   return `there is no option "${prefix}${name}"; ${suggestName(name, known, "options", prefix)}`;
 }

@@ -11,9 +11,9 @@ export type LakebaseErrorCode =
   | "WORKSPACE_AUTH"
   /** The workspace can't be reached, is overloaded, or does not answer as a workspace. */
   | "WORKSPACE_UNAVAILABLE"
-  /** The workspace refused a request (400, 409 and similar). */
+  /** The workspace refuses a request (400, 409 and similar). */
   | "WORKSPACE_REFUSED"
-  /** There is no project, branch, endpoint, instance or SQL warehouse of that name. */
+  /** The workspace has no project, branch, endpoint, instance or SQL warehouse of that name. */
   | "ENDPOINT_NOT_FOUND"
   /** Several endpoints or SQL warehouses fit; the message lists them. */
   | "ENDPOINT_AMBIGUOUS"
@@ -23,7 +23,7 @@ export type LakebaseErrorCode =
   | "POOLED_HOST"
   /** The host name can't be resolved by the system, `dig` or Deno. */
   | "DNS"
-  /** Nothing answers at the host and port, or the connection is closed. */
+  /** Nothing answers at the host and port, or the server closed the connection. */
   | "UNREACHABLE"
   /** The server's certificate is not valid, or the server has no TLS. */
   | "TLS"
@@ -35,7 +35,7 @@ export type LakebaseErrorCode =
   | "TOO_MANY_CONNECTIONS"
   /** No connection within `connectTimeout`. */
   | "CONNECT_TIMEOUT"
-  /** The connection broke while a statement ran. It is not known whether the statement took effect. */
+  /** The connection broke while a statement ran, so whether the statement took effect is unknown. */
   | "CONNECTION_LOST"
   /** A value can't be bound, or `sql` was called in an unsafe way. */
   | "BAD_PARAMETER"
@@ -58,31 +58,32 @@ export interface LakebaseErrorOptions extends ErrorOptions {
   origin?: string | undefined;
 }
 
-/** The method of a {@linkcode LakebaseError} that writes its message for another language, such as a shell's. */
+/** The method that writes the message of a {@linkcode LakebaseError} in another language, such as a shell's. */
 export const MESSAGE_FOR: unique symbol = Symbol("message for");
 
-/** Options that a message names: their values, or the name alone of one. */
+/** The options that a message names, with their values; or one option by its name alone. */
 export type NamedOptions = string | Readonly<Record<string, OptionValue>>;
 
-/** The value of an option; an empty list stands for names that the reader is to fill in. */
+/** The value of an option. An empty list is a placeholder for names that the reader fills in. */
 export type OptionValue = string | number | boolean | readonly string[] | Readonly<Record<string, string>>;
 
 /**
- * Options as a message of a {@linkcode LakebaseError} names them, marked so that the shell can write its own instead.
+ * Writes options for the message of a {@linkcode LakebaseError}, and marks them, so that the shell can write its own
+ * options instead.
  *
- * @param options Names and values.
- * @param text How TypeScript writes them, where that is no object.
+ * @param options The options by name.
+ * @param text The options as TypeScript writes them, where they are not an object.
  */
 export function optionText(options: Readonly<Record<string, OptionValue>>, text: string = objectText(options)): string {
   return mark(text, options);
 }
 
-/** The name of an option in a message; see {@linkcode optionText}. */
+/** Writes the name of an option for a message; see {@linkcode optionText}. */
 export function optionName(name: string): string {
   return mark(name, name);
 }
 
-/** {@linkcode optionName} in quotes. */
+/** Like {@linkcode optionName}, in quotes. */
 export function quotedOption(name: string): string {
   return mark(`"${name}"`, name);
 }
@@ -97,14 +98,17 @@ function valueText(value: OptionValue): string {
   return `{ ${Object.entries(value).map((pair) => pair.map(valueText).join(": ")).join(", ")} }`;
 }
 
-/** Characters that Unicode keeps out of texts: they stand around the text that TypeScript has, and what it means. */
+/**
+ * A marked text: the TypeScript, and the JSON that it was made of. The marks are characters that Unicode reserves for
+ * internal use.
+ */
 const MARKED = /\ufdd0([^\ufdd0-\ufdd2]*)\ufdd1([^\ufdd0-\ufdd2]*)\ufdd2/g;
 
 function mark(text: string, named: NamedOptions): string {
   return /[\ufdd0-\ufdd2]/.test(text) ? text : `\ufdd0${text}\ufdd1${JSON.stringify(named)}\ufdd2`;
 }
 
-/** A message with the options in it as somebody writes them. What can't be read any more stays as TypeScript has it. */
+/** A message with its options in another language. A mark that was cut off leaves the TypeScript. */
 function written(marked: string, write: (named: NamedOptions, text: string) => string): string {
   return marked.replace(MARKED, (_, text: string, json: string) => {
     try {
@@ -145,8 +149,8 @@ export class LakebaseError extends Error {
   readonly #marked: string;
 
   /**
-   * Makes an error. Secrets in the message are hidden, and control characters are made visible. A message of more than 10,000
-   * characters loses its middle; the cause has all of it.
+   * Makes an error. The message hides secrets and shows control characters as visible text. A message of more than
+   * 10,000 characters loses its middle; the cause keeps the whole message.
    */
   constructor(
     code: LakebaseErrorCode,
@@ -166,14 +170,14 @@ export class LakebaseError extends Error {
     this.code = code;
     this.sqlstate = options.sqlstate;
     this.setting = options.setting;
-    this.origin = options.origin === undefined ? undefined : redact(options.origin); // it may be a path that is no path
+    this.origin = options.origin === undefined ? undefined : redact(options.origin); // may be any text of the caller
     this.stack = callerStack(this);
   }
 
   /**
-   * The message, with the options in it written for another language than TypeScript.
+   * Gives the message with its options written in another language than TypeScript.
    *
-   * @param write Writes options, or the name of one.
+   * @param write Writes options, or the name of one option.
    */
   [MESSAGE_FOR](write: (named: NamedOptions) => string): string {
     return printable(shorten(redact(written(this.#marked, write))));
@@ -200,7 +204,7 @@ function safeCause(cause: unknown): Error {
   return plain;
 }
 
-/** The most characters of a message that are shown: a server's error may quote a value of many megabytes. */
+/** The most characters of a message that are shown. A server's error may quote a value of many megabytes. */
 const MOST_SHOWN = 10_000;
 /** How many of these characters are taken from the end, where the hints are. */
 const END_SHOWN = 2000;
@@ -233,7 +237,8 @@ function callerStack(error: LakebaseError): string {
 }
 
 /**
- * Gives an error without a trace to the caller, for example from a worker, the trace of a function that the caller waits for.
+ * Replaces the trace of an error, for example of an error from a worker, by that of the function that the caller waits
+ * for.
  *
  * @param error The error; other values than a {@linkcode LakebaseError} are returned unchanged.
  * @param from The function.

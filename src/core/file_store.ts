@@ -6,7 +6,7 @@ export interface StoredEntry {
   isFolder: boolean;
   /** Its size in bytes; 0 for a folder. */
   size: number;
-  /** When it was last written, in milliseconds since 1970; 0 if the store does not say. */
+  /** When it was last written, in milliseconds since 1970; 0 if the store does not know. */
   written: number;
 }
 
@@ -24,7 +24,7 @@ export interface StoredBytes {
 export interface StoredRanges {
   /** The number of bytes. */
   readonly size: number;
-  /** Reads some bytes, which are the caller's; fewer, if the file ends before. */
+  /** Reads bytes into a buffer that the caller may keep; fewer bytes if the file ends before. */
   read(from: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
   /** Ends the reading. */
   close(): Promise<void>;
@@ -39,33 +39,34 @@ export interface FileWriter {
   /**
    * Ends the writing, and removes what was written. Never fails.
    *
-   * @returns Whether it is certain that nothing of it is left, and that a file which it would have replaced is as it was.
+   * @returns Whether the store is certain that it left nothing behind, and that a file which it would have replaced is
+   * unchanged.
    */
   abort(): Promise<boolean>;
 }
 
 /**
- * Files that are not on this machine, such as those in the Volumes of a workspace. Every path is a whole one. All errors are
- * `LakebaseError`s that name the path.
+ * Files that are not on this machine, such as those in the Volumes of a workspace. All paths are absolute. All errors
+ * are `LakebaseError`s that name the path.
  */
 export interface FileStore {
   /** What is at a path; `undefined` for nothing. */
   stat(path: string): Promise<StoredEntry | undefined>;
-  /** What is in a folder; nothing, if there is no such folder. */
+  /** What is in a folder; empty if there is no such folder. */
   list(folder: string): Promise<StoredEntry[]>;
   /** Opens a file for reading from its start. */
   open(path: string): Promise<StoredBytes>;
-  /** Opens a file for reading parts of it, all of them of the same version of the file. */
+  /** Opens a file for reading parts of it. All parts are of the same version of the file. */
   openRanges(path: string): Promise<StoredRanges>;
   /**
-   * Begins to write a file, and makes its folders.
+   * Begins to write a file. Makes its folders.
    *
-   * @param old The file that is replaced. Without it there must be none of this name, or writing fails.
+   * @param old The file to replace. Without it, writing fails if a file of this name exists.
    */
   create(path: string, old: StoredEntry | undefined): FileWriter;
-  /** Removes a file; it may be gone already. */
+  /** Removes a file, which may be gone already. */
   remove(path: string): Promise<void>;
-  /** Makes a folder, and its parents; it may be there already. */
+  /** Makes a folder and its parents, which may exist already. */
   makeFolder(path: string): Promise<void>;
   /** Removes an empty folder. */
   removeFolder(path: string): Promise<void>;
@@ -81,15 +82,15 @@ export interface VolumePath {
   names: string[];
 }
 
-/** Whether a path begins as that of a Volume does. */
+/** Whether a path begins like the path of a Volume. */
 export function isVolumePath(path: string): boolean {
   return /^\/Volumes(?:\/|$)/.test(path);
 }
 
 /**
- * Reads the path of a Volume. Like a file system, it ignores empty parts and `.`.
+ * Reads a path in a Volume. Like a file system, it ignores empty parts and `.`.
  *
- * @returns What is wrong with the path, as the end of a sentence, where it is no path in a Volume.
+ * @returns The parts of the path; or, as the end of a sentence, what is wrong with the path.
  *
  * @example
  * ```ts

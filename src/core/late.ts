@@ -1,6 +1,7 @@
 /**
- * Imports a module when it is first used, and fetches it only then, with the packages that it needs. Deno fetches what an
- * `import()` of a literal name leads to before a program starts. `offline.ts` lists the modules that are imported so.
+ * Imports a module, with the packages that it needs, and downloads them only when it is first used. A literal name in
+ * `import()` would make Deno download them before a program starts. `offline.ts` lists the modules that are imported in
+ * this way.
  *
  * @param url The module's address, as `import.meta.resolve` gives it.
  */
@@ -9,8 +10,8 @@ export async function late<Module>(url: string): Promise<Module> {
 }
 
 /**
- * The URL of a module for `node:worker_threads`, which accepts only `file:` and `data:`. A module from `https:` is imported by a
- * line of code in a `data:` URL.
+ * The URL of a module for `node:worker_threads`, which accepts only `file:` and `data:`. A `data:` URL with one line of
+ * code imports a module from `https:`.
  *
  * @param module The module's URL, as `import.meta.resolve` gives it.
  */

@@ -1,8 +1,8 @@
 /** Options of `startLocal`, which are also those of `connect({ local })`. Durations are in milliseconds, unlike those of `connect()`, which are in seconds. */
 export interface LocalOptions {
   /**
-   * `postgres://` URL of a server to use as the database. Roles are not a security boundary there: sessions log in as the
-   * URL's user, and with `RESET SESSION AUTHORIZATION` a session becomes that user again.
+   * `postgres://` URL of a server to use as the database. Its roles are not a security boundary: sessions log in as the
+   * URL's user, and a session becomes that user again with `RESET SESSION AUTHORIZATION`.
    *
    * @default {an embedded PGlite}
    */
@@ -46,15 +46,18 @@ export interface LocalOptions {
   workspaceId?: string;
   /** Milliseconds within which a Postgres connection must log in. @default {15_000} */
   handshakeTimeout?: number;
-  /** Milliseconds that a session waits for the transaction of another: PGlite runs one at a time. @default {30_000} */
+  /**
+   * Milliseconds that a session waits for another session's transaction: PGlite runs one transaction at a time.
+   * @default {30_000}
+   */
   lockTimeout?: number;
   /** Closes the local Lakebase when it aborts. */
   signal?: AbortSignal;
 }
 
 /**
- * The names of {@linkcode LocalOptions}; any other name is a typo. They and the types are here because settings are read
- * without loading the local Lakebase.
+ * The names of {@linkcode LocalOptions}; any other name is a typo. The names and the types are in this file because
+ * settings are read without loading the local Lakebase.
  */
 export const LOCAL_OPTION_NAMES: readonly string[] = Object.keys(
   {

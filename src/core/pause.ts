@@ -1,12 +1,12 @@
 import { setImmediate } from "node:timers";
 
-/** How fast the wait between attempts grows. */
+/** How the wait between attempts grows. */
 interface BackoffOptions {
   /** Milliseconds before the first retry. @default {200} */
   first?: number;
   /** The longest wait in milliseconds. @default {5000} */
   most?: number;
-  /** A number from 0 to 1 for the jitter, which is half of the wait and spreads the retries of many callers. */
+  /** A number from 0 to 1 for the jitter, which is up to half of the wait. It spreads out the retries of many callers. */
   random?: number;
 }
 
@@ -15,7 +15,8 @@ interface BackoffOptions {
  *
  * @param attempt The number of the attempt that failed, from 0.
  * @param options How fast the wait grows.
- * @returns Milliseconds: between half of and all of a value that doubles from `first` to `most`.
+ * @returns Milliseconds, from half of a value to the whole value, which doubles with each attempt from `first` to
+ * `most`.
  */
 export function backoff(attempt: number, options: BackoffOptions = {}): number {
   const { first = 200, most = 5000, random = Math.random() } = options;
@@ -48,13 +49,13 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
 const HELD_MS = 12;
 
 /**
- * Interrupts long work, so that timers, Stop and other cells get their turn of the event loop. An `await` of something that is
- * there already does not: it goes on before anything else may run.
+ * Interrupts long work, so that timers, Stop and other cells get their turn of the event loop. An `await` of a value
+ * that is already there gives them no turn.
  */
 export class Turns {
   #since = performance.now();
 
-  /** What to await before the next piece of work; `undefined` while the thread was not held for long. */
+  /** A promise to await before the next piece of work; `undefined` if the thread was not held for long. */
   next(): Promise<void> | undefined {
     return performance.now() - this.#since < HELD_MS ? undefined : this.#give();
   }

@@ -1,15 +1,15 @@
 /** psql's commands that `%%sql` and `%sql` answer, by name: what they take after it, and what they do. */
 export const SQL_COMMANDS: Readonly<Record<string, { argument?: string; about: string }>> = {
-  d: { argument: "[name]", about: "describes a table, \\d+ in detail; without a name lists the tables and views" },
+  d: { argument: "[name]", about: "describes a table, \\d+ in detail; without a name, lists tables and views" },
   dt: { argument: "[pattern]", about: "lists tables, views and the like, such as \\dt app.*" },
   dv: { argument: "[pattern]", about: "lists views" },
   di: { argument: "[pattern]", about: "lists indexes" },
-  df: { argument: "[pattern]", about: "lists functions and procedures, \\df+ with their source" },
+  df: { argument: "[pattern]", about: "lists functions and procedures; \\df+ adds their source" },
   dn: { about: "lists the schemas" },
   du: { argument: "[pattern]", about: "lists the roles" },
   l: { argument: "[pattern]", about: "lists the databases" },
   conninfo: { about: "shows the connection" },
-  x: { argument: "[on|off]", about: "shows each value of a row on a line of its own, or no longer does" },
+  x: { argument: "[on|off]", about: "toggles one line for each value of a row" },
   timing: { about: "says that each result shows its time" },
   "?": { about: "lists these commands" },
 };

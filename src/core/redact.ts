@@ -24,7 +24,7 @@ export function redact(text: string): string {
 const knownSecrets = new Map<string, readonly string[]>();
 /** The most secrets that are kept; a new one replaces the oldest. */
 const MOST_SECRETS = 100;
-/** The shortest secret that is hidden. A shorter one occurs in ordinary text, where hiding it would reveal it. */
+/** The shortest secret that is hidden. A shorter one also occurs in ordinary text, and hiding it there would reveal it. */
 const SHORTEST_SECRET = 6;
 
 /**
@@ -41,10 +41,10 @@ export function keepSecret(secret: string | undefined): void {
   if (knownSecrets.size > MOST_SECRETS) knownSecrets.delete(knownSecrets.keys().next().value!);
 }
 
-/** A longer secret is replaced by its own, because V8 refuses a pattern of a million characters. */
+/** The longest secret that becomes part of the pattern: V8 refuses a pattern of a million characters. */
 const LONGEST_IN_PATTERN = 10_000;
 
-/** Replaces all in one pass, so that no secret is found in the replacement of another. */
+/** Replaces all short secrets in one pass, so that no secret is found in the replacement of another. */
 function hideKnownSecrets(text: string): string {
   const found = [...knownSecrets.values()].flat().filter((form) => text.includes(form)).sort((a, b) =>
     b.length - a.length
@@ -56,7 +56,10 @@ function hideKnownSecrets(text: string): string {
   return short.length === 0 ? rest : rest.replace(new RegExp(short.map(pattern).join("|"), "g"), "<secret>");
 }
 
-/** Matches a secret of letters as a whole word only: the password "postgres" is not in the role "postgres_admin". */
+/**
+ * The pattern of a secret. A secret of letters matches only as a whole word: the password "postgres" is not in
+ * "postgres_admin".
+ */
 function pattern(form: string): string {
   const exact = RegExp.escape(form);
   return /^[a-z]+$/i.test(form) ? `(?<!\\w)${exact}(?!\\w)` : exact;
@@ -104,7 +107,7 @@ function hideUrlPasswords(text: string): string {
   return kept.join("") + text.slice(from);
 }
 
-/** A parameter of a presigned address: whoever has such an address needs no login. */
+/** A parameter of a presigned address. Whoever has such an address needs no login. */
 const SIGNED = /[?&](?:X-Amz-|X-Goog-|sig=|Signature=|AWSAccessKeyId=)/i;
 const ADDRESS_END = /[\s"'<>]|$/g;
 
@@ -130,7 +133,7 @@ const SETTING =
   /(?:password|passwd|pwd|client_secret)=|"(?:password|client_secret|access_token|refresh_token|id_token)"\s{0,9}:\s{0,9}(?=")|[?&](?:X-Amz-(?:Signature|Security-Token|Credential)|X-Goog-(?:Signature|Credential)|sig|Signature)=/gi;
 const VALUE_END = /[\s&;'"]|$/g;
 
-/** Hides the value in `password=secret` and the like. After a quote without an end, all of the rest is hidden. */
+/** Hides the value in `password=secret` and the like. After a quote that is not closed, it hides the rest of the text. */
 function hideSettings(text: string): string {
   const kept: string[] = [];
   let from = 0;

@@ -1,17 +1,18 @@
-// The oldest version that is tested: an older one than the program's can use what the program registered, a newer one can't.
+// The oldest version that is tested. An older API can use what a newer one in the program has registered; a newer API
+// can't use what an older one has.
 import { type Attributes, context, SpanKind, SpanStatusCode, trace } from "npm:@opentelemetry/api@1.9.0";
 import config from "../../deno.json" with { type: "json" };
 import { sqlTokens } from "./sql_text.ts";
 import type { OpenSpan, Operation, TracedServer } from "./trace.ts";
 
-/** The longest name or summary that is told. The semantic conventions have this limit for summaries. */
+/** The longest name or summary of a span. The semantic conventions have this limit for summaries. */
 const LONGEST = 255;
-/** A table's name with its schema and catalog. Anything else could be SQL that was passed as a name. */
+/** The name of a table, with or without its schema and catalog. Anything else could be SQL that was passed as a name. */
 const NAME = /^(?:(?:"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)(?:\.(?!$)|$)){1,3}$/u;
 
 /**
- * Begins a span with the names of the stable semantic conventions for databases. No attribute has a value, an error's message,
- * or a statement's text, because a text may have values in it.
+ * Begins a span with the names of the stable semantic conventions for databases. No attribute contains a value, an
+ * error's message, or a statement's text, because a text may have values in it.
  */
 export function startSpan({ name, table: called, text, server }: Operation): OpenSpan {
   const table = called !== undefined && called.length <= LONGEST && NAME.test(called) ? called : undefined;
@@ -66,7 +67,7 @@ function defined(attributes: Attributes): Attributes {
   return Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== undefined && value !== ""));
 }
 
-/** The most characters that are read of a statement. */
+/** The most characters of a statement that are read. */
 const MOST_READ = 100_000;
 
 /** The commands that a summary names. The first word of anything else could be a value that was typed in the wrong place. */
@@ -76,7 +77,7 @@ const COMMANDS = setOf(
     "reassign refresh reindex release reset revoke rollback savepoint security select set show start truncate unlisten " +
     "update use vacuum values with",
 );
-/** The commands that may have another statement in them. */
+/** The commands that may contain another statement. */
 const WITH_MORE = setOf("copy create declare delete explain insert merge prepare select update values with");
 /** The commands that are followed by the name of a table. */
 const BEFORE_TABLE = setOf("analyze cluster copy lock truncate vacuum");
@@ -100,24 +101,24 @@ const BEFORE_OTHER_UPDATE = setOf("for key do on then");
 
 /** A word in lower case, a name as it is written, or a symbol. */
 interface Piece {
-  /** Empty for a name in quotes or with dots. */
+  /** In lower case; empty for a quoted name or a name with dots. */
   word: string;
   text: string;
 }
 
-/** What is known between two parentheses, or outside of all of them. */
+/** The state of the reading inside one pair of parentheses, or outside of all of them. */
 interface Level {
-  /** Whether a statement is here. A function has its own FROM, as in `extract(year FROM at)`. */
+  /** Whether a statement begins in these parentheses. A function has its own FROM, as in `extract(year FROM at)`. */
   statement: boolean;
-  /** Whether the next name is one of a table, or of a table or a function. */
+  /** Whether the next name is that of a table, or that of a table or a function. */
   awaits: "table" | "source" | undefined;
   /** Whether another table follows a comma. */
   list: boolean;
 }
 
 /**
- * Summarizes SQL for a trace by its operations and tables in their order, such as `INSERT totals SELECT trips`. No value and no
- * other word of the text is in it.
+ * Summarizes SQL for a trace by its operations and tables in their order, such as `INSERT totals SELECT trips`. The
+ * summary has no value and no other word of the text.
  *
  * @returns `undefined` for a text that begins with no command.
  */
@@ -157,7 +158,7 @@ function piecesOf(text: string): Piece[] {
   return pieces;
 }
 
-/** Divides pieces at semicolons; parentheses before a statement are left out. */
+/** Splits pieces at semicolons. Parentheses before a statement are left out. */
 function* statements(pieces: readonly Piece[]): Generator<Piece[], void, void> {
   let statement: Piece[] = [];
   for (const piece of [...pieces, { word: "", text: ";" }]) {
@@ -186,7 +187,7 @@ function partsOf(pieces: readonly Piece[]): string[] {
   return [first.toUpperCase()];
 }
 
-/** The operations and tables from a piece on. */
+/** Finds the operations and tables, starting at a piece. */
 function namesOf(pieces: readonly Piece[], from: number, outermost: Level): string[] {
   const parts: string[] = [];
   const levels = [outermost];

@@ -11,9 +11,9 @@ export type SqlKind =
   | "parameter"
   | "comment"
   | "space"
-  /** `${expression}`, from `$` to `}`, where the reading knows `valueEnd`. */
+  /** `${expression}`, from `$` to `}`; only with the option `valueEnd`. */
   | "value"
-  /** `\${`, which stands for `${`, with `valueEnd` too. */
+  /** `\${`, which stands for `${`; only with the option `valueEnd`. */
   | "escape"
   /** Any other single character, or `..`. */
   | "symbol";
@@ -34,7 +34,7 @@ const SPACE = /[ \t\r\n\f\v]+/y;
  */
 const WORD = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/y;
 const DIGITS = "\\d(?:_?\\d)*";
-/** A point before another one belongs to `..`, as in `FOR i IN 1..10` of PL/pgSQL. */
+/** A point before another point belongs to `..`, as in `FOR i IN 1..10` of PL/pgSQL. */
 const NUMBER = new RegExp(
   `0x(?:_?[\\da-f])+|0o(?:_?[0-7])+|0b(?:_?[01])+|` +
     `(?:${DIGITS}(?:\\.(?!\\.)(?:${DIGITS})?)?|\\.${DIGITS})(?:e[+-]?${DIGITS})?`,
@@ -48,19 +48,22 @@ const PARAMETER = /\$\d+/y;
 interface SqlReading {
   /** The index to begin at, which must not be inside of a token. @default {0} */
   start?: number;
-  /** Finds the end of a `${value}` whose expression begins at an index. Without this function `${` has no meaning. */
+  /**
+   * Finds the end of a `${value}`, given the index where its expression begins. Without this function `${` has no
+   * special meaning.
+   */
   valueEnd?: (text: string, start: number) => number | undefined;
   /** Whether a backslash escapes in all strings, as with `standard_conforming_strings = off`. @default {false} */
   escapes?: boolean;
 }
 
-/** How the end of a string in single quotes is found. */
+/** The rule for the end of a string in single quotes. */
 type StringRule =
   /** At a quote; two quotes stand for one. */
   | "plain"
-  /** The same, but a backslash escapes. */
+  /** The same, except that a backslash escapes the next character. */
   | "escaped"
-  /** At the first quote: in `b'01'` and `x'1f'`. */
+  /** At the first quote, as in `b'01'` and `x'1f'`. */
   | "bits";
 
 /**
@@ -72,7 +75,7 @@ type StringRule =
 export function* sqlTokens(text: string, reading: SqlReading = {}): Generator<SqlToken, void, void> {
   const { start = 0, valueEnd, escapes = false } = reading;
   const usual = escapes ? "escaped" : "plain";
-  /** The last string. After a line break a quote continues it, and so follows its rule. */
+  /** The rule of the last string. A string that follows after a line break continues it and so has the same rule. */
   let last: { end: number; rule: StringRule } | undefined;
   for (let at = start; at < text.length;) {
     const continues = last !== undefined && text[at] === "'" && /[\r\n]/.test(text.slice(last.end, at));
@@ -85,7 +88,7 @@ export function* sqlTokens(text: string, reading: SqlReading = {}): Generator<Sq
   }
 }
 
-/** The rule of a string by its first character: a quote or a prefix. */
+/** The rule of a string, by its first character: a quote or a prefix. */
 function ruleOf(first: string, usual: StringRule): StringRule {
   if (/e/i.test(first)) return "escaped";
   return /[bx]/i.test(first) ? "bits" : usual;
@@ -145,14 +148,15 @@ export function maskPasswords(text: string): string {
   }
 }
 
-/** The beginning of a statement in one line, without passwords, to identify it to a person. */
+/** The beginning of a statement on one line, without passwords, so that a person recognizes the statement. */
 export function statementLine(text: string, most: number = 80): string {
   const line = maskPasswords(text.slice(0, 10_000)).replace(/[\p{C}\s]+/gu, " ").trim();
   return line.length > most ? `${line.slice(0, most - 1)}…` : line;
 }
 
 function tokenAt(text: string, start: number, rule: StringRule, valueEnd: SqlReading["valueEnd"]): SqlToken {
-  // By its first character, because a text may have millions of tokens, and each pattern costs more than making the token.
+  // Decides by the first character: a text may have millions of tokens, and matching patterns in turn costs more than
+  // making the token.
   const code = text.charCodeAt(start);
   if (isWordStart(code)) return wordFrom(text, start, valueEnd);
   switch (text[start]) {
@@ -184,7 +188,7 @@ function tokenAt(text: string, start: number, rule: StringRule, valueEnd: SqlRea
   return number === undefined ? symbol(start) : token("number", start, number, text);
 }
 
-/** A token from `start` to `end`; without an end it is unclosed, and extends to the end of the text. */
+/** Makes a token from `start` to `end`. Without an end the token is unclosed and extends to the end of the text. */
 function token(kind: SqlKind, start: number, end: number | undefined, text: string): SqlToken {
   return { kind, start, end: end ?? text.length, closed: end !== undefined };
 }

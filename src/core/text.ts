@@ -21,7 +21,7 @@ export function sizeText(bytes: number): string {
   return `${Math.round(size)} ${units[0]}`;
 }
 
-/** Kept, because making a format takes as long as drawing a row. */
+/** Made once, because making a format takes as long as drawing a row. */
 let grouped: Intl.NumberFormat | undefined;
 
 /** Formats a number with a comma between each three digits, such as `12,345`. */
@@ -57,7 +57,7 @@ export function utcText(time: Date): string {
   return `${time.toISOString().slice(0, 16).replace("T", " ")} UTC`;
 }
 
-/** A path without the slashes at its end. The pattern `/\/+$/` would take the square of a long path's time. */
+/** A path without the slashes at its end. The pattern `/\/+$/` would take quadratic time on a long path. */
 export function withoutEndSlashes(path: string): string {
   let end = path.length;
   while (path[end - 1] === "/") end--;
@@ -176,12 +176,15 @@ export function printable(text: string): string {
   );
 }
 
-/** Characters of an object's texts whose JSON may be longer than a string in JavaScript: an escape has six. */
+/**
+ * The number of characters in an object's strings from which the JSON may be too long for a string: an escape has six
+ * characters.
+ */
 const MANY_CHARACTERS = 80_000_000;
 
 /**
- * Gives the JSON of a value as `JSON.stringify` does. In Deno 2.9 the fast way of `JSON.stringify` ends the process, instead of
- * throwing, the second time that the JSON would be longer than a string; with a function it is not taken.
+ * Gives the JSON of a value as `JSON.stringify` does. In Deno 2.9, the second time that the JSON would be longer than a
+ * string, the fast path of `JSON.stringify` ends the process instead of throwing; a replacer function avoids that path.
  *
  * @throws {RangeError} If the JSON would be longer than a string.
  */
@@ -192,7 +195,7 @@ export function jsonOf(value: unknown): string | undefined {
 function hasManyCharacters(value: unknown): boolean {
   let size = 0;
   const open = [value];
-  for (let looks = 0; open.length > 0 && looks < 10_000; looks++) { // the rest of a large object is many short texts
+  for (let looks = 0; open.length > 0 && looks < 10_000; looks++) { // the rest of a large object is many short strings
     const next = open.pop();
     if (typeof next === "string") size += next.length;
     else if (Array.isArray(next)) open.push(...next.slice(0, 1000));
@@ -203,15 +206,16 @@ function hasManyCharacters(value: unknown): boolean {
   return size > MANY_CHARACTERS;
 }
 
-/** Escapes the invisible characters in JSON. The value is the same, and a terminal executes nothing. */
+/** Escapes the invisible characters in JSON. The value stays the same, and a terminal executes nothing. */
 export function printableJson(json: string): string {
   return json.replace(
     ALL_INVISIBLE,
-    (found) => found <= " " ? found : `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`, // none below " " is in a text
+    // JSON has escaped the control characters already: what is left below " " is its own white space.
+    (found) => found <= " " ? found : `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }
 
-/** A field of another program's JSON as a text. An object would not become one by `String()` if it has a `toString` of its own. */
+/** A field of another program's JSON as text. `String()` fails for an object with a `toString` of its own. */
 export function jsonText(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value) ?? "";
 }

@@ -1,8 +1,8 @@
 import { late } from "./late.ts";
 
 /**
- * Where `@opentelemetry/api` 1 keeps what was registered, by the program or by Deno with `OTEL_DENO=true`. A symbol of all
- * packages: to look there loads none of them.
+ * Where `@opentelemetry/api` 1 keeps what the program, or Deno with `OTEL_DENO=true`, has registered. All packages
+ * share this symbol, so a look at it loads none of them.
  */
 const REGISTRY = Symbol.for("opentelemetry.js.api.1");
 
@@ -18,13 +18,13 @@ export interface TracedServer {
   port?: number | undefined;
 }
 
-/** What is known of an operation when it begins. */
+/** What is known about an operation when it begins. */
 export interface Operation {
-  /** The call; a statement has none. */
+  /** The name of the call; `undefined` for a statement. */
   name?: "connect" | "pull" | "load";
   /** The table that the call names. */
   table?: string | undefined;
-  /** The statement. Only its summary leaves this process: its operations and tables. */
+  /** The statement. Only its summary leaves this process, which lists operations and tables. */
   text?: string | undefined;
   /** The server. */
   server: TracedServer;
@@ -32,9 +32,9 @@ export interface Operation {
 
 /** The span of an operation that is under way. */
 interface OperationSpan {
-  /** Tells the server once it is known. */
+  /** Records the server once it is known. */
   reached(server: TracedServer): void;
-  /** Tells what the server says it did: a command tag such as `INSERT 0 3`. */
+  /** Records what the server says it did: a command tag such as `INSERT 0 3`. */
   did(tag: string): void;
 }
 
@@ -46,7 +46,7 @@ export interface OpenSpan extends OperationSpan {
   end(failure?: { error: unknown }): void;
 }
 
-/** Whether spans go anywhere. While they don't, this look is all that tracing costs. */
+/** Whether anything collects spans. If not, this check is the only cost of tracing. */
 export function isTraced(): boolean {
   return (globalThis as { [REGISTRY]?: { trace?: unknown } })[REGISTRY]?.trace !== undefined;
 }

@@ -1,4 +1,4 @@
-/** The oid of the types that every Postgres has, and of their arrays (pg_type.dat); 0 where there is no such array. */
+/** The oids of the types that every Postgres has, and of their arrays (pg_type.dat); 0 where a type has no array. */
 export const BUILT_IN: Readonly<Record<string, readonly [oid: number, arrayOid: number]>> = {
   bool: [16, 1000],
   bytea: [17, 1001],
@@ -83,7 +83,7 @@ export const BUILT_IN: Readonly<Record<string, readonly [oid: number, arrayOid: 
   xid8: [5069, 271],
 };
 
-/** Other names of some of them in SQL. */
+/** Other SQL names of some of these types. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {
   boolean: "bool",
   smallint: "int2",
@@ -112,7 +112,7 @@ const NAMES = new Map<number, string>(
  * The name of a type.
  *
  * @param oid The type's oid.
- * @returns Such as `int8` or `text[]`; `oid 16385` for a type that is not built in.
+ * @returns For example `int8` or `text[]`; `oid 16385` for a type that is not built in.
  */
 export function typeName(oid: number): string {
   return NAMES.get(oid) ?? `oid ${oid}`;

@@ -145,7 +145,7 @@ function checkRuntime(): Promise<Finding> {
 function listSettings({ found }: CheckState): Promise<Finding> {
   if (found.length === 0) {
     return Promise.resolve(
-      "none given: what is in ~/.databrickscfg, if there is one, and what the workspace says apply",
+      "none given: ~/.databrickscfg, if it exists, and the workspace decide",
     );
   }
   return Promise.resolve(

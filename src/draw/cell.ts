@@ -301,8 +301,8 @@ export function keepTexts(row: object, columns: TextColumns, texts: RowTexts["te
 }
 
 /**
- * The value to draw in a row: the server's text, because a parsed value can lose digits, or the value itself if the program has
- * changed it.
+ * The value to draw in a row. It is the server's text, because a parsed value can lose digits; or the value itself, if
+ * the program has changed it.
  */
 export function drawnValue(row: unknown, key: string): unknown {
   const value = (row as Record<string, unknown>)[key];

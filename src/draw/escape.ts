@@ -9,7 +9,7 @@ import { INVISIBLE, markInvisible as mark } from "../core/text.ts";
 const PLAIN: RegExp = new RegExp(INVISIBLE, "g");
 const MARKUP: RegExp = new RegExp(`[&<>"'\`]|${INVISIBLE}`, "g");
 
-/** Any character except the most usual ones. Most texts have none, and do not change. */
+/** Matches any character except the most usual ones. Most texts have no such character and do not change. */
 const SPECIAL = /[^ !#-%(-;=?-_a-~]/;
 
 const ENTITIES: Record<string, string> = {

@@ -9,7 +9,7 @@ export function inNotebook(): boolean {
   return notebook ??= hasJupyter();
 }
 
-/** Kept, because asking costs an exception outside of a notebook. */
+/** Kept, because the question costs an exception outside of a notebook. */
 let notebook: boolean | undefined;
 
 function hasJupyter(): boolean {

@@ -39,7 +39,7 @@ async function update(notice: Promise<LiveDisplay>, text: string): Promise<void>
   await (await notice).update(textBundle(text));
 }
 
-/** A notice that can't be shown must not fail the work that it is about. */
+/** Ignores the failure of a notice, which must not fail the work that the notice is about. */
 function ignoringFailure<T>(shown: Promise<T>): Promise<T> {
   shown.catch(() => {});
   return shown;

@@ -169,7 +169,7 @@ export interface TableFacts {
   readonly constraints: readonly ConstraintInfo[];
 }
 
-/** What psql's `\d+` shows of a column besides. */
+/** The further facts about a column that psql's `\d+` shows. */
 interface ColumnDetails {
   /** The collation, if it is not the type's own. */
   collation: string | null;
@@ -189,10 +189,10 @@ const COLUMN_DETAILS = `'collation', (SELECT co.collname FROM pg_catalog.pg_coll
   'compression', pg_catalog.json_object('{{p,pglz},{l,lz4}}') OPERATOR(pg_catalog.->>) a.attcompression::pg_catalog.text,
   'statistics', CASE WHEN a.attstattarget OPERATOR(pg_catalog.>=) 0 THEN a.attstattarget END`;
 
-/** The most partitions that are listed. */
+/** The most partitions that a description lists. */
 const MAX_PARTITIONS = 50;
 
-/** What psql's `\d+` shows of a table besides, by name. */
+/** The further facts about a table that psql's `\d+` shows, by name. */
 const TABLE_DETAILS: Readonly<Record<string, string>> = {
   owner: "pg_catalog.pg_get_userbyid(c.relowner)",
   persistence: `pg_catalog.json_object('{{u,unlogged},{t,temporary}}')
@@ -231,8 +231,8 @@ const DESCRIBE_IN_DETAIL = describe(
 );
 
 /**
- * Describes a table as psql's `\d+` does: with the storage of each column, and below them what else the catalog says of the
- * table, such as the definition of a view.
+ * Describes a table as psql's `\d+` does: with the storage of each column, and below the columns the other facts of the
+ * catalog about the table, such as the definition of a view.
  */
 export async function describeInDetail(
   find: FindSession,

@@ -268,7 +268,7 @@ function drawProfile(
       valueText(mean),
       topText(top),
     ]),
-    footer: `${countText(columns.length, "column")} ${basis(facts)}, ${elapsedText(elapsed)}`,
+    footer: `${countText(columns.length, "column")} ${sampleText(facts)}, ${elapsedText(elapsed)}`,
   };
 }
 
@@ -278,7 +278,7 @@ function bars(histogram: number[] | null, top: ColumnProfile["top"]): unknown {
   return counts.length === 0 ? "" : barsPicture(counts);
 }
 
-function basis({ rows, of, sampled }: ProfileFacts): string {
+function sampleText({ rows, of, sampled }: ProfileFacts): string {
   if (!sampled) return `of ${countText(rows, "row")}`;
   if (of === null) return `on the first ${countText(rows, "row")}, there may be more`;
   return `on a sample of ${rows.toLocaleString("en-US")} of about ${countText(of, "row")}`;

@@ -208,7 +208,7 @@ function readConnection(header: MagicHeader, text: string, at: number): number |
   const found = match(CONNECTION, text, at);
   if (found === undefined) return undefined;
   const name = text.slice(at, found.end);
-  if (STATEMENTS.has(name.toLowerCase()) && !namesCopy(name, text, found.end)) return undefined;
+  if (STATEMENTS.has(name.toLowerCase()) && !isConnectionNamedCopy(name, text, found.end)) return undefined;
   if (header.connection !== undefined) throw noStatement(header.connection, name);
   const first = name.split(".")[0]!;
   // `globalThis.db` is a variable as well.
@@ -224,7 +224,7 @@ const REST_OF_COPY = /^\s*(?:"[^"]*"|[^\s("]+)\s*(?:\([^)]*\)\s*)?(?:from|to)\s+
  * Whether `copy` is the name of a connection, since a variable with a copy of the database often has this name. In a COPY
  * statement a table follows the word, and not a statement or a flag.
  */
-function namesCopy(name: string, text: string, end: number): boolean {
+function isConnectionNamedCopy(name: string, text: string, end: number): boolean {
   if (name !== "copy") return false;
   const after = match(SPACE, text, end)!.end;
   if (match(FLAG, text, after) !== undefined || match(STORE, text, after) !== undefined) return true;

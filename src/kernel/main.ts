@@ -55,7 +55,7 @@ export async function runKernel(options: KernelOptions): Promise<number> {
   const ended = await Promise.race([child.status, signals.end]);
   if (typeof ended === "number") return ended;
   if (proxy.shuttingDown) return EXIT.ok;
-  await reportDeath(proxy, ended);
+  await reportExit(proxy, ended);
   return EXIT.failure;
 }
 
@@ -82,7 +82,7 @@ async function connect(child: Child, key: string): Promise<KernelProxy> {
   });
 }
 
-async function reportDeath(proxy: KernelProxy, { signal, code }: Deno.CommandStatus): Promise<void> {
+async function reportExit(proxy: KernelProxy, { signal, code }: Deno.CommandStatus): Promise<void> {
   const how = signal ? `by ${signal}` : `with code ${code}`;
   warn(`the Deno process ended ${how}`);
   await proxy.end(failure("KernelDied", `The Deno process of this notebook ended ${how}; its variables are lost`));

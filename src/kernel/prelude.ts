@@ -202,7 +202,7 @@ const PRELUDE = `(() => {
   };
   Deno.addSignalListener("SIGINT", () => {
     broadcast(${JSON.stringify(INTERRUPTED)}, {});
-    collect().catch(() => {}); // Stop works without it: a cell whose promise is garbage then ends later
+    collect().catch(() => {}); // Stop works without it, but then a cell whose promise is garbage ends later
     stop();
   });
   if (Deno.build.os !== "windows") Deno.addSignalListener("${FLUSH_SIGNAL}", () => done("flushed"));

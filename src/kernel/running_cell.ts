@@ -72,7 +72,10 @@ export class RunningCell {
 
 /** The child answers SIGINT within this time on a machine that has time for it, unless its thread is busy. */
 const ANSWER_MS = 1000;
-/** What the child can use of the processor before it answers, unless its thread is busy; on a busy machine this takes long. */
+/**
+ * The processor time that the child can use before it answers, unless its thread is busy; on a busy machine this takes
+ * long.
+ */
 const ANSWER_PROCESSOR_MS = 250;
 /** A thread that uses no processor time and does not answer in this time is blocked, such as in `Atomics.wait()`. */
 const BLOCKED_MS = 5000;
@@ -81,7 +84,7 @@ const CANCEL_MS = 1800;
 /** The time in which terminated code ends. */
 const UNWIND_MS = 300;
 
-/** So many tries suffice unless the machine is overloaded; then the person is told, and the tries go on. */
+/** This many tries are enough unless the machine is overloaded. After them the person is told, and the tries go on. */
 const TRIES_BEFORE_NOTICE = 3;
 /** The time from Stop to the last try. */
 const LIMIT_MS = 60_000;
@@ -133,8 +136,9 @@ async function stop(cell: RunningCell, options: InterruptOptions): Promise<void>
 /**
  * Tries once to stop the cell. Returns whether the cell has ended.
  *
- * Deno 2.9 does not recover from `terminate` while its own JavaScript is calling the busy code, such as the callback of a timer:
- * it goes on terminating whatever the child runs, until a next cell, which can't begin. Then only a restart helps.
+ * Deno 2.9 does not recover if `terminate` hits code that its own JavaScript called, such as the callback of a timer:
+ * it keeps terminating everything that the child runs until the next cell, which can't begin. Then only a restart
+ * helps.
  */
 async function tryStop(cell: RunningCell, options: InterruptOptions): Promise<boolean> {
   const { cells, signal, terminate } = options;

@@ -93,13 +93,13 @@ export class ScriptTokens implements Iterable<ScriptToken> {
   #take(token: ScriptToken): void {
     const wanted = this.wantsValue;
     const { last } = this;
-    this.wantsValue = this.#leavesWanting(token, last?.end === token.start ? last : undefined, wanted);
+    this.wantsValue = this.#expectsValueAfter(token, last?.end === token.start ? last : undefined, wanted);
     this.#afterValue = !wanted;
     this.last = token;
   }
 
   /** Whether a value must follow a token; `joined` is the token directly before it. */
-  #leavesWanting({ kind, start, end }: ScriptToken, joined: ScriptToken | undefined, wanted: boolean): boolean {
+  #expectsValueAfter({ kind, start, end }: ScriptToken, joined: ScriptToken | undefined, wanted: boolean): boolean {
     const text = this.#text;
     const before = joined === undefined ? "" : text[joined.start]!;
     if (kind === "word") {

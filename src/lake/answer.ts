@@ -5,7 +5,7 @@ import { caretLines } from "../sql/failure.ts";
 import type { ChunkLink, ManifestChunk } from "./links.ts";
 import type { JsonRow, ManifestColumn } from "./types.ts";
 
-/** What the Statement Execution API says of a statement. */
+/** The Statement Execution API's report on a statement. */
 export interface StatementAnswer {
   statement_id?: string;
   status?: { state?: string; error?: StatementFailure; sql_state?: string };
@@ -19,22 +19,22 @@ export interface StatementAnswer {
   result?: ResultPart;
 }
 
-/** The error of a statement, as the API gives it. */
+/** The error of a statement, as the API reports it. */
 export interface StatementFailure {
-  /** A word of the API, such as `BAD_REQUEST`. */
+  /** The API's code, such as `BAD_REQUEST`. */
   error_code?: string;
   /** The warehouse's message, with its error class, its SQLSTATE and a position. */
   message?: string;
 }
 
-/** A part of a result: rows, or links to them. */
+/** A part of a result: its rows, or links to them. */
 export interface ResultPart {
   data_array?: JsonRow[];
   external_links?: ChunkLink[];
   next_chunk_index?: number;
 }
 
-/** What a field may be. `needed` is a text that must be there, and `cell` a text or NULL. */
+/** The types of a field. `needed` is a string that must be there, and `cell` is a string or NULL. */
 type Shape =
   | "text"
   | "needed"
@@ -74,16 +74,17 @@ const STATEMENT = {
 } as const;
 
 /**
- * Reads what the API says of a statement.
+ * Reads the API's report on a statement.
  *
- * @throws {LakebaseError} `CONNECTION_LOST` for an answer of another shape, because it hides what became of the statement.
+ * @throws {LakebaseError} `CONNECTION_LOST` for an answer of another shape, because nobody can tell what happened to
+ * the statement.
  */
 export function readStatement(body: unknown): StatementAnswer {
   const problem = problemOf(body, STATEMENT, "the answer");
   if (problem === undefined) return body as StatementAnswer;
   throw new LakebaseError(
     "CONNECTION_LOST",
-    `Cannot follow the statement: the workspace's answer is not understood, ${problem}. Whether it takes effect is not known`,
+    `Cannot follow the statement: the workspace's answer can't be understood: ${problem}. Whether it takes effect is not known`,
   );
 }
 
@@ -95,7 +96,7 @@ export function readStatement(body: unknown): StatementAnswer {
 export function readPart(body: unknown): ResultPart {
   const problem = problemOf(body, PART, "the answer");
   if (problem === undefined) return body as ResultPart;
-  throw unreadable(`the workspace's answer is not understood, ${problem}`);
+  throw unreadable(`the workspace's answer can't be understood: ${problem}`);
 }
 
 /** The error for a result that does not arrive as the workspace describes it. */
@@ -106,14 +107,17 @@ export function unreadable(state: string): LakebaseError {
   );
 }
 
-/** Tells what is wrong with a value. Fields that are `null` are removed, and numbers that are texts become numbers. */
+/**
+ * Says what is wrong with a value. Also removes fields that are `null`, and turns strings into numbers where numbers
+ * are wanted.
+ */
 function problemOf(value: unknown, shape: Shape, path: string): string | undefined {
-  if (typeof shape === "string") return fits(value, shape) ? undefined : wrong(path, value);
+  if (typeof shape === "string") return fits(value, shape) ? undefined : wrongType(path, value);
   if (isList(shape)) {
-    if (!Array.isArray(value)) return wrong(path, value);
+    if (!Array.isArray(value)) return wrongType(path, value);
     return firstOf(value, (item, at) => problemOf(item, shape[0], `${path}[${at}]`));
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return wrong(path, value);
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return wrongType(path, value);
   const fields = value as Record<string, unknown>;
   return firstOf(Object.entries(shape), ([name, inner]) => {
     const found = fields[name];
@@ -153,8 +157,8 @@ function fits(value: unknown, shape: string): boolean {
   }
 }
 
-/** Names the type and not the value, which may be secret. */
-function wrong(path: string, value: unknown): string {
+/** Names the type but not the value, which may be secret. */
+function wrongType(path: string, value: unknown): string {
   const type = value === null || value === undefined
     ? "missing"
     : Array.isArray(value)
@@ -166,16 +170,16 @@ function wrong(path: string, value: unknown): string {
 /** The most characters of a message, so that a long value does not push the hints out of sight. */
 const MOST_SAID = 2000;
 
-/** Matches the place of an error in a message. Spark counts lines from 1, and the characters of a line from 0. */
+/** Matches the position of an error in a message. Spark counts lines from 1, and the characters of a line from 0. */
 const POSITION = /[;(]\s*line (\d+),?\s*pos (\d+)\)?/;
-/** Matches the place of an error that came while the statement ran. Spark counts both from 1 there. */
+/** Matches the position of an error that occurred while the statement ran. There, Spark counts both from 1. */
 const RUNTIME_POSITION = /\n== SQL.*?\(line (\d+), position (\d+)\) ==/;
 const SQLSTATE = /\bSQLSTATE:?\s*([0-9A-Z]{5})\b/;
 
 /**
- * The error for a statement that a warehouse refused or could not finish.
+ * Makes the error for a statement that a warehouse refused or could not finish.
  *
- * @param failure What the API says.
+ * @param failure The API's report.
  * @param text The statement.
  * @param state The SQLSTATE, if the message does not have it.
  */
@@ -186,7 +190,7 @@ export function statementError(
 ): LakebaseError {
   const said = withoutExcerpt(message).trimStart(); // that of a syntax error begins with a line end
   const sqlstate = SQLSTATE.exec(said)?.[1] ?? state;
-  const shown = shorten(cleaned(said), MOST_SAID).split("\n").map(visible).join("\n");
+  const shown = shorten(withoutCodes(said), MOST_SAID).split("\n").map(visible).join("\n");
   const suffix = sqlstate === undefined ? "" : ` (SQLSTATE ${sqlstate})`;
   const lines = [
     `${shown === "" ? error_code ?? "the statement failed, and the warehouse does not say why" : shown}${suffix}`,
@@ -196,7 +200,7 @@ export function statementError(
   return new LakebaseError("QUERY_FAILED", lines.join("\n"), { sqlstate });
 }
 
-/** Removes the statement that Spark repeats below a syntax error, with a caret of its own, and the trace of the JVM. */
+/** Removes the copy of the statement, with Spark's own caret, below a syntax error, and the JVM's stack trace. */
 function withoutExcerpt(message: string): string {
   const ends = [message.indexOf("\n== SQL"), message.search(/\n[ \t]*at [\w.$]+\(/)].filter((end) => end !== -1);
   return message.slice(0, Math.min(message.length, ...ends)).trimEnd();
@@ -205,8 +209,8 @@ function withoutExcerpt(message: string): string {
 /** The class of a JVM's exception. Without limits, the pattern would overflow its stack on a long text. */
 const JAVA_CLASS = /^(?:[\w$]{1,200}\.){1,50}\w{0,200}(?:Exception|Error):\s*/;
 
-/** Removes the SQLSTATE and the position: the error shows them at its end, and as a caret. */
-function cleaned(message: string): string {
+/** Removes the SQLSTATE and the position. The error shows the SQLSTATE at its end, and the position as a caret. */
+function withoutCodes(message: string): string {
   const placeless = message.replace(POSITION, "");
   const state = /\bSQLSTATE:?\s*[0-9A-Z]{5}\b/.exec(placeless);
   const stateless = state === null
@@ -215,14 +219,14 @@ function cleaned(message: string): string {
   return withoutStop(stateless).replace(JAVA_CLASS, "");
 }
 
-/** Removes the full stops and spaces at the end. A pattern for them would try each space of a long text. */
+/** Removes the full stops and spaces at the end. A regular expression would take quadratic time on a long text. */
 function withoutStop(text: string): string {
   let end = text.length;
   while (end > 0 && /[.\s]/.test(text[end - 1]!)) end--;
   return text.slice(0, end);
 }
 
-/** The line of the statement that the message is about, with a caret; nothing if it names no place. */
+/** The line of the statement that the message is about, with a caret; empty if the message names no position. */
 function excerpt(text: string, message: string): string[] {
   const runtime = RUNTIME_POSITION.exec(message);
   const [, line, column] = runtime ?? POSITION.exec(message) ?? [];

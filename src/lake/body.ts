@@ -1,15 +1,16 @@
 import { joinBytes } from "../core/bytes.ts";
 
-/** The body of an answer that broke off, or is no longer sent. Reading it again may help. */
+/** An answer's body that broke off or stalled. Reading it again may help. */
 export class BrokenBody extends Error {}
 
-/** How long a body may send nothing. */
+/** Milliseconds for which a body may send nothing. */
 const STALLED_MS = 30_000;
 
 /**
- * Reads a body as it comes.
+ * Reads a body as its bytes arrive.
  *
- * @throws {BrokenBody} If it sends nothing for 30 seconds. What `fetch` throws if the connection breaks.
+ * @throws {BrokenBody} If the body sends nothing for 30 seconds. Also throws the error of `fetch` if the connection
+ * breaks.
  */
 export async function* bodyPieces({ body }: Response): AsyncGenerator<Uint8Array, void, void> {
   if (body === null) return;
@@ -22,23 +23,23 @@ export async function* bodyPieces({ body }: Response): AsyncGenerator<Uint8Array
       yield value;
     }
   } finally {
-    reader.cancel().catch(() => {}); // it has failed already
+    reader.cancel().catch(() => {}); // the body has failed already
   }
 }
 
 /**
- * Reads all of a body.
+ * Reads a whole body.
  *
- * @param most The most bytes.
- * @throws {BrokenBody} If it has fewer bytes than it says, has too many, or sends nothing for 30 seconds. What `fetch` throws if
- * the connection breaks.
+ * @param most The largest number of bytes.
+ * @throws {BrokenBody} If the body has fewer bytes than it says, has too many, or sends nothing for 30 seconds. Also
+ * throws the error of `fetch` if the connection breaks.
  */
 export async function wholeBody(response: Response, most: number): Promise<Uint8Array<ArrayBuffer>> {
   const { headers, body } = response;
   const said = headers.has("content-encoding") ? NaN : Number(headers.get("content-length") ?? NaN);
   if (body === null) return new Uint8Array();
   if (said > most) throw new BrokenBody(`it has ${said} bytes, more than ${most}`);
-  if (Number.isSafeInteger(said)) return await intoOne(body, said);
+  if (Number.isSafeInteger(said)) return await readIntoBuffer(body, said);
   const pieces: Uint8Array<ArrayBuffer>[] = [];
   let size = 0;
   for await (const piece of bodyPieces(response)) {
@@ -50,10 +51,10 @@ export async function wholeBody(response: Response, most: number): Promise<Uint8
 }
 
 /**
- * Reads a body of a known length into one buffer. Pieces would be garbage of the same size beside it, which V8 removes late,
- * because most of their memory is not in its heap.
+ * Reads a body of a known length into one buffer. Separate pieces would be garbage of the same size, which V8 removes
+ * late, because most of their memory is outside its heap.
  */
-async function intoOne(body: ReadableStream<Uint8Array>, length: number): Promise<Uint8Array<ArrayBuffer>> {
+async function readIntoBuffer(body: ReadableStream<Uint8Array>, length: number): Promise<Uint8Array<ArrayBuffer>> {
   const reader = body.getReader({ mode: "byob" });
   using stall = new StallTimer(reader);
   try {
@@ -61,18 +62,18 @@ async function intoOne(body: ReadableStream<Uint8Array>, length: number): Promis
     for (let size = 0; size < length;) {
       const { value, done } = await stall.watched(() => reader.read(new Uint8Array(buffer, size)));
       if (done) throw new BrokenBody(`it ended after ${size} of ${length} bytes`);
-      buffer = value.buffer; // reading moves the bytes to a new buffer of the same memory
+      buffer = value.buffer; // reading moves the bytes into a new buffer of the same memory
       size += value.length;
     }
     const { done } = await stall.watched(() => reader.read(new Uint8Array(1)));
     if (!done) throw new BrokenBody(`it has more than the ${length} bytes that it says`);
     return new Uint8Array(buffer);
   } finally {
-    reader.cancel().catch(() => {}); // it has failed already
+    reader.cancel().catch(() => {}); // the body has failed already
   }
 }
 
-/** Ends a body that has sent nothing for a while. */
+/** Cancels a body that has sent nothing for a while. */
 class StallTimer implements Disposable {
   readonly #reader: { cancel(): Promise<void> };
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -82,10 +83,10 @@ class StallTimer implements Disposable {
 
   constructor(reader: { cancel(): Promise<void> }) {
     this.#reader = reader;
-    this.#look(STALLED_MS);
+    this.#checkForStall(STALLED_MS);
   }
 
-  /** Waits for a piece. The time until the next one is asked for does not count. */
+  /** Waits for a piece. The time until the caller asks for the next one does not count. */
   async watched<T>(read: () => Promise<T>): Promise<T> {
     this.#waitingSince = performance.now();
     const piece = await read();
@@ -94,13 +95,13 @@ class StallTimer implements Disposable {
     return piece;
   }
 
-  /** One timer looks from time to time, because a timer for each piece takes longer than reading it. */
-  #look(after: number): void {
+  /** One timer checks from time to time, because a timer for each piece takes longer than reading the piece. */
+  #checkForStall(after: number): void {
     this.#timer = setTimeout(() => {
       const waited = this.#waitingSince === undefined ? 0 : performance.now() - this.#waitingSince;
-      if (waited < STALLED_MS) return this.#look(STALLED_MS - waited);
+      if (waited < STALLED_MS) return this.#checkForStall(STALLED_MS - waited);
       this.#stalled = true;
-      this.#reader.cancel().catch(() => {}); // it has failed already
+      this.#reader.cancel().catch(() => {}); // the body has failed already
     }, after);
   }
 

@@ -10,9 +10,9 @@ export interface LakehouseTable {
   schema: string;
   /** The name. */
   name: string;
-  /** What it is: `table`, `view`, `materialized view`, `streaming table`, `foreign`. */
+  /** The kind: `table`, `view`, `materialized view`, `streaming table`, `foreign`. */
   kind: string;
-  /** Its comment; `null` if there is none. */
+  /** The comment; `null` if there is none. */
   comment: string | null;
 }
 
@@ -22,9 +22,9 @@ export interface LakehouseSchema {
   catalog: string;
   /** The name. */
   name: string;
-  /** Its owner; `null` if it is not known. */
+  /** The owner; `null` if it is not known. */
   owner: string | null;
-  /** Its comment; `null` if there is none. */
+  /** The comment; `null` if there is none. */
   comment: string | null;
 }
 
@@ -36,29 +36,29 @@ export interface LakehouseColumn {
   type: string;
   /** Whether it takes NULL. */
   nullable: boolean;
-  /** Its default as SQL; `null` if there is none. */
+  /** The default as SQL; `null` if there is none. */
   default: string | null;
-  /** Its comment; `null` if there is none. */
+  /** The comment; `null` if there is none. */
   comment: string | null;
 }
 
 /** Runs a query for its rows. */
 export type Ask = (query: Fragment) => Promise<readonly Record<string, unknown>[]>;
 
-/** The parts of a name, from the catalog to the table; a part that is missing is `undefined`. */
+/** The parts of a name, from the catalog to the table. A missing part is `undefined`. */
 interface TableName {
   catalog: string | undefined;
   schema: string | undefined;
   name: string;
 }
 
-/** The most characters of a name: Unity Catalog keeps 255 of each part, and quotes may double them. */
+/** The most characters of a name. Unity Catalog keeps 255 characters of each part, and quotes may double them. */
 const LONGEST_NAME = 2000;
 
 const PART = /\s*(?:`((?:[^`]|``)+)`|"((?:[^"]|"")+)"|([^`".]+))\s*/y;
 
 /**
- * Reads `trips`, `taxi.trips` or `main.taxi.trips`; a part with other characters is in backticks, or in double quotes.
+ * Reads `trips`, `taxi.trips` or `main.taxi.trips`. A part with other characters is in backticks or in double quotes.
  *
  * @throws {LakebaseError} `BAD_PARAMETER` if the text can't be such a name.
  */
@@ -87,7 +87,7 @@ function badName(name: unknown): LakebaseError {
   );
 }
 
-/** The name of a view in the information schema of a catalog; without a catalog, of the current one. */
+/** The name of a view in the information schema of a catalog, or of the current catalog if none is given. */
 function view(catalog: string | undefined, name: string): Fragment {
   return new Identifier([...(catalog === undefined ? [] : [catalog]), "information_schema", name]);
 }
@@ -96,7 +96,7 @@ function text(strings: TemplateStringsArray, ...values: unknown[]): Fragment {
   return new Fragment(strings, values);
 }
 
-/** Lists tables whose names fit a pattern such as `taxi.trip*`; `*` is any text, `?` any character. */
+/** Lists the tables whose names match a pattern such as `taxi.trip*`; `*` is any text, `?` any character. */
 export async function listTables(ask: Ask, pattern: string, catalog: string | undefined): Promise<LakehouseTable[]> {
   const wanted = parseTableName(pattern);
   const from = view(wanted.catalog ?? catalog, "tables");
@@ -116,7 +116,7 @@ export async function listTables(ask: Ask, pattern: string, catalog: string | un
   }));
 }
 
-/** The pattern for LIKE: `*` means any text and `?` any character, and LIKE's own signs mean themselves. */
+/** The pattern for LIKE: `*` means any text and `?` any character. The wildcards of LIKE itself are escaped. */
 function likePattern(pattern: string): string {
   return pattern.toLowerCase().replace(/[%_\\]/g, "\\$&").replaceAll("*", "%").replaceAll("?", "_");
 }
@@ -157,7 +157,7 @@ export interface CatalogColumn {
   nullable: boolean;
 }
 
-/** Lists the columns of a catalog's tables, up to a number. */
+/** Lists the columns of a catalog's tables, up to a given number. */
 export async function listColumns(ask: Ask, catalog: string | undefined, most: number): Promise<CatalogColumn[]> {
   const rows = await ask(
     text`SELECT * FROM ${view(catalog, "columns")} WHERE table_schema NOT IN ('information_schema', 'pg_catalog')

@@ -20,10 +20,10 @@ export const WAREHOUSES = "/api/2.0/sql/warehouses";
  * Finds a warehouse.
  *
  * @param workspace The workspace.
- * @param wanted Its id or its name; `undefined` for the only one.
- * @param signal Stops it.
- * @throws {LakebaseError} `ENDPOINT_NOT_FOUND` if there is none; `ENDPOINT_AMBIGUOUS` if several fit, with a list and their states;
- * what a request to the workspace throws.
+ * @param wanted The warehouse's id or name; `undefined` for the only warehouse.
+ * @param signal Stops the search.
+ * @throws {LakebaseError} `ENDPOINT_NOT_FOUND` if there is none; `ENDPOINT_AMBIGUOUS` if several fit, with a list and
+ * their states; or the error of a request to the workspace.
  */
 export async function findWarehouse(
   workspace: Workspace,
@@ -38,7 +38,7 @@ function toInfo({ id, name, state }: Record<string, unknown>): WarehouseInfo {
   return { id: jsonText(id), name: jsonText(name ?? id), state: jsonText(state ?? "UNKNOWN") };
 }
 
-/** Chooses a warehouse by its id or name, or the only one. */
+/** Chooses a warehouse by its id or name, or the only warehouse. */
 export function choose(all: readonly WarehouseInfo[], wanted: string | undefined, where: string): WarehouseInfo {
   const there = all.filter(({ state }) => !isDeleted(state));
   if (wanted !== undefined) return chooseNamed(all, there, wanted, where);
@@ -46,9 +46,7 @@ export function choose(all: readonly WarehouseInfo[], wanted: string | undefined
   if (there.length > 1) {
     throw new LakebaseError(
       "ENDPOINT_AMBIGUOUS",
-      `Cannot choose a SQL warehouse: ${where} has ${there.length} of them; name one with ${
-        optionName("warehouse")
-      } or ` +
+      `Cannot choose a SQL warehouse: ${where} has ${there.length}; name one with ${optionName("warehouse")} or ` +
         `DATABRICKS_WAREHOUSE_ID:\n${listed(there)}`,
     );
   }
@@ -71,7 +69,7 @@ function chooseNamed(
   if (fits.length > 1) {
     throw new LakebaseError(
       "ENDPOINT_AMBIGUOUS",
-      `Cannot choose a SQL warehouse: ${where} has ${fits.length} of the name "${wanted}"; take the id:\n${
+      `Cannot choose a SQL warehouse: ${where} has ${fits.length} warehouses named "${wanted}"; use an id:\n${
         listed(fits)
       }`,
     );
@@ -84,7 +82,7 @@ function chooseNamed(
     : there.length === 0
     ? "this login may use none"
     : `there are:\n${listed(there)}`;
-  throw notFound(`${where} has none of the id or name "${wanted}"; ${hint}`);
+  throw notFound(`${where} has none with the id or name "${wanted}"; ${hint}`);
 }
 
 function expectThere(warehouse: WarehouseInfo): WarehouseInfo {

@@ -4,7 +4,7 @@ import { LakebaseError } from "../core/errors.ts";
 import { isLoopback } from "../settings/server.ts";
 import { BrokenBody, wholeBody } from "./body.ts";
 
-/** A presigned address of a chunk. It is a secret: whoever has it can read the rows. */
+/** A presigned address of a chunk. It is secret, because whoever has it can read the rows. */
 export interface ChunkLink {
   /** The number of the chunk, from 0. */
   chunk_index: number;
@@ -12,21 +12,21 @@ export interface ChunkLink {
   external_link: string;
   /** When it expires, in ISO 8601. */
   expiration?: string;
-  /** Headers that the storage wants, such as a key for decryption. */
+  /** Headers that the storage needs, such as a key for decryption. */
   http_headers?: Record<string, string>;
 }
 
-/** What the manifest says of a chunk. */
+/** The manifest's description of a chunk. */
 export interface ManifestChunk {
   /** The number of the chunk, from 0. */
   chunk_index: number;
   /** The number of its rows. */
   row_count?: number;
-  /** About the number of its bytes. */
+  /** The approximate number of its bytes. */
   byte_count?: number;
 }
 
-/** What the chunks of a result are read from. */
+/** The source of a result's chunks. */
 export interface ChunkSource {
   /** The number of chunks. */
   count: number;
@@ -36,7 +36,7 @@ export interface ChunkSource {
   chunks: readonly ManifestChunk[];
   /** The links that came with the answer. */
   links: readonly ChunkLink[];
-  /** Asks for the link of a chunk; the answer may have others too. */
+  /** Asks for the link of a chunk. The answer may have further links. */
   ask: (index: number, signal: AbortSignal) => Promise<readonly ChunkLink[]>;
   /** Stops the reading. */
   signal?: AbortSignal | undefined;
@@ -44,20 +44,21 @@ export interface ChunkSource {
 
 /** The most chunks that are fetched at the same time. */
 const MOST_AHEAD = 3;
-/** About the most bytes that wait to be read; a single chunk may have more. */
+/** The approximate number of bytes that may wait to be read. A single chunk may have more. */
 const BYTES_AHEAD = 40 * 1024 * 1024;
-/** The times that a chunk is read before the result counts as unreadable. */
+/** The number of attempts to read a chunk, after which the result counts as unreadable. */
 const TRIES = 5;
-/** A link that expires within this time is asked for anew. */
+/** The milliseconds before its expiry within which a link is requested anew. */
 const MARGIN_MS = 10_000;
-/** A link that does not answer for this long is given up. */
+/** The milliseconds after which a link that does not answer is given up. */
 const UNANSWERED_MS = 30_000;
-/** No chunk has more bytes. */
+/** The most bytes of a chunk. */
 const LONGEST_CHUNK = 2 ** 31;
 
 /**
- * Reads the chunks of a result in order. Each is a stream in Arrow's IPC format of its own, and is checked to be whole. Several
- * are fetched ahead. A broken chunk is read again with a new link, because reading changes nothing. The bytes are the caller's.
+ * Reads the chunks of a result in order. Each chunk is a separate stream in Arrow's IPC format, and is checked for
+ * completeness. Several chunks are fetched ahead. A broken chunk is read again with a new link, because reading changes
+ * nothing. The caller owns the bytes.
  *
  * @throws {LakebaseError} `WORKSPACE_UNAVAILABLE` if a chunk can't be read.
  */
@@ -86,7 +87,7 @@ async function* inOrder(source: ChunkSource): AsyncGenerator<ArrowChunk, void, v
   const start = () => {
     const index = next++;
     const chunk = fetchChunk(source, links, index, signal);
-    chunk.catch(() => {}); // it is reported when its turn comes
+    chunk.catch(() => {}); // the error is reported when its turn comes
     ahead.push({ chunk, bytes: source.chunks.find(({ chunk_index }) => chunk_index === index)?.byte_count ?? 0 });
   };
   const hasRoom = () => {
@@ -108,13 +109,13 @@ async function* inOrder(source: ChunkSource): AsyncGenerator<ArrowChunk, void, v
   }
 }
 
-/** The links of a result. Each is asked for once, and again when it has expired or failed. */
+/** The links of a result. Each link is requested once, and again after it has expired or failed. */
 class Links {
   readonly #source: ChunkSource;
   readonly #known = new Map<number, ChunkLink>();
-  /** Whether a chunk had the size that the manifest says. */
+  /** Whether some chunk had the size that the manifest says. */
   #sizesTell = false;
-  /** The first chunk that had another size twice. */
+  /** The first chunk whose size differed twice. */
   #doubted: number | undefined;
 
   constructor(source: ChunkSource) {
@@ -132,18 +133,19 @@ class Links {
   }
 
   /**
-   * Compares the size of a whole chunk with the manifest's, to notice another chunk with as many rows. The API does not promise
-   * that the size is that of the stored bytes: if no chunk has the size that the manifest says, sizes say nothing of this result.
+   * Compares the size of a complete chunk with the manifest, in order to notice a wrong chunk with the same number of
+   * rows. The API does not promise that the manifest has the size of the stored bytes. So if no chunk has the size in
+   * the manifest, the sizes of this result mean nothing.
    *
-   * @throws {BrokenChunk} If the chunk may be another one.
-   * @throws {LakebaseError} If an earlier chunk was another one.
+   * @throws {BrokenChunk} If the chunk may be the wrong one.
+   * @throws {LakebaseError} If an earlier chunk was the wrong one.
    */
   checkSize(index: number, said: number | undefined, found: number, attempt: number): void {
     if (said === undefined) return;
     if (said === found) {
       this.#sizesTell = true;
       if (this.#doubted === undefined) return;
-      throw unreadable(this.#source, this.#doubted, "its size is not the one that the result says");
+      throw unreadable(this.#source, this.#doubted, "its size differs from the result's description");
     } else if (this.#sizesTell || attempt === 0 && this.#doubted === undefined) {
       throw new BrokenChunk(`it has ${found} bytes, and the result says ${said}`);
     } else this.#doubted ??= index;
@@ -191,11 +193,11 @@ function unreadable({ count }: ChunkSource, index: number, state: string): Lakeb
   );
 }
 
-/** Fetches a chunk. The storage is no part of the workspace, so the login stays away from it. */
+/** Fetches a chunk. The storage does not belong to the workspace, so it does not get the login. */
 async function download(link: ChunkLink, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
   const url = URL.parse(link.external_link);
   if (url === null || url.protocol !== "https:" && !isLoopback(url.hostname)) {
-    throw new BrokenChunk("its link is no https address");
+    throw new BrokenChunk("its link is not an https address");
   }
   const headers = headersOf(link);
   const late = new AbortController();
@@ -219,7 +221,7 @@ async function download(link: ChunkLink, signal: AbortSignal): Promise<Uint8Arra
   }
 }
 
-/** The error of `Headers` shows the value, which may be a key. */
+/** Makes the headers of a request. The error of `Headers` shows a value, which may be a key, so it is replaced. */
 function headersOf({ http_headers: given = {} }: ChunkLink): Headers {
   try {
     return new Headers(given);
@@ -228,25 +230,25 @@ function headersOf({ http_headers: given = {} }: ChunkLink): Headers {
   }
 }
 
-/** Errors of `fetch` name the address. */
+/** Hides the addresses in an error of `fetch`. */
 function withoutAddresses(text: string): string {
   return text.replace(/\s*(?:for url )?\(?\bhttps?:\/\/\S+/g, "");
 }
 
-/** A chunk that can't be used; reading it again may help. Its message never has the chunk's address. */
+/** A chunk that can't be used. Reading it again may help. The message never contains the chunk's address. */
 class BrokenChunk extends Error {}
 
-/** A chunk, which is a stream in Arrow's IPC format. */
+/** A chunk: a stream in Arrow's IPC format. */
 interface ArrowChunk {
-  /** All of it. */
+  /** All bytes of the chunk. */
   bytes: Uint8Array<ArrayBuffer>;
-  /** A copy of the message with the schema. */
+  /** A copy of the message that has the schema. */
   schema: Uint8Array;
   /** The number of rows. */
   rows: number;
 }
 
-/** The start of each message. Messages from before 2019 start with their length instead. */
+/** The mark at the start of each message. Messages from before 2019 start with their length instead. */
 const CONTINUATION = -1;
 /** Values of `MessageHeader` (Message.fbs). */
 const IS_SCHEMA = 1;
@@ -258,15 +260,15 @@ const BODY_LENGTH = 10;
 const BATCH_LENGTH = 4;
 
 /**
- * Finds the messages of a chunk, and checks that it is whole.
+ * Finds the messages of a chunk, and checks that the chunk is complete.
  *
- * @throws {BrokenChunk} If it is no Arrow, or is cut off.
+ * @throws {BrokenChunk} If the bytes are not Arrow, or are cut off.
  */
 function readChunk(bytes: Uint8Array<ArrayBuffer>): ArrowChunk {
   try {
     return readMessages(bytes);
   } catch (error) {
-    throw error instanceof RangeError ? new BrokenChunk("it is damaged") : error; // an offset that leads out of the bytes
+    throw error instanceof RangeError ? new BrokenChunk("it is damaged") : error; // an offset points outside the bytes
   }
 }
 
@@ -301,10 +303,12 @@ function cutOff(bytes: Uint8Array, at: number): BrokenChunk {
 }
 
 function noArrow(bytes: Uint8Array): string {
-  return /^\s*</.test(new TextDecoder("latin1").decode(bytes.subarray(0, 100))) ? "it is a web page" : "it is no Arrow";
+  return /^\s*</.test(new TextDecoder("latin1").decode(bytes.subarray(0, 100)))
+    ? "it is a web page"
+    : "it is not Arrow";
 }
 
-/** Reads the metadata of a message, a table of FlatBuffers. */
+/** Reads the metadata of a message, which is a table of FlatBuffers. */
 function readMessage(view: DataView, start: number): { type: number; body: number; rows: number } {
   const field = (table: number, place: number): number | undefined => {
     const vtable = table - view.getInt32(table, true);

@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { LakebaseError } from "../core/errors.ts";
 import { sqlTokens } from "../core/sql_text.ts";
 import { Fragment, Identifier } from "../sql/fragment.ts";
-import { used } from "../sql/never_run.ts";
+import { markUsed } from "../sql/never_run.ts";
 import { inIso } from "../sql/parameter.ts";
 
 /** A statement as the Statement Execution API takes it. */
@@ -16,17 +16,17 @@ export interface WarehouseStatement {
 /** The longest statement that the API takes, in bytes. */
 const LONGEST = 16 * 1024 * 1024;
 
-/** Matches the start of a text that would continue the word before it: the name of a parameter, or NULL. */
+/** Matches the start of a text that would continue the word before it, which is a parameter's name or NULL. */
 const WORD = /^[\p{L}\d_]/u;
 
 /**
  * Joins a fragment and the fragments inside it into one statement for a SQL warehouse.
  *
- * @throws {LakebaseError} `BAD_PARAMETER` for a value that a warehouse takes no parameter for (with its position), a fragment that
- * contains itself, or a statement of more than 16 MiB.
+ * @throws {LakebaseError} `BAD_PARAMETER` for a value that no parameter of a warehouse can hold (with its position),
+ * for a fragment that contains itself, or for a statement of more than 16 MiB.
  */
 export function compileForWarehouse(fragment: Fragment): WarehouseStatement {
-  used(fragment);
+  markUsed(fragment);
   const { pieces, values } = flatten(fragment);
   const prefix = freePrefix(pieces);
   const text = [pieces[0]!];
@@ -51,13 +51,13 @@ export function compileForWarehouse(fragment: Fragment): WarehouseStatement {
 }
 
 /**
- * Refuses values in quotes and comments: a warehouse would take the parameter's name for text, and not say so.
+ * Refuses values in quotes and comments. A warehouse would silently take the parameter's name for text there.
  *
- * @param places Where the values are, in ascending order.
+ * @param places The positions of the values, in ascending order.
  */
 function checkPlaces(text: string, places: readonly number[]): void {
   if (places.length === 0 || !/['"`]|--|\/\*|\$\$/.test(text)) return;
-  // What a back-slash in r'...' means depends on the rest, so a place counts only if both readings agree.
+  // The meaning of a backslash in r'...' depends on the rest of the text. So a position counts only if both readings agree.
   const readings = (/\br['"]/i.test(text) ? [true, false] : [true]).map((escapes) =>
     quotedPlaces(text, places, escapes)
   );
@@ -74,7 +74,7 @@ function checkPlaces(text: string, places: readonly number[]): void {
   }
 }
 
-/** The places that are inside of quotes or comments. */
+/** The positions that are inside quotes or comments. */
 function quotedPlaces(text: string, places: readonly number[], escapes: boolean): Map<number, "comment" | "quotes"> {
   const found = new Map<number, "comment" | "quotes">();
   let next = 0;
@@ -102,13 +102,13 @@ function* tokensOf(
       yield token;
     }
     if (ticked === undefined) return;
-    const close = text.indexOf("`", ticked + 1); // a doubled one begins another name
+    const close = text.indexOf("`", ticked + 1); // a doubled backtick begins another name
     from = close === -1 ? text.length : close + 1;
     yield { kind: "name", start: ticked, end: from };
   }
 }
 
-/** The text of a fragment in pieces, and the values between them. */
+/** The pieces of text of a fragment, and the values between them. */
 function flatten(fragment: Fragment): { pieces: string[]; values: unknown[] } {
   const pieces = [""];
   const values: unknown[] = [];
@@ -126,11 +126,11 @@ function flatten(fragment: Fragment): { pieces: string[]; values: unknown[] } {
     }
     const value = own[index];
     if (value instanceof Identifier) {
-      used(value);
+      markUsed(value);
       add(value.names.map(quoteName).join("."));
     } else if (value instanceof Fragment) {
       if (outer.has(value)) throw badParameter("a fragment contains itself");
-      used(value);
+      markUsed(value);
       outer.add(value);
       open.push({ fragment: value, next: 0 });
     } else {
@@ -146,7 +146,7 @@ function quoteName(name: string): string {
   return `\`${name.replaceAll("`", "``")}\``;
 }
 
-/** A prefix for the names of the parameters. The person's own text has no such name after a colon. */
+/** A prefix for the names of the parameters that occurs nowhere in the person's own text after a colon. */
 function freePrefix(pieces: readonly string[]): string {
   const taken = new Set(
     pieces.flatMap((piece) => [...piece.matchAll(/:\s*(p_*)\d/gi)].map(([, name]) => name!.toLowerCase())),
@@ -158,7 +158,7 @@ function freePrefix(pieces: readonly string[]): string {
 
 function checked(statement: WarehouseStatement): WarehouseStatement {
   const { text } = statement;
-  if (text.length <= LONGEST / 3) return statement; // a character has at most three bytes for each UTF-16 unit
+  if (text.length <= LONGEST / 3) return statement; // a UTF-16 unit takes at most three bytes
   const bytes = new TextEncoder().encode(text).length;
   if (bytes <= LONGEST) return statement;
   const size = (bytes / 1024 ** 2).toFixed(1);
@@ -167,22 +167,25 @@ function checked(statement: WarehouseStatement): WarehouseStatement {
   );
 }
 
-/** The first words of statements that can't write. No function that such a statement calls can write either. */
+/** The first words of statements that can't write. The functions that such a statement calls can't write either. */
 const READS: ReadonlySet<string> = new Set("select values table show describe desc explain list".split(" "));
-/** The first words of statements that may end as an INSERT or the like, and the words that show it. */
+/** The first words of statements that may end as an INSERT or the like, and the words that show this. */
 const MAY_WRITE: ReadonlySet<string> = new Set(["with", "from"]);
 const WRITES: ReadonlySet<string> = new Set(["insert", "merge", "update", "delete", "into", "overwrite"]);
-/** The first words of statements that run others, which may return any number of rows. */
+/** The first words of statements that run other statements, which may return any number of rows. */
 const RUNS: ReadonlySet<string> = new Set(["call", "execute", "begin"]);
 
-/** Whether a text only reads, so that it may run a second time for more of its rows. */
+/** Whether a text only reads, so that it may run a second time for its other rows. */
 export function readsOnly(text: string): boolean {
   const words = wordsOf(text);
   const { value: first = "" } = words.next();
   return READS.has(first) || MAY_WRITE.has(first) && !words.some((word) => WRITES.has(word));
 }
 
-/** Whether a statement may return many rows. Others return a few, such as the number of rows that they have changed. */
+/**
+ * Whether a statement may return many rows. Other statements return few, such as the number of rows that they have
+ * changed.
+ */
 export function returnsRows(text: string): boolean {
   const { value: first = "" } = wordsOf(text).next();
   return READS.has(first) || MAY_WRITE.has(first) || RUNS.has(first);
@@ -205,13 +208,14 @@ interface Parameter {
 }
 
 /**
- * Turns a value into a parameter with the type that keeps all of it. A whole number becomes the smallest of INT, BIGINT and
- * DECIMAL(38,0); another number DOUBLE; a number of decimal.js, big.js or bignumber.js DECIMAL; a `Date` TIMESTAMP; bytes BINARY.
+ * Turns a value into a parameter whose type can hold the exact value. A whole number becomes INT, BIGINT or
+ * DECIMAL(38,0), whichever is the smallest that fits; any other number DOUBLE; a number of decimal.js, big.js or
+ * bignumber.js DECIMAL; a `Date` TIMESTAMP; bytes BINARY.
  *
  * @param value Any value of a program.
  * @param position The parameter's number, from 1, for the error.
- * @returns The parameter; `undefined` for `null`: only the keyword NULL fits every type.
- * @throws {LakebaseError} `BAD_PARAMETER` for a value that a warehouse takes no parameter for, with its position.
+ * @returns The parameter; `undefined` for `null`, because only the keyword NULL fits every type.
+ * @throws {LakebaseError} `BAD_PARAMETER` for a value that no parameter of a warehouse can hold, with its position.
  */
 export function encodeParameter(value: unknown, position: number): Parameter | undefined {
   const name = `parameter ${position}`;
@@ -239,13 +243,13 @@ function badParameter(state: string): LakebaseError {
 }
 
 function textParameter(value: string, name: string): Parameter {
-  if (!value.isWellFormed()) throw badParameter(`${name} has half of a surrogate pair, which UTF-8 has no form of`);
+  if (!value.isWellFormed()) throw badParameter(`${name} has half of a surrogate pair, which UTF-8 can't represent`);
   return { type: "STRING", value };
 }
 
 function numberParameter(value: number): Parameter {
   if (Number.isSafeInteger(value) && !Object.is(value, -0)) {
-    // LIMIT and array positions take an INT only.
+    // LIMIT and array positions accept only an INT.
     return { type: value === (value | 0) ? "INT" : "BIGINT", value: String(value) };
   }
   return { type: "DOUBLE", value: Object.is(value, -0) ? "-0.0" : String(value) };
@@ -270,7 +274,7 @@ function objectParameter(value: object, name: string): Parameter {
   if (temporal !== undefined) return temporal;
   const digits = decimalText(value);
   if (digits !== undefined) return decimalParameter(digits, name);
-  throw badParameter(`${name} is ${instead(value)}`);
+  throw badParameter(`${name} is ${objectAdvice(value)}`);
 }
 
 function bytesOf(value: object): Buffer | undefined {
@@ -278,7 +282,7 @@ function bytesOf(value: object): Buffer | undefined {
   return value instanceof ArrayBuffer ? Buffer.from(value) : undefined;
 }
 
-function instead(value: object): string {
+function objectAdvice(value: object): string {
   if (Array.isArray(value)) {
     return "an array, and a warehouse takes no arrays: write IN (${sql.join(list)}), or array(${sql.join(list)})";
   }
@@ -294,7 +298,7 @@ function dateParameter(value: Date, name: string): Parameter {
   return inYears(value.toISOString(), "TIMESTAMP", name);
 }
 
-/** A warehouse has the years 1 to 9999. */
+/** Refuses a year that a warehouse does not have: it has the years 1 to 9999. */
 function inYears(value: string, type: string, name: string): Parameter {
   if (/^(?!0000)\d{4}-/.test(value)) return { type, value };
   throw badParameter(`${name} is ${value}; a warehouse has the years 1 to 9999`);
@@ -314,7 +318,7 @@ function temporalParameter(value: object, name: string): Parameter | undefined {
   const kind = TEMPORAL[tag];
   if (kind !== undefined) return inYears(kind[1](value), kind[0], name);
   throw badParameter(
-    `${name} is a ${tag.slice(8, -1)}, which no parameter has a type for; bind its toString(), and cast it in the SQL`,
+    `${name} is a ${tag.slice(8, -1)}, for which parameters have no type; bind its toString(), and cast it in the SQL`,
   );
 }
 
@@ -330,7 +334,7 @@ function decimalText(value: object): string | undefined {
 
 function decimalParameter(value: string, name: string): Parameter {
   const [, integer = "", fraction = ""] = /^-?(\d+)(?:\.(\d+))?$/.exec(value) ?? [];
-  if (integer === "") throw badParameter(`${name} is ${value}, which no DECIMAL has`);
+  if (integer === "") throw badParameter(`${name} is ${value}, which a DECIMAL can't hold`);
   const digits = integer.replace(/^0+/, "").length + fraction.length;
   if (digits <= MOST_DIGITS) return { type: `DECIMAL(${Math.max(1, digits)},${fraction.length})`, value };
   throw badParameter(`${name} has ${digits} digits; a DECIMAL has at most ${MOST_DIGITS}`);

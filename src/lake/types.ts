@@ -9,9 +9,9 @@ import { unreadable } from "./answer.ts";
 export interface ManifestColumn {
   /** The name. */
   name: string;
-  /** The name of the type, such as `DECIMAL`. */
+  /** The name of the type, without parameters, such as `DECIMAL`. */
   type_name?: string;
-  /** The type in full, such as `DECIMAL(10,2)` or `STRUCT<a: INT>`. */
+  /** The complete type, such as `DECIMAL(10,2)` or `STRUCT<a: INT>`. */
   type_text?: string;
   /** The digits of a DECIMAL. */
   type_precision?: number;
@@ -19,17 +19,20 @@ export interface ManifestColumn {
   type_scale?: number;
 }
 
-/** A type, with the types inside it. */
+/** A type, with the types that it contains. */
 export interface WarehouseType {
   /** The name in capitals: `INT`, `DECIMAL`, `ARRAY`. */
   name: string;
-  /** The element of an ARRAY, the value of a MAP, or the fields of a STRUCT, by name; `""` for the first two. */
+  /**
+   * The element of an ARRAY, the value of a MAP, or the fields of a STRUCT, by name. The name is `""` for the first
+   * two.
+   */
   parts?: ReadonlyMap<string, WarehouseType>;
   /** The digits of a DECIMAL: all of them, and those after the point. */
   digits?: readonly [precision: number, scale: number];
 }
 
-/** The Postgres type with the same values, for each type of a warehouse. Nested values are JSON there. */
+/** The Postgres type with the same values, for each type of a warehouse. Nested values become JSON. */
 const POSTGRES: Readonly<Record<string, string>> = {
   BOOLEAN: "bool",
   TINYINT: "int2",
@@ -67,7 +70,8 @@ export function postgresType({ name }: WarehouseType): string {
 /**
  * Describes the columns of a result.
  *
- * @returns A field for each column. Its `type` is the warehouse's; its `oid` that of the Postgres type with the same values.
+ * @returns A field for each column. Its `type` is that of the warehouse; its `oid` is that of the Postgres type with
+ * the same values.
  */
 export function fieldsOfManifest(columns: readonly ManifestColumn[]): Field[] {
   const types = columns.map(typeOf);
@@ -82,17 +86,17 @@ function typeText({ type_text, type_name, type_precision, type_scale }: Manifest
   return `${type_name ?? "STRING"}${size}`;
 }
 
-/** A column's type with the types inside it. */
+/** A column's type with the types that it contains. */
 export function typeOf(column: ManifestColumn): WarehouseType {
   return parseType(typeText(column));
 }
 
-/** How deep types may be nested. */
+/** The greatest depth of nested types. */
 const MOST_LEVELS = 100;
 
 /**
- * Reads a type such as `STRUCT<a: INT, b: ARRAY<DECIMAL(10,2)>>`. Takes linear time; what it can't read has no parts, and its
- * values stay as JSON has them.
+ * Reads a type such as `STRUCT<a: INT, b: ARRAY<DECIMAL(10,2)>>` in linear time. A type that it can't read has no
+ * parts, and its values stay as JSON has them.
  */
 export function parseType(text: string): WarehouseType {
   const reader = new TypeReader(text);
@@ -115,7 +119,7 @@ class TypeReader {
       return { name, parts };
     }
     const [precision, scale = "0"] = this.#match(/\s*\(\s*\d+\s*(?:,\s*\d+\s*)?\)/y).match(/\d+/g) ?? [];
-    // The rest of an INTERVAL, NOT NULL, a COLLATE, a COMMENT.
+    // Skips the rest of an INTERVAL, NOT NULL, a COLLATE or a COMMENT.
     while (this.#match(/\s*(?:\([^)]*\)|'(?:[^'\\]|\\.)*'|[^<>,:'()\s]+)/y) !== "");
     return name === "DECIMAL" && precision !== undefined
       ? { name, digits: [Number(precision), Number(scale)] }
@@ -148,7 +152,7 @@ class TypeReader {
 /** Turns the text of a value into the value. */
 type TextReader = (text: string) => unknown;
 
-/** The reader of a type's values, as the API writes them in JSON: the same values as those of a Lakebase. */
+/** Makes the reader for a type's values, which the API writes in JSON. It gives the same values as a Lakebase does. */
 function textReader(type: WarehouseType): TextReader {
   switch (postgresType(type)) {
     case "bool":
@@ -185,7 +189,7 @@ function readWhole(text: string): number | bigint {
   return Number.isSafeInteger(number) || !/^-?\d+$/.test(text) ? number : BigInt(text);
 }
 
-/** A point in time needs its zone; without one the text stays, because the warehouse's zone is not known here. */
+/** A point in time needs a zone. Without one the value stays text, because the warehouse's zone is not known here. */
 function readInstant(text: string): Date | string {
   if (!/^\d{4}-\d\d-\d\d[T ].*(?:Z|[+-]\d\d:?\d\d)$/.test(text)) return text;
   const time = Date.parse(text.replace(" ", "T"));
@@ -198,8 +202,8 @@ function readLocalTime(text: string): string {
 }
 
 /**
- * Turns the text of an interval that Arrow's reader has written for Postgres into that of a warehouse: `1 02:03:04.000000000` or
- * `1-2`.
+ * Turns the text of an interval from the form that Arrow's reader writes for Postgres into that of a warehouse: `1
+ * 02:03:04.000000000` or `1-2`.
  */
 export function intervalText(text: string): string {
   const [, months] = /^(-?\d+) mons$/.exec(text) ?? [];
@@ -214,7 +218,7 @@ export function intervalText(text: string): string {
   return `${sign}${seconds / 86_400n} ${time.join(":")}.${fraction.padEnd(9, "0")}`;
 }
 
-/** A number of JSON whose digits JavaScript would change. */
+/** Matches a number in JSON whose digits JavaScript would change. */
 class Digits {
   readonly text: string;
 
@@ -224,16 +228,16 @@ class Digits {
 }
 
 /**
- * Reads an ARRAY, a MAP, a STRUCT or a VARIANT from its JSON. The values inside are read as those of a column: a BIGINT that is
- * too large for a number as a bigint, a DECIMAL as text with all digits.
+ * Reads an ARRAY, a MAP, a STRUCT or a VARIANT from its JSON. The values inside are read like those of a column: a
+ * BIGINT that is too large for a number as a bigint, a DECIMAL as text with all digits.
  *
- * @returns The value; the text itself if it is no JSON.
+ * @returns The value; the text itself if it is not JSON.
  */
 export function readNested(text: string, type: WarehouseType): unknown {
   try {
     return nestedValue(JSON.parse(text, keepDigits as Parameters<typeof JSON.parse>[1]), type);
   } catch {
-    return text; // also if it is nested too deep
+    return text; // the text may also be nested too deep
   }
 }
 
@@ -252,7 +256,7 @@ function nestedValue(value: unknown, type: WarehouseType | undefined): unknown {
   }
   if (Array.isArray(value)) return value.map((item) => nestedValue(item, type?.parts?.get("")));
   const own = (key: string) => type?.name === "STRUCT" ? type.parts?.get(key) : type?.parts?.get("");
-  // `__proto__` stays a key of its own.
+  // This makes `__proto__` an ordinary key.
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, nestedValue(item, own(key))]));
 }
 
@@ -274,7 +278,7 @@ export function jsonRowReader(columns: readonly ManifestColumn[], fields: readon
   const keys = fields.map(({ key }) => key);
   // Each row is a copy of this. Every key is its own property, so a column "__proto__" does not set the prototype.
   const empty: Record<string, unknown> = Object.fromEntries(keys.map((key) => [key, null]));
-  const drawn = new Map<string, TextColumn>(); // a `Date` has milliseconds only
+  const drawn = new Map<string, TextColumn>(); // a `Date` has only milliseconds
   for (const [index, key] of keys.entries()) {
     if (postgresType(types[index]!) !== "timestamptz") continue;
     drawn.set(key, { index, type: fields[index]!.type, parse: readers[index]! });

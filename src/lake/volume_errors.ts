@@ -1,7 +1,7 @@
 import type { Refusal } from "../auth/workspace_request.ts";
 import { LakebaseError, optionName } from "../core/errors.ts";
 
-/** What was to be done with a file or a folder of a Volume. */
+/** The kind of work on a file or a folder of a Volume. */
 export type VolumeWork = "open" | "read" | "write" | "remove";
 
 /** Makes the error for a path in a Volume. */
@@ -9,7 +9,7 @@ export function badPath(work: VolumeWork, path: string, state: string, cause?: u
   return new LakebaseError("BAD_FILE", `Cannot ${work} ${path}: ${state}`, { cause });
 }
 
-/** The privilege of Unity Catalog that work in a Volume needs. */
+/** The privilege of Unity Catalog that each kind of work needs. */
 const PRIVILEGES: Readonly<Record<VolumeWork, string>> = {
   open: "READ VOLUME",
   read: "READ VOLUME",
@@ -41,7 +41,7 @@ function stateOf(status: number, work: VolumeWork): string {
     case 404:
       return "there is no such Volume. The workspace says";
     case 409:
-      return "there is a file of that name by now; it was not replaced. The workspace says";
+      return "a file of that name exists now; it was not replaced. The workspace says";
     case 412:
     case 416:
       return "it changed while it was read; read it when nothing writes to it. The workspace says";
@@ -54,12 +54,12 @@ function stateOf(status: number, work: VolumeWork): string {
   }
 }
 
-/** The error for a file that is larger than the Files API takes. */
+/** Makes the error for a file that is larger than the Files API takes. */
 export function tooLarge(path: string, limit: number): LakebaseError {
   return badPath(
     "write",
     path,
-    `it gets more bytes than a file of a Volume may have, ${limit / 1024 ** 3} GiB; ${SEVERAL_FILES}`,
+    `it would have more bytes than a file of a Volume may have, ${limit / 1024 ** 3} GiB; ${SEVERAL_FILES}`,
   );
 }
 

@@ -4,19 +4,22 @@ import { LakebaseError } from "../core/errors.ts";
 import type { FileWriter, StoredEntry } from "../core/file_store.ts";
 import { badPath, refusing, tooLarge } from "./volume_errors.ts";
 
-/** The most bytes of a file that the Files API takes in one request. */
+/** The most bytes of a file that the Files API accepts in one request. */
 export const LARGEST_FILE = 5 * 1024 ** 3;
 
-/** How long the workspace may take no bytes, and how long it may take to complete a file. */
+/** The milliseconds in which the workspace may take no bytes, and those in which it must complete a file. */
 const STALLED_MS = 120_000;
 const COMPLETED_MS = 600_000;
-/** An upload is sent again while it has at most so many bytes, which are kept for that. Most refusals come at its beginning. */
+/**
+ * The most bytes after which an upload can still be sent again, because they are kept for that. Most refusals come at
+ * the beginning.
+ */
 const KEPT_BYTES = 8 * 1024 ** 2;
-/** The fewest bytes of a piece that is sent, except for the last: each piece passes through several threads and two programs. */
+/** The fewest bytes of a piece, except for the last one: each piece passes through several threads and two programs. */
 const PIECE_BYTES = 512 * 1024;
 const CONFLICT = 409;
 
-/** What an upload is made of. */
+/** The parts that an upload is made from. */
 interface UploadParts {
   /** The workspace. */
   workspace: Workspace;
@@ -24,32 +27,32 @@ interface UploadParts {
   path: string;
   /** The address of the file in the Files API. */
   address: string;
-  /** The file that is replaced; `undefined` where there is none, and must be none. */
+  /** The file to replace; `undefined` if there must be none. */
   old: StoredEntry | undefined;
   /** The most bytes. */
   limit: number;
-  /** Looks at the file. */
+  /** Gets the state of the file. */
   look(): Promise<StoredEntry | undefined>;
   /** Removes the file. */
   remove(): Promise<void>;
 }
 
 /**
- * Writes a file of a Volume with one request, whose body is the bytes as they come. The Files API makes the file visible when
- * the request has ended, so a request that is cut off leaves nothing. The request begins with the first bytes, because networks
- * close a connection on which nothing moves. If it fails early, it is sent again.
+ * Writes a file of a Volume with one request, whose body is the bytes as they arrive. The Files API makes the file
+ * visible after the request has ended, so a request that is cut off leaves nothing behind. The request begins with the
+ * first bytes, because networks close a silent connection. If the request fails early, it is sent again.
  */
 export class VolumeUpload implements FileWriter {
   readonly #parts: UploadParts;
   readonly #aborting = new AbortController();
-  /** All bytes so far; `undefined` if they are too many to keep. */
+  /** All bytes so far; `undefined` if there are too many to keep. */
   #kept: Uint8Array[] | undefined = [];
-  /** Takes the bytes of the request; `undefined` while no request takes any. */
+  /** Passes bytes to the request; `undefined` while no request takes any. */
   #body: ReadableStreamDefaultController<Uint8Array> | undefined;
   #answer: Promise<void> | undefined;
   /** Resolves when the request takes more bytes, or has ended. */
   #room = Promise.withResolvers<void>();
-  /** Bytes that are not sent yet, because they are too few. */
+  /** Bytes that are not sent yet, because they are too few for a piece. */
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
   /** The number of bytes so far. */
@@ -93,8 +96,8 @@ export class VolumeUpload implements FileWriter {
     this.#aborting.abort();
     if (this.#answer === undefined || this.#complete) return true;
     await this.#answer;
-    if (this.#refusal !== undefined && this.#attempts === 1) return true; // no bytes of this upload are there
-    if (this.#refusal === CONFLICT) return !this.#ended; // the file may be another's, or of an earlier attempt
+    if (this.#refusal !== undefined && this.#attempts === 1) return true; // no bytes of this upload arrived
+    if (this.#refusal === CONFLICT) return !this.#ended; // the file may belong to someone else, or to an earlier attempt
     const { old, remove, look } = this.#parts;
     try {
       if (old === undefined) await remove();
@@ -105,7 +108,7 @@ export class VolumeUpload implements FileWriter {
     }
   }
 
-  /** Gives the waiting bytes to the request, once it takes more. */
+  /** Passes the waiting bytes to the request once it takes more. */
   async #sendPiece(): Promise<void> {
     this.#answer ??= this.#send();
     while (this.#failure === undefined && (this.#body?.desiredSize ?? 0) <= 0) await this.#untilRoom();
@@ -118,7 +121,7 @@ export class VolumeUpload implements FileWriter {
     else this.#kept?.push(piece);
   }
 
-  /** Makes the body of an attempt, which begins with the bytes of the one before. */
+  /** Makes the body of an attempt, which begins with the bytes of the previous attempt. */
   #open(): ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> {
     this.#attempts++;
     this.#refusal = undefined;
@@ -136,14 +139,14 @@ export class VolumeUpload implements FileWriter {
     }, { highWaterMark: 2 });
   }
 
-  /** Takes no bytes until the next attempt. Returns whether there can be one. */
+  /** Stops taking bytes until the next attempt. Returns whether another attempt is possible. */
   #rewind(): boolean {
     if (this.#kept === undefined) return false;
     this.#body = undefined;
     return true;
   }
 
-  /** Never rejects: the failure is thrown by what comes next. */
+  /** Never rejects. The next method that is called throws the failure. */
   async #send(): Promise<void> {
     const { workspace, path, address, old } = this.#parts;
     try {
@@ -178,7 +181,10 @@ export class VolumeUpload implements FileWriter {
     this.#aborting.abort();
   }
 
-  /** Finds out what became of the file, if the connection broke after the last byte, or an earlier attempt may have made it. */
+  /**
+   * Finds out whether the file was written, if the connection broke after the last byte, or if an earlier attempt may
+   * have written it.
+   */
   async #settle(error: unknown): Promise<void> {
     const { path, old } = this.#parts;
     const mayBeOurs = this.#refusal === undefined ||
@@ -208,7 +214,7 @@ function broken(path: string, cause: unknown): LakebaseError {
     });
 }
 
-/** Waits; after a time it calls `late`, which makes the promise settle. */
+/** Waits. After a time limit it calls `late`, which must make the promise settle. */
 async function limited(promise: Promise<void>, ms: number, late: () => void): Promise<void> {
   const timer = setTimeout(late, ms);
   try {

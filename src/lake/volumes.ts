@@ -17,13 +17,13 @@ import { bodyPieces, wholeBody } from "./body.ts";
 import { badPath, refusing, type VolumeWork } from "./volume_errors.ts";
 import { LARGEST_FILE, VolumeUpload } from "./volume_upload.ts";
 
-/** How many times in a row reading continues after a broken connection without a byte in between. */
+/** The number of times in a row that reading continues after a broken connection without any byte in between. */
 const MOST_RESUMES = 4;
-/** How long the cleanup after a failure may take. */
+/** The milliseconds that the cleanup after a failure may take. */
 const CLEANUP_MS = 20_000;
-/** The most requests at once, besides those that carry the bytes of files: the Files API takes ten. */
+/** The most simultaneous requests, besides those that carry the bytes of files. The Files API accepts ten. */
 const AT_ONCE = 5;
-/** The most pages of a folder, of a thousand entries each. */
+/** The most pages of a folder, with a thousand entries each. */
 const MOST_PAGES = 10_000;
 const NOT_FOUND = 404;
 const PARTIAL = 206;
@@ -32,11 +32,11 @@ const PARTIAL = 206;
 export interface VolumesOptions {
   /** Ends all reading. */
   signal?: AbortSignal | undefined;
-  /** The most bytes of a file that is written. @default {5 GiB} */
+  /** The most bytes of a file to write. @default {5 GiB} */
   limit?: number;
 }
 
-/** The files in the Volumes of a workspace, by its Files API. */
+/** The files in the Volumes of a workspace, through its Files API. */
 export class Volumes implements FileStore {
   readonly #workspace: Workspace;
   readonly #signal: AbortSignal | undefined;
@@ -47,7 +47,7 @@ export class Volumes implements FileStore {
   /** The requests that wait for their turn. */
   readonly #waiting: (() => void)[] = [];
 
-  /** Makes the Volumes of a workspace; no request is sent yet. */
+  /** Makes the Volumes of a workspace; sends no request. */
   constructor(workspace: Workspace, { signal, limit = LARGEST_FILE }: VolumesOptions = {}) {
     this.#workspace = workspace;
     this.#signal = signal;
@@ -55,7 +55,7 @@ export class Volumes implements FileStore {
   }
 
   async stat(path: string): Promise<StoredEntry | undefined> {
-    return await this.#look(path, this.#signal);
+    return await this.#findEntry(path, this.#signal);
   }
 
   async list(folder: string): Promise<StoredEntry[]> {
@@ -65,7 +65,7 @@ export class Volumes implements FileStore {
     for (let token: string | undefined = ""; token !== undefined;) {
       const page = await this.#inTurn(() => this.#page(place, folder, token!));
       if (page === undefined) return [];
-      for (const entry of page.entries) entries.push(entry); // spread into a call, a long page would overflow the stack
+      for (const entry of page.entries) entries.push(entry); // a spread of a long page would overflow the stack
       seen.add(token);
       token = page.next;
       if (token === undefined) break;
@@ -101,7 +101,7 @@ export class Volumes implements FileStore {
     }
     const version = { size: sizeOf(headers), written: headers.get("last-modified") };
     const { size } = version;
-    if (size === undefined) throw badPath("read", path, "the workspace does not say how long it is");
+    if (size === undefined) throw badPath("read", path, "the workspace does not give its size");
     return {
       size,
       read: async (from, length) => {
@@ -142,7 +142,7 @@ export class Volumes implements FileStore {
       address: address("files", place),
       old,
       limit: this.#limit,
-      look: () => this.#look(path, AbortSignal.timeout(CLEANUP_MS)),
+      look: () => this.#findEntry(path, AbortSignal.timeout(CLEANUP_MS)),
       remove: () => this.remove(path),
     });
   }
@@ -159,7 +159,7 @@ export class Volumes implements FileStore {
     await this.#change("DELETE", "directories", path, "remove", [NOT_FOUND]);
   }
 
-  async #look(path: string, signal: AbortSignal | undefined): Promise<StoredEntry | undefined> {
+  async #findEntry(path: string, signal: AbortSignal | undefined): Promise<StoredEntry | undefined> {
     const place = placeOf(path);
     const { names } = place;
     const name = names.at(-1) ?? place.volume;
@@ -194,7 +194,7 @@ export class Volumes implements FileStore {
   }
 
   /**
-   * Asks Unity Catalog whether there is such a Volume, because the Files API answers 404 for an empty Volume, too.
+   * Asks Unity Catalog whether a Volume exists, because the Files API also answers 404 for an empty Volume.
    *
    * @throws {LakebaseError} `BAD_FILE` where there is none.
    */
@@ -209,7 +209,7 @@ export class Volumes implements FileStore {
       if (!(error instanceof LakebaseError)) throw error;
       if (error.code === "ENDPOINT_NOT_FOUND") throw noVolume(volume, path, error);
       if (error.code !== "WORKSPACE_REFUSED" && error.code !== "WORKSPACE_AUTH") throw error;
-      return; // a login may use the files without being allowed to see the Volume
+      return; // a login may be allowed to use the files but not to see the Volume
     }
     this.#known.add(volume);
   }
@@ -234,7 +234,7 @@ export class Volumes implements FileStore {
     } catch (error) {
       this.#signal?.throwIfAborted();
       if (error instanceof LakebaseError) throw error;
-      throw badPath("read", folder, "the workspace's list of this folder is not understood", error);
+      throw badPath("read", folder, "the workspace's list of this folder can't be understood", error);
     } finally {
       await discard(answer);
     }
@@ -248,7 +248,7 @@ export class Volumes implements FileStore {
     return await this.#workspace.transfer({
       method: "GET",
       path: address("files", place),
-      // A file that is compressed on its way would have another length and other ranges.
+      // A file that is compressed in transit would have another length and other ranges.
       headers: { accept: "application/octet-stream", "accept-encoding": "identity", ...headers },
       again: true,
       refused: refusing("read", path),
@@ -288,7 +288,7 @@ export class Volumes implements FileStore {
     }
   }
 
-  /** Waits before reading continues; throws the error if it can't. */
+  /** Waits before reading continues. Throws the error if reading can't continue. */
   async #beforeResume(path: string, error: unknown, failed: number): Promise<void> {
     this.#signal?.throwIfAborted();
     if (error instanceof LakebaseError) throw error;
@@ -296,12 +296,12 @@ export class Volumes implements FileStore {
     const said = error instanceof Error ? error.message : String(error);
     throw new LakebaseError(
       "WORKSPACE_UNAVAILABLE",
-      `Cannot read ${path}: the connection to the workspace breaks again and again: ${said}`,
+      `Cannot read ${path}: the connection to the workspace keeps breaking: ${said}`,
       { cause: error },
     );
   }
 
-  /** Changes a file or a folder. The signal does not end this, because it may be the cleanup after Stop. */
+  /** Changes a file or a folder. The signal does not end this request, because it may be the cleanup after Stop. */
   async #change(
     method: "PUT" | "DELETE",
     kind: "files" | "directories",
@@ -312,7 +312,7 @@ export class Volumes implements FileStore {
     const request: ByteRequest = {
       method,
       path: address(kind, placeOf(path)),
-      again: true, // the second time it changes nothing
+      again: true, // a second time, it changes nothing
       answers,
       refused: refusing(work, path),
     };
@@ -333,23 +333,23 @@ export class Volumes implements FileStore {
   }
 }
 
-/** What tells two versions of a file apart. */
+/** The properties that distinguish two versions of a file. */
 interface Version {
   size: number | undefined;
   /** The header `last-modified`. */
   written: string | null;
 }
 
-/** Throws if a part is of another version of the file than the parts before. */
+/** Throws if a part belongs to another version of the file than the earlier parts. */
 function expectPart(path: string, { status, headers }: Response, from: number, { size, written }: Version): void {
-  if (status !== PARTIAL) throw badPath("read", path, "the workspace sends no part of a file");
+  if (status !== PARTIAL) throw badPath("read", path, "the workspace does not answer with a part of the file");
   const [, start, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers.get("content-range") ?? "") ?? [];
   const same = total === "*" || size === undefined || Number(total) === size;
   if (Number(start) === from && same && headers.get("last-modified") === written) return;
   throw badPath("read", path, "it changed while it was read; read it when nothing writes to it");
 }
 
-/** The longest page of a list in bytes. */
+/** The longest page of a list, in bytes. */
 const LONGEST_PAGE = 64 * 1024 ** 2;
 
 function placeOf(path: string): VolumePath {
@@ -391,13 +391,13 @@ function readPage(body: unknown): { entries: StoredEntry[]; next: string | undef
 function readEntry(entry: Record<string, unknown>): StoredEntry[] {
   const { path = "", is_directory = false, file_size = 0, last_modified = 0 } = entry;
   const name = typeof entry["name"] === "string" ? entry["name"] : withoutEndSlashes(jsonText(path)).split("/").at(-1)!;
-  if (name === "" || name === "." || name === ".." || name.includes("/")) return []; // no name of a file
+  if (name === "" || name === "." || name === ".." || name.includes("/")) return []; // not the name of a file
   const isFolder = is_directory === true;
-  const written = Math.floor((Number(last_modified) || 0) / 1000) * 1000; // as precise as the header last-modified
+  const written = Math.floor((Number(last_modified) || 0) / 1000) * 1000; // the header last-modified has whole seconds
   return [{ name, isFolder, size: isFolder ? 0 : Number(file_size) || 0, written }];
 }
 
 async function discard({ response, close }: OpenAnswer): Promise<void> {
-  if (response.body !== null && !response.body.locked) await response.body.cancel().catch(() => {}); // it has failed already
+  if (response.body !== null && !response.body.locked) await response.body.cancel().catch(() => {}); // it failed already
   close();
 }

@@ -22,20 +22,23 @@ import type { JsonRow, ManifestColumn } from "./types.ts";
 const STATEMENTS = "/api/2.0/sql/statements";
 
 /**
- * How long the API holds its answer while it waits for the result: the shortest time that the API takes, because only the answer
- * has the id with which the statement can be canceled.
+ * How long the API waits for the result before it answers. This is the shortest time that the API accepts, because only
+ * the answer has the id by which the statement can be canceled.
  */
 const WAIT_SECONDS = 5;
-/** After this many polls, which take about four seconds, a PENDING statement probably waits for its warehouse to start. */
+/**
+ * The number of polls, which take about four seconds, after which a PENDING statement probably waits for its warehouse
+ * to start.
+ */
 const POLLS_BEFORE_NOTICE = 6;
-/** The limit of a request that may hold its answer. */
+/** The limit of a request whose answer the API may hold back. */
 const SUBMIT_LIMIT_MS = 45_000;
-/** The longest answer with rows: the API's limit is 25 MiB, and JSON has them with quotes and escapes. */
+/** The longest answer with rows. The API's limit is 25 MiB, to which JSON adds quotes and escapes. */
 const LONGEST_ANSWER = 128 * 1024 * 1024;
-/** How long Stop waits for the request to cancel, which is sent even if this wait ends before. */
+/** How long Stop waits for the request to cancel. The request is sent even if this wait ends earlier. */
 const CANCEL_WAIT_MS = 500;
 
-/** What a result is made of, once the statement has run. */
+/** The parts of a result, once the statement has run. */
 export interface WarehouseResult {
   /** The statement's id. */
   id: string;
@@ -43,7 +46,7 @@ export interface WarehouseResult {
   columns: readonly ManifestColumn[];
   /** The number of rows of the result; `undefined` if it is not known. */
   rows: number | undefined;
-  /** Whether the limit of rows left some out. */
+  /** Whether the limit left out some rows. */
   truncated: boolean;
   /** The rows of an inline result. */
   inline: readonly JsonRow[];
@@ -55,23 +58,23 @@ export interface WarehouseResult {
 
 /** How a statement runs. */
 interface StatementOptions {
-  /** Whether the rows come with the answer, in JSON; else by links, in Arrow. */
+  /** Whether the rows come with the answer, as JSON. Otherwise they come by links, as Arrow. */
   inline: boolean;
-  /** The most rows of the result. This changes neither the statement nor what it does. */
+  /** The most rows of the result. The limit changes neither the statement nor its effects. */
   rowLimit?: number | undefined;
-  /** Stops it, and cancels it in the warehouse. */
+  /** Stops the wait for the statement, and cancels the statement in the warehouse. */
   signal?: AbortSignal | undefined;
 }
 
-/** What a {@linkcode Warehouse} is made of. */
+/** The parts that a {@linkcode Warehouse} is made from. */
 interface WarehouseParts {
   /** The workspace. */
   workspace: Workspace;
   /** The warehouse. */
   info: WarehouseInfo;
-  /** The catalog of names without one. */
+  /** The catalog of names that have none. */
   catalog: string | undefined;
-  /** The schema of names without one. */
+  /** The schema of names that have none. */
   schema: string | undefined;
 }
 
@@ -90,16 +93,16 @@ export async function openWarehouse(
 /** The requests to cancel that are under way. */
 const canceling = new Set<Promise<void>>();
 
-/** Waits until every request to cancel was answered. A program that ends before may leave statements running. */
+/** Waits until every request to cancel was answered. A program that ends earlier may leave statements running. */
 export async function canceledEverywhere(): Promise<void> {
   while (canceling.size > 0) await Promise.allSettled(canceling);
 }
 
-/** A SQL warehouse, by the Statement Execution API. A statement is submitted once, whatever happens. */
+/** A SQL warehouse, through the Statement Execution API. A statement is submitted only once, whatever happens. */
 export class Warehouse {
   /**
-   * The seconds that the API holds its first answer for the result: 0, or 5 and more. Before that answer a statement can't be
-   * canceled, so a program that ends when it is stopped takes 0.
+   * The seconds that the API waits for the result before its first answer: 0, or at least 5. Until that answer a
+   * statement can't be canceled, so a program that ends when it is stopped uses 0.
    */
   wait: number = WAIT_SECONDS;
   readonly #parts: WarehouseParts;
@@ -111,24 +114,27 @@ export class Warehouse {
     this.#parts = parts;
   }
 
-  /** The warehouse, as it was when it was found. */
+  /** The warehouse, in the state in which it was found. */
   get info(): WarehouseInfo {
     return this.#parts.info;
   }
 
-  /** The catalog of names without one. */
+  /** The catalog of names that have none. */
   get catalog(): string | undefined {
     return this.#parts.catalog;
   }
 
-  /** The schema of names without one. */
+  /** The schema of names that have none. */
   get schema(): string | undefined {
     return this.#parts.schema;
   }
 
-  /** Asks the warehouse to start, and says so. A login that may not start it may still use it: its first statement starts it. */
+  /**
+   * Asks the warehouse to start, and announces this. A login without the right to start it may still use it, because
+   * its first statement starts it.
+   */
   async start(signal?: AbortSignal): Promise<void> {
-    this.#announce("as it was stopped");
+    this.#announce("because it was stopped");
     const path = `${WAREHOUSES}/${encodeURIComponent(this.info.id)}/start`;
     await this.#parts.workspace.request({ method: "POST", path, body: {}, about: this.#about }, signal).catch(() => {
       signal?.throwIfAborted();
@@ -138,8 +144,8 @@ export class Warehouse {
   /**
    * Runs a statement.
    *
-   * @throws {LakebaseError} `QUERY_FAILED` with the warehouse's message; `CONNECTION_LOST` if it is not known whether the statement
-   * ran; `CANCELED` if somebody else canceled it; the reason of the signal.
+   * @throws {LakebaseError} `QUERY_FAILED` with the warehouse's message; `CONNECTION_LOST` if it is not known whether
+   * the statement ran; `CANCELED` if someone else canceled the statement; the reason of the signal.
    */
   async execute(statement: WarehouseStatement, options: StatementOptions): Promise<WarehouseResult> {
     options.signal?.throwIfAborted();
@@ -205,7 +211,7 @@ export class Warehouse {
       attemptLimit: SUBMIT_LIMIT_MS,
       longest: LONGEST_ANSWER,
     };
-    // Without the signal: only the answer has the id with which the statement can be canceled.
+    // Without the signal, because only the answer has the id by which the statement can be canceled.
     const { body: answer } = await workspace.request(request, undefined, deadline).catch((error) => {
       throw submissionError(error, text, this.#about);
     });
@@ -308,7 +314,7 @@ export class Warehouse {
     return readPart(body);
   }
 
-  /** Cancels a statement as soon as its id is known, and waits a moment for that. */
+  /** Cancels a statement as soon as its id is known, and waits a moment for the answer. */
   async #cancel(submitting: Promise<StatementAnswer>): Promise<void> {
     const cancel = async () => {
       const { statement_id: id, status } = await submitting;
@@ -316,14 +322,14 @@ export class Warehouse {
       const path = `${STATEMENTS}/${encodeURIComponent(id)}/cancel`;
       await this.#parts.workspace.request({ method: "POST", path, body: {}, about: "the statement" });
     };
-    const done = cancel().catch(() => {}).finally(() => canceling.delete(done)); // it ends by itself, or is gone already
+    const done = cancel().catch(() => {}).finally(() => canceling.delete(done)); // the statement ends anyway
     canceling.add(done);
     const limit = new AbortController();
     await Promise.race([done, pause(CANCEL_WAIT_MS, limit.signal).catch(() => {})]);
     limit.abort();
   }
 
-  /** Says once that the warehouse starts, if that is why a statement waits. */
+  /** Announces once that the warehouse starts, if a statement waits for that. */
   async #noticeStart(signal: AbortSignal | undefined): Promise<void> {
     if (this.#announced) return;
     const path = `${WAREHOUSES}/${encodeURIComponent(this.info.id)}`;
@@ -342,7 +348,7 @@ export class Warehouse {
   }
 }
 
-/** The error for a statement that was not accepted, or whose answer was lost. */
+/** Makes the error for a statement that was not accepted, or whose answer was lost. */
 function submissionError(error: unknown, text: string, warehouse: string): unknown {
   if (!(error instanceof LakebaseError)) return error;
   const { code, message } = error;
@@ -363,7 +369,7 @@ function submissionError(error: unknown, text: string, warehouse: string): unkno
   }
   return new LakebaseError(
     "ENDPOINT_NOT_FOUND",
-    `Cannot run the statement: ${warehouse} is not there any more: ${said} Open the lakehouse again, with another one`,
+    `Cannot run the statement: ${warehouse} no longer exists: ${said} Open the lakehouse again, with another warehouse`,
     { cause: error },
   );
 }

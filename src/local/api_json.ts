@@ -22,7 +22,7 @@ export function timestamp(at: Date | number): string {
   return new Date(at).toISOString().replace(/\.\d+/, "");
 }
 
-/** An id that depends only on the name, so it is the same in every run. */
+/** An id that depends only on the name, so that it is the same in every run. */
 export function stableUid(prefix: string, name: string): string {
   const hex = createHash("sha256").update(name).digest("hex");
   if (prefix) return `${prefix}local-${hex.slice(0, 8)}`;
@@ -41,7 +41,7 @@ export function roleId(role: string): string {
   return role.toLowerCase().replace(/[^a-z0-9]+/g, "-");
 }
 
-/** The number of items of a page, unless the list has a limit of its own. */
+/** The number of items of a page, unless the list has its own limit. */
 const MAX_PAGE_SIZE = 100;
 
 /**
@@ -124,7 +124,7 @@ export function errorAnswer(status: number, error_code: string, message: string,
   return Response.json(body, { status });
 }
 
-/** Limit for a request's body in bytes, unless the route has its own. Real requests have a few hundred. */
+/** The limit of a request's body in bytes, unless the route has its own limit. Real requests have a few hundred bytes. */
 const MAX_BODY_BYTES = 1_000_000;
 
 /**
@@ -155,7 +155,7 @@ export function record(value: unknown): Record<string, unknown> {
   throw new ApiError(400, "MALFORMED_REQUEST", "Request body is not a JSON object");
 }
 
-/** The fields that are not null: in protobuf's JSON, null means that a field is not set. */
+/** The fields that are not null. In protobuf's JSON, null means that a field is not set. */
 function withoutNulls(fields: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));
 }
@@ -182,7 +182,10 @@ interface CredentialRequest {
 
 const MIN_TTL = 300_000;
 const MAX_TTL = 3_600_000;
-/** A client computes its `expire_time` a moment before the request arrives, and its clock may differ a little. */
+/**
+ * The tolerated difference of clocks, in milliseconds. A client computes its `expire_time` a moment before the request
+ * arrives, and its clock may differ a little.
+ */
 const CLOCK_TOLERANCE = 5_000;
 
 /**
@@ -231,14 +234,14 @@ function checkedLifetime(field: string, lifetime: number): number {
   throw invalid(`Field '${field}' must be between 300s and 3600s from now`);
 }
 
-/** The `spec` of a branch as a request gives it. */
+/** The `spec` of a branch in a request. */
 export interface BranchSpec {
   sourceBranch?: string | undefined;
   /** Milliseconds since the epoch. */
   sourceTime?: number | undefined;
   sourceLsn?: string | undefined;
   isProtected?: boolean | undefined;
-  /** Milliseconds since the epoch; undefined for never. The key is missing if the request does not have the field. */
+  /** Milliseconds since the epoch; `undefined` for never. The key is missing if the request does not have the field. */
   expiresAt?: number | undefined;
 }
 

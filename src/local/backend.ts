@@ -28,7 +28,7 @@ import {
 } from "./session_settings.ts";
 import { CANCEL, OUTSTANDING, SENT, SLOTS, STOP } from "./wasm_imports.ts";
 
-/** The one Postgres backend that all sessions of an embedded database share. The caller gives them turns. */
+/** The only Postgres backend of an embedded database, which all its sessions share. The caller gives them turns. */
 export class Backend {
   readonly #engine = new Engine();
   readonly #sessions: ReadonlyMap<number, EmbeddedSession>;
@@ -36,9 +36,9 @@ export class Backend {
   #current: EmbeddedSession | undefined;
   #applied = "";
   #running: EmbeddedSession | undefined;
-  /** Names that sessions may have given to settings of their own. */
+  /** Names of custom settings that sessions may have set. */
   readonly #ownSettings = new Set<string>();
-  /** Whether a function may set one, so that any statement may. */
+  /** Whether a function may set a custom setting, so that any statement may set one. */
   #setByFunctions = false;
 
   /** `sessions` has the open sessions by process number, and changes as they come and go. */
@@ -46,7 +46,7 @@ export class Backend {
     this.#sessions = sessions;
   }
 
-  /** The outcome of `work`; rejects if the backend crashes first. */
+  /** The outcome of `work`. Rejects if the backend crashes first. */
   unlessCrashed<T>(work: Promise<T>): Promise<T> {
     return this.#engine.unlessCrashed(work);
   }
@@ -64,12 +64,15 @@ export class Backend {
     for (const [source] of functions) for (const name of ownSettingsIn(source ?? "")) this.#ownSettings.add(name);
   }
 
-  /** Copies the data files, also while a transaction is open: none of its changes are in the copy. */
+  /** Copies the data files, even while a transaction is open, whose changes are not in the copy. */
   async copy(): Promise<DataFiles> {
     return await this.#engine.copy();
   }
 
-  /** Writes all changes to the data files, so that a copy of them need not be recovered. For the holder of the turn only. */
+  /**
+   * Writes all changes to the data files, so that a copy of them needs no recovery. Only the session that has the turn
+   * may call this.
+   */
   async checkpoint(): Promise<void> {
     await this.#leave();
     this.#applied = "";
@@ -81,7 +84,7 @@ export class Backend {
     await this.#engine.stop(orderly);
   }
 
-  /** Runs a batch, and sends the answers to the session's client. Returns the transaction status afterwards. */
+  /** Runs a batch, and sends the answers to the session's client. Afterwards returns the transaction status. */
   async answer(session: EmbeddedSession, batch: Frame[]): Promise<Outcome["status"]> {
     await this.switchTo(session);
     const { restore, requests } = session.statements.rewrite(batch);
@@ -120,7 +123,7 @@ export class Backend {
     if (/\bset_config\b/i.test(sql) && /\b(?:function|procedure)\b/i.test(sql)) this.#setByFunctions = true;
   }
 
-  /** ParameterStatus messages for the settings in force whose values the session's client was not sent yet. */
+  /** ParameterStatus messages for the settings in force whose values the session's client has not been sent yet. */
   async report(session: EmbeddedSession): Promise<Frame[]> {
     const [values = []] = await this.query(REPORT_QUERY);
     return REPORTED.flatMap((name, index) => {
@@ -136,7 +139,7 @@ export class Backend {
     this.#engine.unref();
   }
 
-  /** Cancels the running batch if it is this session's. */
+  /** Cancels the running batch if it belongs to this session. */
   cancel(session: EmbeddedSession): void {
     if (this.#running === session) this.#engine.cancel();
   }
@@ -150,8 +153,8 @@ export class Backend {
   }
 
   /**
-   * The settings that Postgres accepts from a role. It logs a role in without those that are invalid or that the role may not
-   * set. For the holder of the turn only.
+   * The settings that Postgres accepts from a role. Postgres lets a role log in without those settings that are invalid
+   * or that the role may not set. Only the session that has the turn may call this.
    */
   async accepted(role: string, values: ReadonlyMap<string, string>): Promise<ReadonlyMap<string, string>> {
     const accepted = new Map<string, string>();
@@ -177,7 +180,10 @@ export class Backend {
     this.#applied = settingsScript(session.settings);
   }
 
-  /** Removes a session's state from the backend: its transaction if `inTransaction`, its statements and its LISTEN. */
+  /**
+   * Removes a session's state from the backend: its transaction if `inTransaction` is set, its statements and its
+   * LISTEN.
+   */
   async forget(session: EmbeddedSession, inTransaction: boolean, discardTemporary: boolean): Promise<void> {
     if (inTransaction) await this.run([SYNC, query("ROLLBACK")]);
     const statements = session.statements.close();
@@ -189,7 +195,7 @@ export class Backend {
     if (session.dirty) this.#applied = "";
   }
 
-  /** Runs a simple query of the local server itself, and returns the rows. */
+  /** Runs a simple query for the local server itself, and returns the rows. */
   async query(sql: string): Promise<(string | null)[][]> {
     const answers = await this.run([query(sql)]);
     const error = answers.find((answer) => type(answer) === "E");
@@ -200,7 +206,7 @@ export class Backend {
     return answers.filter((answer) => type(answer) === "D").map(readRow);
   }
 
-  /** Runs requests of the local server itself, and returns the answers. */
+  /** Runs requests for the local server itself, and returns the answers. */
   async run(requests: Frame[]): Promise<Frame[]> {
     const framer = new Framer();
     await this.#engine.run({ input: concatBytes(requests), output: (bytes) => Promise.resolve(framer.push(bytes)) });
@@ -239,14 +245,14 @@ const MAY_CHANGE_REPORTED = new RegExp(`\\b(${REPORTED.join("|")}|zone|names|all
 const SETTING_FUNCTIONS = `SELECT pg_catalog.left(prosrc, 100000) FROM pg_catalog.pg_proc
   WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND pg_catalog.strpos(pg_catalog.lower(prosrc), 'set_config') OPERATOR(pg_catalog.>) 0
   LIMIT 1000`;
-/** The most names that are looked up. Other names with a point are noted too, such as those of tables. */
+/** The most names that are looked up. The names also include others with a point, such as those of tables. */
 const MOST_OWN_SETTINGS = 1000;
 const SYNC = frame("S");
 const COPY_FAIL = frame("f", new TextEncoder().encode("client disconnected\0"));
 
-/** Whole messages to run, and the destination of their answers. */
+/** Whole messages to run, and the receiver of their answers. */
 interface Batch {
-  /** The messages. Their buffer is transferred to the worker, so it must hold nothing else. */
+  /** The messages. Their buffer is transferred to the worker, so it must contain nothing else. */
   input: Uint8Array<ArrayBuffer>;
   prefix?: string;
   /** Whether settings may change without a command that says so. @default {false} */
@@ -266,7 +272,7 @@ export class Engine {
   readonly #shared = new Int32Array(new SharedArrayBuffer(4 * SLOTS));
   readonly #channel = new MessageChannel();
   readonly #worker = new Worker(workerUrl(import.meta.resolve("./database_worker.ts")), {
-    resourceLimits: { stackSizeMb: 64 }, // of its thread: more than V8 may use where Deno runs with a larger --stack-size
+    resourceLimits: { stackSizeMb: 64 }, // the thread's stack; V8 may use less, even with --stack-size
   });
   /** Rejects the work that waits for the database. */
   readonly #waiting = new Set<(crash: unknown) => void>();
@@ -322,7 +328,7 @@ export class Engine {
     });
   }
 
-  /** Runs one task at a time: a copy may be asked for while a transaction is open. */
+  /** Runs one task at a time, because a copy may be requested while a transaction is open. */
   #inTurn<T>(task: () => Promise<T>): Promise<T> {
     const result = this.#busy.then(task);
     this.#busy = result.catch(() => {}); // the caller gets the error, and the next task runs anyway
@@ -348,7 +354,7 @@ export class Engine {
     let timer: ReturnType<typeof setTimeout> | undefined;
     if (orderly && !this.#batch) {
       const timeout = new Promise<void>((resolve) => timer = setTimeout(resolve, STOP_TIMEOUT));
-      await Promise.race([this.#ask({ kind: "stop" }).catch(() => {}), timeout]); // a crash has ended it already
+      await Promise.race([this.#ask({ kind: "stop" }).catch(() => {}), timeout]); // it may have crashed
     }
     clearTimeout(timer);
     this.#end(new Refused(SHUTDOWN));
@@ -366,7 +372,7 @@ export class Engine {
   }
 
   /**
-   * The outcome of `work`; rejects if the database crashes or stops first.
+   * The outcome of `work`. Rejects if the database crashes or stops first.
    *
    * `Promise.race` with a promise that lives as long as the database would keep every outcome in memory.
    */
@@ -386,7 +392,7 @@ export class Engine {
   async #receive(message: FromWorker): Promise<void> {
     switch (message.kind) {
       case "output": {
-        const { byteLength } = message.bytes; // read now: the reader may transfer the buffer
+        const { byteLength } = message.bytes; // read now, because the reader may transfer the buffer
         await this.#batch?.output(new Uint8Array(message.bytes));
         Atomics.sub(this.#shared, OUTSTANDING, byteLength);
         Atomics.notify(this.#shared, OUTSTANDING);

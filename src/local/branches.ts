@@ -6,7 +6,7 @@ import { type Branch, DELETED_RETENTION, type Project, type Workspace } from "./
 /** The parts of the local Lakebase that branches need. */
 interface BranchesOptions {
   workspace: Workspace;
-  /** The data of the branches that were there at the start. */
+  /** The data of the branches that existed at the start. */
   database: Database;
   faults: Faults;
   now(): Date;
@@ -34,7 +34,7 @@ interface Operation {
   error?: { error_code: string; message: string };
 }
 
-/** Limit of a project's branches that are not archived, as in a real project. */
+/** The limit of a project's branches that are not archived, as in a real project. */
 const MAX_BRANCHES = 10;
 /** The longest delay of a timer, in milliseconds. */
 const MAX_TIMEOUT = 2 ** 31 - 1;

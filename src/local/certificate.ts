@@ -52,20 +52,24 @@ export class CertificateAuthority {
   /**
    * Creates an authority.
    *
-   * @param names Hosts to certify besides loopback. Clients on Node need each host's name: they do not accept `*.localhost`.
+   * @param names Hosts to certify besides loopback. Clients on Node need each host's name, because they do not accept
+   * `*.localhost`.
    */
   static async create(names: Iterable<string> = []): Promise<CertificateAuthority> {
     const [own, server] = await (keyPairs ??= Promise.all([newKeys(), newKeys()]));
     return new CertificateAuthority(own, server, withLoopback(names));
   }
 
-  /** Certifies these hosts, beside loopback, in place of the earlier ones. Issued certificates do not change. */
+  /**
+   * Certifies these hosts, in addition to loopback, instead of the previous ones. Certificates that were already issued
+   * do not change.
+   */
   certify(names: Iterable<string>): void {
     this.#names = withLoopback(names);
     this.#issued.clear();
   }
 
-  /** The server certificate, or one with a fault; the same one each time. */
+  /** The server certificate, or a certificate with a fault. The same one is returned each time. */
   issue(fault?: CertificateFault): Certificate {
     const certificate = this.#issued.get(fault) ?? this.#make(fault);
     this.#issued.set(fault, certificate);
@@ -96,10 +100,10 @@ function withLoopback(names: Iterable<string>): string[] {
   return [...new Set(["localhost", "*.localhost", ...names])];
 }
 
-/** All authorities of this process share the keys, because two pairs take half a second of processor time. */
+/** All authorities of this process share the keys, because two key pairs take half a second of processor time. */
 let keyPairs: Promise<[Keys, Keys]> | undefined;
 
-/** The runtime generates the keys, because it takes a tenth of node-forge's time. */
+/** The runtime generates the keys, because it takes a tenth of the time that node-forge takes. */
 async function newKeys(): Promise<Keys> {
   const { publicKey, privateKey } = await promisify(generateKeyPair)("rsa", {
     modulusLength: 2048,

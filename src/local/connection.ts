@@ -20,7 +20,7 @@ export class Connection {
   #handedOver = false;
   #endTimer: ReturnType<typeof setTimeout> | undefined;
 
-  /** `transport` is the TCP socket below `socket` if that is TLS. */
+  /** `transport` is the TCP socket below `socket` if `socket` is TLS. */
   constructor(socket: Socket, transport: Socket = socket) {
     this.#socket = socket;
     this.#transport = transport;
@@ -55,7 +55,7 @@ export class Connection {
     return this.#ended || this.#socket.destroyed;
   }
 
-  /** The next bytes: exactly `size`, or as many as there are. Undefined if the connection ends first. */
+  /** The next bytes: exactly `size`, or as many as there are; `undefined` if the connection ends first. */
   async read(size?: number): Promise<Uint8Array | undefined> {
     for (;;) {
       await this.#frozen?.promise;
@@ -177,7 +177,7 @@ export interface Startup {
   parameters: Map<string, string>;
 }
 
-/** First byte of a client that begins with TLS, such as libpq with `sslnegotiation=direct`. */
+/** The first byte from a client that begins with TLS, such as libpq with `sslnegotiation=direct`. */
 const TLS_HANDSHAKE = 0x16;
 
 /** The longest startup packet that Postgres reads. */
@@ -283,7 +283,7 @@ const NO_SNI = {
 
 const NO_USER = { sqlstate: "28000", message: "no PostgreSQL user name specified in startup packet" };
 
-/** The other codes that stand in the place of a startup packet's protocol version. */
+/** The other codes that stand where a startup packet has its protocol version. */
 const SSL_REQUEST = 80877103;
 const GSS_REQUEST = 80877104;
 
@@ -310,7 +310,7 @@ export function parseStartup(body: Uint8Array): StartupPacket {
   if (major !== 3) return { kind: "unsupported", failure: unsupportedVersion(`${major}.${minor}`) };
   const parameters = readParameters(body.subarray(4));
   if (body.at(-1) !== 0) return { kind: "unsupported", failure: UNTERMINATED };
-  // Protocol options. None of them is supported here, and a client can continue without them.
+  // Protocol options. The local server supports none of them, and a client can continue without them.
   const unknown = [...parameters.keys()].filter((name) => name.startsWith("_pq_."));
   for (const name of unknown) parameters.delete(name);
   return { kind: "startup", minor, parameters, unknown };

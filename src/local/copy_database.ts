@@ -7,8 +7,8 @@ import { literal } from "./session_settings.ts";
 /**
  * Copies a database of a Postgres server, with owners and privileges.
  *
- * `CREATE DATABASE ... TEMPLATE` is the fastest way, but the server refuses it while another session uses the template. Then
- * `pg_dump` reads a snapshot of the data.
+ * `CREATE DATABASE ... TEMPLATE` is the fastest way, but the server refuses it while another session uses the template.
+ * In that case `pg_dump` reads a snapshot of the data.
  *
  * @param client A session of a user that may create databases.
  * @param source The database to copy.
@@ -68,7 +68,7 @@ interface Programs {
   restore: string;
 }
 
-/** Debian installs each version in a folder of its own, and its wrapper in the path may choose an older version. */
+/** Debian installs each version in a separate folder, and its wrapper on the path may choose an older version. */
 const FOLDERS = (major: number): string[] => [
   `/usr/lib/postgresql/${major}/bin`,
   `/usr/pgsql-${major}/bin`,
@@ -90,7 +90,7 @@ async function findPrograms(client: pg.Client): Promise<Programs | undefined> {
 /** The version of a program of PostgreSQL; 0 if it can't be run. */
 async function majorVersion(program: string): Promise<number> {
   const run = async () => await new Deno.Command(program, { args: ["--version"], stderr: "null" }).output();
-  const { stdout } = await run().catch(() => ({ stdout: new Uint8Array() })); // no such program
+  const { stdout } = await run().catch(() => ({ stdout: new Uint8Array() })); // there is no such program
   return Number(/\d+/.exec(new TextDecoder().decode(stdout))?.[0] ?? 0);
 }
 
@@ -111,7 +111,10 @@ async function localeOf(client: pg.Client, source: string): Promise<string> {
   return `ENCODING ${literal(encoding)} LC_COLLATE ${literal(d.datcollate)} LC_CTYPE ${literal(d.datctype)}${provider}`;
 }
 
-/** Copies the settings of `ALTER DATABASE ... SET` and `ALTER ROLE ... IN DATABASE ... SET`: neither way of copying does. */
+/**
+ * Copies the settings of `ALTER DATABASE ... SET` and `ALTER ROLE ... IN DATABASE ... SET`, which neither way of
+ * copying includes.
+ */
 async function copySettings(client: pg.Client, source: string, target: string): Promise<void> {
   const { rows } = await client.query(
     `SELECT r.rolname AS role, pg_catalog.unnest(s.setconfig) AS setting FROM pg_catalog.pg_db_role_setting AS s

@@ -2,15 +2,16 @@ import { join, resolve } from "node:path";
 
 /** The file that is locked while a program uses the folder. */
 const LOCK = "lakebase.lock";
-/** What that file holds until a database is complete. */
+/** The content of that file until a database is complete. */
 const STARTING = "starting";
-/** Milliseconds that a start waits for another program to end, such as a kernel that is restarted. */
+/** Milliseconds that a start waits for another program to end, such as a kernel that is being restarted. */
 const LOCK_WAIT = 5000;
 const LOCK_PAUSE = 100;
 
 /**
- * The folder that keeps the data of an embedded database. It is locked, because two programs that write the same data destroy
- * them, and PGlite does not look. A first start that was interrupted leaves half a database, which the next start replaces.
+ * The folder that keeps the data of an embedded database. It is locked, because two programs that write to the same
+ * data destroy them, and PGlite does not check for that. An interrupted first start leaves an incomplete database,
+ * which the next start replaces.
  */
 export class DataFolder implements Disposable {
   /** The absolute path. */
@@ -24,9 +25,9 @@ export class DataFolder implements Disposable {
   }
 
   /**
-   * Makes the folder where there is none, and locks it.
+   * Makes the folder if there is none, and locks it.
    *
-   * @throws {Error} If it can't be used, holds other files, or another program uses it.
+   * @throws {Error} If the folder can't be used, holds other files, or is used by another program.
    */
   static async open(given: string): Promise<DataFolder> {
     const path = resolve(given.replace(/^file:\/\//, ""));
@@ -42,7 +43,7 @@ export class DataFolder implements Disposable {
     return folder;
   }
 
-  /** Notes that there is a whole database in the folder. */
+  /** Notes that the folder has a complete database. */
   async complete(): Promise<void> {
     await this.#lock.truncate(0);
   }
@@ -80,7 +81,10 @@ async function openLock(path: string): Promise<{ lock: Deno.FsFile; isNew: boole
   }
 }
 
-/** Waits a moment for the lock. Where the file system has none, such as some network file systems, nothing is checked. */
+/**
+ * Waits a moment for the lock. If the file system has no locks, as some network file systems do not, nothing is
+ * checked.
+ */
 async function expectFree(path: string, lock: Deno.FsFile): Promise<void> {
   for (const end = Date.now() + LOCK_WAIT; !await lock.tryLock(true).catch(() => true);) {
     if (Date.now() > end) {

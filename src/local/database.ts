@@ -22,17 +22,17 @@ export interface Database {
    */
   serve(client: Connection, login: Login, onReady: () => void): Promise<void>;
 
-  /** Cancels the running statement of the session with this key, where possible. */
+  /** Cancels the running statement of the session with this key, if possible. */
   cancel(process: number, secret: Uint8Array): void | Promise<void>;
 
   /**
-   * A new database with the data as they are now. Changes of transactions that are still open are not in it.
+   * Makes a new database with the current data, without the changes of transactions that are still open.
    *
    * @throws {ApiError} If the data can't be copied now.
    */
   copy(): Promise<Database>;
 
-  /** Size of the data in bytes; undefined where it can't be measured now. */
+  /** Size of the data in bytes; `undefined` if it can't be measured now. */
   size(): Promise<number | undefined>;
 
   /** Lets the process end while the database runs. */

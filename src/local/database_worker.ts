@@ -1,8 +1,9 @@
-/** PGlite in a worker: a query blocks only this thread, never the notebook or script that started it. */
+/** Runs PGlite in a worker, so that a query blocks only this thread and never the notebook or script that started it. */
 import { parentPort, receiveMessageOnPort } from "node:worker_threads";
-// 0.5.8 is the newest PGlite for which its makers publish a database that is made already. With it a start takes 1.0 s of
-// processor time; 0.5.17 takes 4.7 s to make one. 0.5.17 also starts from the database of 0.5.8, in 1.0 s, but that package
-// demands PGlite 0.5.8, so Deno prints a warning of seven lines at each start; recursion goes no deeper in it.
+// 0.5.8 is the newest PGlite for which its makers publish a prepared database. With it a start takes 1.0 s of processor
+// time; making a database with 0.5.17 takes 4.7 s. 0.5.17 also starts from the database of 0.5.8, in 1.0 s, but the
+// package of that database requires PGlite 0.5.8, so Deno prints a warning of seven lines at each start. 0.5.17 allows
+// no deeper recursion.
 import { MemoryFS, PGlite } from "npm:@electric-sql/pglite@0.5.8";
 import { dataDir as prepopulated } from "npm:@electric-sql/pglite-prepopulatedfs@0.5.8";
 import { messageSize, type Outcome, ResponseScanner } from "./messages.ts";
@@ -25,7 +26,10 @@ export type ToWorker =
   | { kind: "run"; input: ArrayBuffer; prefix: string; channels: Set<string>; maySet: boolean }
   | { kind: "copy" | "stop" };
 
-/** Messages from the worker to the host. `want` asks for input through the inbox, and the worker is blocked until it comes. */
+/**
+ * Messages from the worker to the host. `want` asks for input through the inbox, and blocks the worker until the input
+ * comes.
+ */
 export type FromWorker =
   | { kind: "started" | "want" | "stopped" }
   | { kind: "output"; bytes: ArrayBuffer }
@@ -47,16 +51,19 @@ const CHUNK = 64 << 10;
 const COPY_DATA = "d".charCodeAt(0);
 
 /**
- * The limit of Postgres's stack in memory, in kB. Most recursion reaches it before the end of JavaScript's stack, which
- * {@linkcode StackGuard} watches: 300 kB allow 206 calls of a PL/pgSQL function, and JavaScript's usual stack 270. Deno 2.9 can
- * enlarge that for a whole process only, with `--v8-flags=--stack-size=2000`: `stackSizeMb` of a worker's `resourceLimits`
- * leaves V8's own limit as it is.
+ * The limit of Postgres's stack in memory, in kB. Most recursion reaches this limit before the end of JavaScript's
+ * stack, which {@linkcode StackGuard} watches. With 300 kB, a PL/pgSQL function can call itself 206 times; JavaScript's
+ * usual stack would allow 270 calls. Deno 2.9 can enlarge JavaScript's stack only for a whole process, with
+ * `--v8-flags=--stack-size=2000`; `stackSizeMb` in a worker's `resourceLimits` does not change V8's own limit.
  */
 function maxStackDepth(): number {
   return Math.min(Math.max(300, Math.floor(0.3 * jsStackSize())), 700);
 }
 
-/** About how many kB JavaScript's stack has left: usually 980. Many arguments make few calls of a known size. */
+/**
+ * The approximate kB that JavaScript's stack has left, usually 980. It is measured with calls that have many arguments,
+ * because their size is known and a few of them fill the stack.
+ */
 function jsStackSize(): number {
   const args = new Array<number>(256).fill(0);
   const callDeeper = (...values: number[]): number => {
@@ -271,7 +278,7 @@ interface FileSystem {
 
 const { PGDATA } = PGlite.paths;
 
-/** Copies all data files as a server would leave them in a crash. Postgres recovers from them. */
+/** Copies all data files as a crashed server would leave them. Postgres recovers from them. */
 function copyFiles(): DataFiles {
   const fs = database!.Module.FS as unknown as FileSystem;
   const sizes = new Map<string, number | undefined>();

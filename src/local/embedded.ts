@@ -8,7 +8,7 @@ import type { DataFiles } from "./database_worker.ts";
 import { EmbeddedSession, PreparedStatements } from "./embedded_session.ts";
 import { delay } from "./faults.ts";
 import { errorResponse, type Frame, frame, int32, readCString, ready, Refused } from "./messages.ts";
-import { keptQuery, literal, readKept, settingsScript } from "./session_settings.ts";
+import { literal, readRoleSettings, roleSettingsQuery, settingsScript } from "./session_settings.ts";
 
 /** Options of {@linkcode EmbeddedDatabase.start}. */
 interface EmbeddedOptions {
@@ -35,7 +35,7 @@ class RunningDatabase implements Omit<Database, "copy"> {
   readonly #prepared = new PreparedStatements();
   /** ParameterStatus messages by settings: a login with settings that were reported before needs no turn. */
   readonly #reports = new Map<string, Frame[]>();
-  /** What the last login of each role has found in {@linkcode RunningDatabase.#keptFor}. */
+  /** What the last login of each role found in {@linkcode RunningDatabase.#roleSettings}. */
   readonly #kept = new Map<string, ReadonlyMap<string, string>>();
   #lastProcess = 1000;
 
@@ -56,7 +56,7 @@ class RunningDatabase implements Omit<Database, "copy"> {
     return database;
   }
 
-  /** Whether the backend has ended, so no session can be served. */
+  /** Whether the backend has ended, so that no session can be served. */
   get crashed(): boolean {
     return this.#backend.crashed;
   }
@@ -71,7 +71,7 @@ class RunningDatabase implements Omit<Database, "copy"> {
     return (await this.#inOwnTurn(() => this.#backend.query(find))).length > 0;
   }
 
-  /** Copies the data, also while a transaction is open. */
+  /** Copies the data, even while a transaction is open. */
   async copy(): Promise<DataFiles> {
     if (this.#turn.holder !== undefined) return await this.#backend.copy();
     return await this.#inOwnTurn(async () => {
@@ -92,15 +92,15 @@ class RunningDatabase implements Omit<Database, "copy"> {
     if (login.database !== DEFAULT_DATABASE) {
       throw new Refused({ sqlstate: "3D000", message: `database "${login.database}" does not exist` });
     }
-    const kept = await this.#keptFor(login.role);
+    const kept = await this.#roleSettings(login.role);
     const session = new EmbeddedSession(++this.#lastProcess, client, login, kept, this.#prepared);
     this.#sessions.set(session.process, session);
     const served = new AbortController();
     client.closed.then(() => this.#cancelOrphan(session, served.signal));
     try {
-      await this.#greet(session);
+      await this.#sendGreeting(session);
       onReady();
-      await this.#backend.unlessCrashed(this.#converse(session));
+      await this.#backend.unlessCrashed(this.#serveQueries(session));
     } catch (error) {
       if (error instanceof Refused) throw error;
       const restart = this.#options.dataDir === undefined
@@ -113,7 +113,7 @@ class RunningDatabase implements Omit<Database, "copy"> {
     } finally {
       served.abort();
       this.#sessions.delete(session.process);
-      await this.#backend.unlessCrashed(this.#end(session)).catch(() => {}); // the session's own error, if any, says more
+      await this.#backend.unlessCrashed(this.#end(session)).catch(() => {}); // the session's own error says more
     }
   }
 
@@ -136,10 +136,13 @@ class RunningDatabase implements Omit<Database, "copy"> {
     if (!served.aborted) this.#cancel(session);
   }
 
-  /** What `ALTER ROLE ... SET` and `ALTER DATABASE ... SET` keep for a role; in a long transaction, what they kept before it. */
-  async #keptFor(role: string): Promise<ReadonlyMap<string, string>> {
+  /**
+   * The settings that `ALTER ROLE ... SET` and `ALTER DATABASE ... SET` keep for a role. During a long transaction,
+   * these are the settings from before it.
+   */
+  async #roleSettings(role: string): Promise<ReadonlyMap<string, string>> {
     const read = async () => {
-      const found = readKept((await this.#backend.query(keptQuery(role))).map(([setting]) => setting));
+      const found = readRoleSettings((await this.#backend.query(roleSettingsQuery(role))).map(([setting]) => setting));
       return await this.#backend.accepted(role, found);
     };
     const kept = await this.#inOwnTurn(read, SHORT_WAIT).catch((error) => {
@@ -151,7 +154,7 @@ class RunningDatabase implements Omit<Database, "copy"> {
   }
 
   /** Sends the client the settings, the key for cancel requests, and ReadyForQuery. */
-  async #greet(session: EmbeddedSession): Promise<void> {
+  async #sendGreeting(session: EmbeddedSession): Promise<void> {
     const script = settingsScript(session.settings);
     const statuses = this.#reports.get(script) ?? await this.#inOwnTurn(() => this.#report(session));
     this.#reports.set(script, statuses);
@@ -167,7 +170,7 @@ class RunningDatabase implements Omit<Database, "copy"> {
     return await this.#backend.report(session);
   }
 
-  async #converse(session: EmbeddedSession): Promise<void> {
+  async #serveQueries(session: EmbeddedSession): Promise<void> {
     for (;;) {
       const batch = await session.requests.batch();
       if (!batch) return;
@@ -176,7 +179,7 @@ class RunningDatabase implements Omit<Database, "copy"> {
     }
   }
 
-  /** Waits for the session's turn; false if the wait took too long and the client was sent the error. */
+  /** Waits for the session's turn. Returns false if the wait took too long and the client was sent the error. */
   async #enter(session: EmbeddedSession, batch: Frame[]): Promise<boolean> {
     try {
       await this.#turn.take(session, this.#options.lockTimeout, new Refused(BUSY));
@@ -200,7 +203,7 @@ class RunningDatabase implements Omit<Database, "copy"> {
     }
   }
 
-  /** Runs queries of the local server itself, in a separate turn. */
+  /** Runs queries for the local server itself, in a separate turn. */
   async #inOwnTurn<T>(task: () => Promise<T>, limit = this.#options.lockTimeout): Promise<T> {
     const turn = Symbol();
     await this.#turn.take(turn, limit, new Refused(BUSY));
@@ -227,7 +230,7 @@ class RunningDatabase implements Omit<Database, "copy"> {
   }
 }
 
-/** An embedded database. After a crash the next session starts it again, with the data on disk or empty. */
+/** An embedded database. After a crash the next session starts it again, with the data on disk or with no data. */
 export class EmbeddedDatabase implements Database {
   readonly #options: EmbeddedOptions;
   /** The folder of the data; undefined for a database in memory. */
@@ -319,10 +322,10 @@ export class EmbeddedDatabase implements Database {
   }
 }
 
-/** Milliseconds that a query may run after its client has left. A client may send a query and leave on purpose. */
+/** Milliseconds that a query may run after its client has left, because a client may send a query and leave on purpose. */
 const ORPHAN_TIME = 1000;
 
-/** Milliseconds that a question waits for its turn if there is another answer to it. */
+/** Milliseconds for which a question waits for its turn if another answer is available. */
 const SHORT_WAIT = 200;
 
 const SUPERUSER = "databricks_superuser";

@@ -13,7 +13,7 @@ import {
   Refused,
   type,
 } from "./messages.ts";
-import { overKept, type SessionSettings, startupSettings } from "./session_settings.ts";
+import { mergeSettings, type SessionSettings, startupSettings } from "./session_settings.ts";
 
 /** One client of the embedded database, and its share of the backend's state. */
 export class EmbeddedSession {
@@ -25,14 +25,17 @@ export class EmbeddedSession {
   readonly statements: SessionStatements;
   /** Channels of LISTEN. */
   readonly channels: Set<string> = new Set();
-  /** Settings that are kept for the role, and those that the client asked for at login; RESET returns to them. */
+  /** The settings that are kept for the role, and those that the client requested at login. RESET returns to them. */
   readonly defaults: Map<string, string>;
   settings: SessionSettings;
   /** Values that the client was last sent in ParameterStatus. */
   readonly reported: Map<string, string> = new Map();
   /** Whether the settings may have changed since they were last read. */
   dirty = false;
-  /** Whether the session has called `set_config()`: it may call it again by a prepared statement, whose text is not repeated. */
+  /**
+   * Whether the session has called `set_config()`. It may call it again through a prepared statement, whose text is not
+   * repeated.
+   */
   #setsByCalls = false;
   /** Whether the session may have created temporary objects. */
   temporary = false;
@@ -48,7 +51,7 @@ export class EmbeddedSession {
     this.client = client;
     this.requests = new Requests(client);
     this.statements = new SessionStatements(process, prepared);
-    this.defaults = overKept(kept, startupSettings(parameters, readOnly));
+    this.defaults = mergeSettings(kept, startupSettings(parameters, readOnly));
     this.settings = { user: role, role: "none", values: new Map(this.defaults) };
   }
 
@@ -72,18 +75,18 @@ export class EmbeddedSession {
   }
 }
 
-/** A setting of a person's own has a point in its name, and no list of the server has it. */
+/** Matches a custom setting: its name has a point in it, and no list of the server includes it. */
 const OWN_SETTING = /\b[A-Za-z_]\w*(?:\.\w+)+/g;
-/** The bytes of a message in which such names are looked for. */
+/** The bytes of a message that are searched for such names. */
 const SEARCHED_BYTES = 100_000;
 
-/** What may be a name such as `app.tenant` in the texts and parameters of a batch. */
+/** Finds possible names of custom settings, such as `app.tenant`, in the texts and parameters of a batch. */
 export function ownSettings(requests: Frame[]): string[] {
   return requests.filter((request) => "QPB".includes(type(request)))
     .flatMap((request) => ownSettingsIn(LATIN1.decode(request.subarray(5, SEARCHED_BYTES))));
 }
 
-/** What may be a name such as `app.tenant` in a text. */
+/** Finds possible names of custom settings, such as `app.tenant`, in a text. */
 export function ownSettingsIn(text: string): string[] {
   return [...text.matchAll(OWN_SETTING)].map(([name]) => name.toLowerCase());
 }
@@ -114,7 +117,7 @@ class Requests {
   }
 
   /**
-   * The next message; undefined after Terminate or the end of the connection.
+   * The next message; `undefined` after Terminate or the end of the connection.
    *
    * @throws {Refused} If the bytes are not a message.
    */
@@ -128,7 +131,7 @@ class Requests {
     }
   }
 
-  /** The COPY messages that have arrived, at least one; undefined if `next` is. */
+  /** The COPY messages that have arrived, at least one; `undefined` if `next` is. */
   async copyData(): Promise<Frame[] | undefined> {
     let message = await this.next();
     if (!message) return undefined;
@@ -142,7 +145,7 @@ class Requests {
     return messages;
   }
 
-  /** Messages up to one that Postgres answers at once: a query, Sync or Flush. Undefined if `next` is. */
+  /** Messages up to one that Postgres answers at once: a query, Sync or Flush; `undefined` if `next` is. */
   async batch(): Promise<Frame[] | undefined> {
     const messages: Frame[] = [];
     for (let size = 0; size < MAX_BATCH_BYTES;) {
@@ -174,7 +177,7 @@ class Requests {
     await this.#client.write(ready());
   }
 
-  /** The next message whose bytes have arrived. After a malformed message, where the next one begins is unknown. */
+  /** The next message whose bytes have arrived. After a malformed message, the start of the next message is unknown. */
   #nextBuffered(): Frame | undefined {
     const message = this.#state === "malformed" ? "malformed" : this.#frame();
     if (message !== "malformed") return message;
@@ -211,7 +214,10 @@ export class SessionStatements {
     this.#backend = backend;
   }
 
-  /** The requests with prefixed names, and `restore`: requests that prepare again the statements that were dropped. */
+  /**
+   * Returns the requests with prefixed names, and `restore`: requests that prepare again the statements that were
+   * dropped.
+   */
   rewrite(requests: Frame[]): { restore: Frame[]; requests: Frame[] } {
     const restore: Frame[] = [];
     const rewritten = requests.map((request) => this.#rewrite(request, restore));
@@ -305,7 +311,7 @@ export class SessionStatements {
     this.#backend.names.delete(this.#prefixed(name));
   }
 
-  /** A simple query drops the unnamed statement, whose session does not matter. */
+  /** A simple query drops the unnamed statement, and it does not matter which session it belongs to. */
   #forgetUnnamed(): void {
     this.#parsed.delete("");
     this.#backend.unnamed = undefined;

@@ -104,13 +104,13 @@ export class Faults {
   latency = 0;
   /** Milliseconds that the service's clock is ahead of this machine's: in its `Date` header and in credentials' expiry. */
   clockOffset = 0;
-  /** Fields that replace those of a credential's answer; undefined removes a field. */
+  /** Fields that replace those of a credential's answer. A field that is `undefined` is removed. */
   credential: Record<string, unknown> | undefined;
   /** The fault of the Postgres port's certificate; undefined for a valid one. */
   certificate: CertificateFault | undefined;
-  /** The answer of the Postgres port to a new connection in place of Postgres's; undefined for none. */
+  /** What the Postgres port answers to a new connection instead of Postgres's answer; `undefined` for Postgres's answer. */
   greeting: "http" | "close" | "reset" | undefined;
-  /** Limit of Postgres sessions; further logins are refused with 53300. */
+  /** Limit of Postgres sessions. Further logins are refused with 53300. */
   maxConnections: number | undefined;
   /** The fault of creating branches; undefined for none. */
   branch: BranchFault | undefined;

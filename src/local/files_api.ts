@@ -28,8 +28,8 @@ const VOLUMES = "/api/2.1/unity-catalog/volumes";
 const PAGE_SIZE = 1000;
 
 /**
- * The Files API of a workspace for the files of Volumes, which are in a folder of this machine. A file becomes visible when it
- * is whole.
+ * The Files API of a workspace, for the files of Volumes, which are in a folder on this machine. A file becomes visible
+ * when it is complete.
  *
  * Like the real API, it creates the folders of a file, answers 404 to `HEAD` of an empty Volume, and does not remove a folder
  * that has files.
@@ -55,7 +55,7 @@ export class FilesApi {
    * Answers a call.
    *
    * @param path The path of the call, decoded.
-   * @returns `undefined` for a call of another API.
+   * @returns `undefined` for a call that belongs to another API.
    * @throws {ApiError} If the call is refused.
    */
   async answer(request: Request, path: string): Promise<Response | undefined> {
@@ -98,12 +98,12 @@ export class FilesApi {
     await Deno.mkdir(`${folder}/.uploads`, { recursive: true });
     try {
       await receive(request, part, fileLimit);
-      await this.#expectFree(place, overwrite); // another upload may have ended in the meantime
+      await this.#expectFree(place, overwrite); // another upload may have ended meanwhile
       const target = this.#onDisk(place);
       await Deno.mkdir(target.slice(0, target.lastIndexOf("/")), { recursive: true });
       await Deno.rename(part, target);
     } catch (error) {
-      await Deno.remove(part).catch(() => {}); // it was not created yet
+      await Deno.remove(part).catch(() => {}); // the file was not created yet
       throw error;
     }
     return new Response(null, { status: 204 });
@@ -141,7 +141,7 @@ export class FilesApi {
         await Deno.mkdir(this.#onDisk(place), { recursive: true });
         return new Response(null, { status: 204 });
       case "HEAD":
-        // The real API finds a folder by the files in its storage, and an empty Volume has none.
+        // The real API finds a folder by the files in its storage, and an empty Volume has no files.
         if (!found?.isDirectory || isRoot && await this.#isEmpty(place)) {
           throw notFound(`No directory at ${place.path}`);
         }
@@ -242,8 +242,8 @@ function isDirectory(path: string): boolean {
 }
 
 /**
- * The size of a write. It is synchronous: the page cache takes it in a millisecond, and an asynchronous one costs several times as
- * much processor time, because Deno's event loop turns while it waits.
+ * The size of a write, in bytes. Writes are synchronous: the page cache takes one in a millisecond. An asynchronous
+ * write costs several times as much processor time, because Deno's event loop runs while it waits.
  */
 const WRITE_BYTES = 1_048_576;
 
@@ -271,10 +271,13 @@ async function receive(request: Request, path: string, limit: number): Promise<v
   flush();
 }
 
-/** The size of a read: more than the server has at once. */
+/** The size of a read, in bytes. The server never has as much at once. */
 const READ_BYTES = 131_072;
 
-/** The pieces of a body, each valid until the next one. A buffer for each would be garbage that takes longer to collect than to read. */
+/**
+ * The pieces of a body. Each is valid until the next one. A separate buffer for each would be garbage, whose collection
+ * takes longer than the reading.
+ */
 async function* piecesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
   const reader = byteReader(body);
   if (reader === undefined) return yield* body;
@@ -286,11 +289,11 @@ async function* piecesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8
       buffer = value.buffer;
     }
   } finally {
-    reader.cancel().catch(() => {}); // it has failed already
+    reader.cancel().catch(() => {}); // the body has failed already
   }
 }
 
-/** A reader into own buffers; `undefined` for a short body, which Deno has already. */
+/** A reader that fills our own buffers; `undefined` for a short body, which Deno has already read. */
 function byteReader(body: ReadableStream<Uint8Array>): ReadableStreamBYOBReader | undefined {
   try {
     return body.getReader({ mode: "byob" });
@@ -299,7 +302,7 @@ function byteReader(body: ReadableStream<Uint8Array>): ReadableStreamBYOBReader 
   }
 }
 
-/** The bytes of a file from the position `from` to the one before `to`. */
+/** The bytes of a file from position `from` up to, but not including, `to`. */
 function partOf(file: Deno.FsFile, from: number, to: number): ReadableStream<Uint8Array> {
   let at = from;
   file.seekSync(from, Deno.SeekMode.Start);
@@ -318,7 +321,7 @@ function partOf(file: Deno.FsFile, from: number, to: number): ReadableStream<Uin
   }, { highWaterMark: 0 });
 }
 
-/** The range in a request's `Range` header; the whole file if there is none. */
+/** The range in a request's `Range` header. Without the header, the whole file. */
 function rangeOf(header: string | null, size: number): { from: number; to: number; status: 200 | 206 } {
   const [, first = "", last = ""] = /^bytes=(\d*)-(\d*)$/.exec(header ?? "") ?? [];
   if (first === "" && last === "") return { from: 0, to: size, status: 200 };

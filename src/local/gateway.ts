@@ -14,7 +14,7 @@ export interface PostgresLogin {
   user: string;
   /** The database. */
   database: string;
-  /** `"ok"`, the SQLSTATE of the refusal, or `"closed"` if the connection ended before either. */
+  /** `"ok"`, the SQLSTATE of the refusal, or `"closed"` if the connection ended earlier. */
   outcome: string;
 }
 
@@ -74,8 +74,8 @@ export class Gateway {
   }
 
   /**
-   * Ends every connection, with a FATAL error if one is given. A connection that is not encrypted yet gets no error, because
-   * its client expects TLS or the answer to its request for TLS.
+   * Ends every connection, with a FATAL error if one is given. A connection that is not encrypted yet gets no error,
+   * because its client expects TLS or the answer to its request for TLS.
    *
    * @param branch The branch whose sessions end. @default {all}
    */
@@ -113,7 +113,7 @@ export class Gateway {
       if (!this.#options.faults.blackhole) client.close(errorResponse(TIMEOUT, "FATAL"));
     }, this.#options.handshakeTimeout);
     try {
-      if (await this.#greet(client)) await this.#serve(socket, client, adopt, () => clearTimeout(deadline));
+      if (await this.#admit(client)) await this.#serve(socket, client, adopt, () => clearTimeout(deadline));
     } catch (error) {
       await client.close(errorResponse(failureOf(error, NO_STATE), "FATAL"));
     } finally {
@@ -124,7 +124,7 @@ export class Gateway {
   }
 
   /** Applies faults to a new connection. Returns whether the connection may go on. */
-  async #greet(client: Connection): Promise<boolean> {
+  async #admit(client: Connection): Promise<boolean> {
     const { faults } = this.#options;
     if (faults.greeting === "http") await client.close(new TextEncoder().encode(HTTP_ANSWER));
     const answer = faults.greeting ?? faults.arrival();
@@ -142,7 +142,7 @@ export class Gateway {
     const startup = await startUp(plain, socket, authority.issue(faults.certificate), adopt);
     if (!startup) return;
     if ("kind" in startup) {
-      // A session's key does not tell its branch. Every database may be asked, since no two sessions have the same key.
+      // A session's key does not show its branch. So every database is asked, and no two sessions have the same key.
       await Promise.all(branches.databases.map((database) => database.cancel(startup.process, startup.secret)));
       return;
     }
@@ -158,7 +158,7 @@ export class Gateway {
     }
   }
 
-  /** Waits until the compute is up. Returns false if the connection is to be closed. */
+  /** Waits until the compute is up. Returns false if the connection must be closed. */
   async #wake(client: Connection, onLogin: () => void): Promise<boolean> {
     for (;;) {
       const arrival = this.#options.faults.arrival();

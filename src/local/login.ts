@@ -12,7 +12,7 @@ export interface LoginPolicy {
   workspace: Workspace;
   credentials: CredentialIssuer;
   passwords: ReadonlyMap<string, string>;
-  /** The data of a branch; undefined for a host that belongs to no branch. */
+  /** The data of a branch; `undefined` for a host that belongs to no branch. */
   databaseOf(branch: Branch | undefined): Pick<Database, "hasRole">;
   faults: Faults;
   now(): Date;
@@ -23,12 +23,12 @@ const SASL = 10;
 const SASL_CONTINUE = 11;
 const SASL_FINAL = 12;
 
-/** Limit in bytes for the answer to a password request. A credential has about a thousand. */
+/** The limit of the answer to a password request, in bytes. A credential has about a thousand. */
 const MAX_ANSWER = 65_536;
 
 /** A login whose role was proved. */
 interface Authenticated {
-  /** The branch of the login; undefined if neither its host nor its credential belongs to a branch. */
+  /** The branch of the login; `undefined` if neither the host nor the credential belongs to a branch. */
   branch: Branch | undefined;
   readOnly: boolean;
 }
@@ -65,7 +65,8 @@ export async function authenticate(
   if (!await policy.databaseOf(branch).hasRole(role)) {
     throw new Refused({ sqlstate: "28000", message: `role "${role}" does not exist` });
   }
-  // A host of no endpoint may reach every endpoint, and a Provisioned instance has no host of its own here.
+  // A host that belongs to no endpoint may reach every endpoint, and a Provisioned instance has no host of its own
+  // here.
   const anyEndpoint = named.length === 0 || claims.endpoints.some((name) => name.startsWith("instances/"));
   if (claims.role !== role || (!matching.length && !anyEndpoint)) throw wrongPassword(role);
   if (matching.length) wake(matching, policy);
@@ -171,7 +172,7 @@ class ScramServer {
   #clientFirst = "";
   #serverFirst = "";
 
-  /** If `password` is undefined, the exchange is the same and every proof is refused. */
+  /** If `password` is undefined, the exchange is the same, but every proof is refused. */
   constructor(password: string | undefined) {
     this.#password = password;
   }
@@ -218,6 +219,6 @@ function fromBase64(text: string): Uint8Array {
   try {
     return Uint8Array.fromBase64(text);
   } catch {
-    return new Uint8Array(); // its length is not that of a proof
+    return new Uint8Array(); // this length is not that of a proof
   }
 }

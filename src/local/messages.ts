@@ -167,7 +167,7 @@ export class Refused extends Error {
   }
 }
 
-/** What a client is told of an error. @param otherwise The message for what is no `Error`. */
+/** The error fields for a client. @param otherwise The message for a value that is not an `Error`. */
 export function failureOf(error: unknown, otherwise: string): Failure {
   if (error instanceof Refused) return error.failure;
   return { sqlstate: "XX000", message: error instanceof Error ? error.message : otherwise };
@@ -179,17 +179,23 @@ export const SHUTDOWN: Failure = {
   message: "terminating connection due to administrator command",
 };
 
-/** The code of a cancel request, which stands in the place of a startup packet's protocol version. */
+/** The code of a cancel request, which stands where a startup packet has its protocol version. */
 export const CANCEL_REQUEST = 80877102;
 
-/** The effects of a batch of requests, apart from its answers. */
+/** The effects of a batch of requests, without its answers. */
 export interface Outcome {
-  /** Status in the last ReadyForQuery: idle, in a transaction, or in a failed one. Undefined if there was none. */
+  /**
+   * The status in the last ReadyForQuery: idle, in a transaction, or in a failed transaction; `undefined` if there was
+   * no ReadyForQuery.
+   */
   status: "I" | "T" | "E" | undefined;
   /** Tags of commands that change the session. */
   tags: Set<string>;
   notifications: Frame[];
-  /** The last ReadyForQuery, held back if settings may have changed: their new values must be sent before it. */
+  /**
+   * The last ReadyForQuery. It is held back if settings may have changed, because their new values must be sent before
+   * it.
+   */
   ready: Frame | undefined;
 }
 
@@ -214,7 +220,7 @@ export class ResponseScanner {
 
   /**
    * @param prefix The prefix of this session's statement names. It is removed from errors.
-   * @param channels The channels of this session's LISTEN. Other notifications are not passed on.
+   * @param channels The channels of this session's LISTEN. Notifications of other channels are not passed on.
    * @param maySet Whether settings may change without a command that says so, such as by set_config().
    */
   constructor(prefix = "", channels: ReadonlySet<string> = new Set(), maySet = false) {
@@ -226,7 +232,7 @@ export class ResponseScanner {
   /**
    * Takes the type of the message that Postgres reads next.
    *
-   * PGlite sends ReadyForQuery after every error. In the extended protocol only Sync has this answer.
+   * PGlite sends ReadyForQuery after every error. In the extended protocol only Sync gets this answer.
    */
   request(type: number): void {
     if (!this.#copying && !COPY.has(type)) this.#extended = !ANSWERED.has(type);

@@ -116,7 +116,7 @@ export async function startLocal(options: LocalOptions = {}): Promise<LocalLakeb
   }
 }
 
-/** What the value of an option must be: whether it is, and how a person says it. */
+/** The check of an option's value, and a description of the values that it accepts. */
 type ValueCheck = readonly [fits: (value: unknown) => boolean, wanted: string];
 
 const isText = (value: unknown) => typeof value === "string" && value.trim() !== "" && !value.includes("\0");
@@ -166,7 +166,7 @@ function checkOptions(options: LocalOptions): void {
   }
 }
 
-/** Names a value without showing a text, which may be a secret. */
+/** Describes a value without showing a text, which may be a secret. */
 function kindOf(value: unknown): string {
   if (value === null || typeof value === "number" || typeof value === "boolean") return String(value);
   if (typeof value === "string") return value.trim() === "" ? "empty" : "another text";
@@ -215,7 +215,8 @@ async function startServers(options: LocalOptions, user: string, stack: AsyncDis
   await gateway.listen();
   stack.defer(() => gateway.close());
   stack.defer(() => warehouses.remove());
-  // The database closes before the gateway, whose sessions may be waiting for it. The first defer is for a failed start.
+  // The database closes before the gateway, whose sessions may be waiting for the database. The first defer is for a
+  // failed start.
   stack.defer(() => database.close());
   stack.defer(() => branches.close());
   const files = new FilesApi({
@@ -254,7 +255,7 @@ async function startServers(options: LocalOptions, user: string, stack: AsyncDis
   return lakebaseOf({ database, branches, gateway, api, warehouses, faults, inlineEnv, ca: authority.ca }, stack);
 }
 
-/** Generates the certificates while the database starts: these two take most of the start. */
+/** Generates the certificates while the database starts, because these two take most of the time of a start. */
 async function startAuthorityAndDatabase(
   options: LocalOptions,
   workspace: Workspace,
@@ -262,12 +263,12 @@ async function startAuthorityAndDatabase(
 ): Promise<{ authority: CertificateAuthority; database: Database }> {
   const certifying = CertificateAuthority.create(workspace.endpoints.flatMap(({ hosts }) => hosts));
   const starting = startDatabase(options, roles);
-  starting.catch(() => {}); // awaited below, after the keys, whose generation can't be canceled
+  starting.catch(() => {}); // awaited below, after the keys, because generating them can't be canceled
   const authority = await certifying;
   return { authority, database: await starting };
 }
 
-/** The running parts as the caller sees them. */
+/** The running parts, in the form that the caller sees. */
 function lakebaseOf(
   { database, branches, gateway, api, warehouses, ...parts }: Pick<LocalLakebase, "faults" | "inlineEnv" | "ca"> & {
     database: Database;
@@ -298,11 +299,14 @@ function lakebaseOf(
   };
 }
 
-/** Writes the authority to a file at the first call and not before, because a notebook's process may never remove it. */
+/**
+ * Writes the authority to a file when first called, not earlier, because a notebook's process may never remove the
+ * file.
+ */
 function caFileWriter(ca: string, stack: AsyncDisposableStack): () => string {
   let path: string | undefined;
   const remove = (): void => path === undefined ? undefined : Deno.removeSync(path);
-  globalThis.addEventListener("unload", remove); // for a script that ends without close()
+  globalThis.addEventListener("unload", remove); // removes it for a script that ends without close()
   stack.defer(() => {
     globalThis.removeEventListener("unload", remove);
     remove();

@@ -22,10 +22,10 @@ export function startupSettings(parameters: Map<string, string>, readOnly: boole
 }
 
 /**
- * SQL for what `ALTER DATABASE ... SET` and `ALTER ROLE ... SET` keep for a role, as `name=value`. Those that count more come
- * later.
+ * SQL for the settings that `ALTER DATABASE ... SET` and `ALTER ROLE ... SET` keep for a role, as `name=value`. A later
+ * setting overrides an earlier one.
  */
-export function keptQuery(role: string): string {
+export function roleSettingsQuery(role: string): string {
   return `SELECT pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s
     LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) s.setrole
     LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.setdatabase
@@ -35,8 +35,8 @@ export function keptQuery(role: string): string {
     ORDER BY s.setrole OPERATOR(pg_catalog.<>) 0::pg_catalog.oid, s.setdatabase OPERATOR(pg_catalog.<>) 0::pg_catalog.oid`;
 }
 
-/** Reads the rows of {@linkcode keptQuery}. */
-export function readKept(rows: readonly (string | null | undefined)[]): Map<string, string> {
+/** Reads the rows of {@linkcode roleSettingsQuery}. */
+export function readRoleSettings(rows: readonly (string | null | undefined)[]): Map<string, string> {
   return new Map(rows.map((row = "") => {
     const text = row ?? "";
     const end = text.indexOf("=");
@@ -44,14 +44,17 @@ export function readKept(rows: readonly (string | null | undefined)[]): Map<stri
   }));
 }
 
-/** The settings of a startup packet over those that are kept for its role. */
-export function overKept(kept: ReadonlyMap<string, string>, startup: ReadonlyMap<string, string>): Map<string, string> {
+/** The settings of a startup packet, merged over those that are kept for its role. */
+export function mergeSettings(
+  kept: ReadonlyMap<string, string>,
+  startup: ReadonlyMap<string, string>,
+): Map<string, string> {
   const values = new Map(kept);
   for (const name of startup.keys()) values.delete(name.toLowerCase());
   return new Map([...values, ...startup]);
 }
 
-/** The settings in `-c name=value --name=value`; a backslash escapes a space. */
+/** The settings in `-c name=value --name=value`. A backslash escapes a space. */
 export function commandLineOptions(options: string): Map<string, string> {
   const words = (options.match(/(?:\\.|\S)+/g) ?? []).map((word) => word.replace(/\\(.)/g, "$1"));
   const values = new Map<string, string>();
@@ -89,7 +92,7 @@ export function defaultsScript(values: Map<string, string>): string {
  */
 export function settingsQuery(own: readonly string[]): string {
   if (own.length === 0) return LISTED_QUERY;
-  // A setting that was reset is empty, as if it had never been set.
+  // A custom setting that was reset is empty, as if it had never been set.
   return `${LISTED_QUERY}
     UNION ALL SELECT pg_catalog.concat('value ', o.name), pg_catalog.current_setting(o.name, true)
     FROM pg_catalog.unnest(ARRAY[${own.map(literal).join(", ")}]) o (name)

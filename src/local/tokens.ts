@@ -131,7 +131,7 @@ export class CredentialIssuer {
     this.#keys = keys;
   }
 
-  /** `issuer` names the workspace; credentials of other issuers are refused. */
+  /** `issuer` names the workspace. Credentials of other issuers are refused. */
   static async create(issuer: string): Promise<CredentialIssuer> {
     return new CredentialIssuer(issuer, await crypto.subtle.generateKey(ES256, false, ["sign", "verify"]));
   }

@@ -6,7 +6,7 @@ import { Connection } from "./connection.ts";
 import { copyDatabase } from "./copy_database.ts";
 import { type Database, DEFAULT_DATABASE, type Login } from "./database.ts";
 import { CANCEL_REQUEST, frame, int32, parameterStatus, ready, Refused } from "./messages.ts";
-import { keptQuery, literal, overKept, readKept, startupSettings } from "./session_settings.ts";
+import { literal, mergeSettings, readRoleSettings, roleSettingsQuery, startupSettings } from "./session_settings.ts";
 
 /** The server behind the gateway. */
 interface UpstreamOptions {
@@ -16,7 +16,7 @@ interface UpstreamOptions {
   roles: string[];
 }
 
-/** Parts of a `pg.Client` that its types omit. Taking over its connection needs them. */
+/** Parts of a `pg.Client` that its types omit. They are needed to take over its connection. */
 interface OpenedClient {
   processID: number;
   secretKey: number;
@@ -30,10 +30,10 @@ interface OpenedClient {
 /** A separate Postgres server. Sessions log in to it as the URL's user and then take their own role. */
 export class UpstreamDatabase implements Database {
   readonly #url: URL;
-  /** The database used as `databricks_postgres`; undefined if the server has a database of that name. */
+  /** The database that stands for `databricks_postgres`; `undefined` if the server has a database of that name. */
   #defaultDatabase: string | undefined;
   #unreferenced = false;
-  /** Whether this is a branch: it has one database, and `close()` drops that. */
+  /** Whether this is a branch, which has one database, and whose `close()` drops that database. */
   #isCopy = false;
   #dropped = false;
   readonly #open = new Set<Connection>();
@@ -44,7 +44,7 @@ export class UpstreamDatabase implements Database {
     this.#roles = roles;
   }
 
-  /** Creates the roles, and finds the database to use as `databricks_postgres`. */
+  /** Creates the roles, and finds the database that stands for `databricks_postgres`. */
   static async start(options: UpstreamOptions): Promise<UpstreamDatabase> {
     const upstream = new UpstreamDatabase(options);
     await upstream.#administer(async (client) => {
@@ -109,7 +109,10 @@ export class UpstreamDatabase implements Database {
     }
   }
 
-  /** Resolves when the server closes the connection. It does so after signaling its process, for which clients wait. */
+  /**
+   * Resolves when the server closes the connection. It does so after it has signaled its process, and clients wait for
+   * that.
+   */
   cancel(process: number, secret: Uint8Array): Promise<void> {
     const { hostname, port } = this.#url;
     const socket = connectSocket(Number(port || 5432), hostname);
@@ -132,8 +135,8 @@ export class UpstreamDatabase implements Database {
 
   async #logIn({ role, database, parameters, readOnly }: Login): Promise<{ server: Connection; greeting: Uint8Array }> {
     const name = database === DEFAULT_DATABASE ? this.#defaultDatabase ?? database : database;
-    const settings = overKept(await this.#keptFor(role, name), startupSettings(parameters, readOnly));
-    // Startup options can't set session_authorization. They can set role, and DISCARD ALL returns to it.
+    const settings = mergeSettings(await this.#roleSettings(role, name), startupSettings(parameters, readOnly));
+    // Startup options can't set session_authorization. They can set the role, to which DISCARD ALL returns.
     settings.set("role", role);
     const encoding = settings.get("client_encoding");
     settings.delete("client_encoding");
@@ -143,7 +146,7 @@ export class UpstreamDatabase implements Database {
     const statuses = new Map<string, string>();
     connection.on("parameterStatus", (status) => statuses.set(status.parameterName, status.parameterValue));
     await client.connect().catch(refuseLogin);
-    // Only a superuser may set it. For another user only `current_user` is the role, and `session_user` is not.
+    // Only a superuser may set it. For any other user, only `current_user` is the role, and `session_user` is not.
     await client.query(`SET SESSION AUTHORIZATION ${literal(role)}`).catch(() => {});
     if (encoding) await client.query(`SET client_encoding TO ${literal(encoding)}`).catch(refuseLogin);
     const { processID, secretKey } = client as unknown as OpenedClient;
@@ -156,10 +159,12 @@ export class UpstreamDatabase implements Database {
     return { server: takeOver(connection), greeting };
   }
 
-  /** What `ALTER ROLE ... SET` keeps for a role. The server applies only what is kept for the URL's user. */
-  async #keptFor(role: string, database: string): Promise<Map<string, string>> {
-    const { rows } = await this.#administer((client) => client.query(keptQuery(role)), database).catch(refuseLogin);
-    return readKept(rows.map(({ unnest }) => unnest));
+  /** The settings that `ALTER ROLE ... SET` keeps for a role. The server itself applies only those of the URL's user. */
+  async #roleSettings(role: string, database: string): Promise<Map<string, string>> {
+    const { rows } = await this.#administer((client) => client.query(roleSettingsQuery(role)), database).catch(
+      refuseLogin,
+    );
+    return readRoleSettings(rows.map(({ unnest }) => unnest));
   }
 
   #client(database?: string, options = ""): pg.Client {
@@ -168,7 +173,7 @@ export class UpstreamDatabase implements Database {
     // Without this, pg would read PGSSLMODE from the environment, which may point at the local Lakebase itself.
     const ssl = url.searchParams.has("sslmode") ? {} : { ssl: false };
     const client = new pg.Client({ connectionString: url.href, options, ...ssl });
-    client.on("error", () => {}); // the running query rejects, too, and without a listener an error would end the process
+    client.on("error", () => {}); // the running query also rejects, and without a listener an error would end the process
     return client;
   }
 

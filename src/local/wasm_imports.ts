@@ -1,4 +1,4 @@
-/** Adds signals and a check of JavaScript's stack to PGlite, by replacing the functions that its WebAssembly module imports. */
+/** Adds signals and a check of JavaScript's stack to PGlite, by replacing functions that its WebAssembly module imports. */
 
 /** Addresses of the flags that signals set in Postgres's memory. */
 export interface Signalled {
@@ -14,9 +14,9 @@ export interface Signalled {
 export const OUTSTANDING = 0;
 /** Number of inputs that the host has sent through the inbox. */
 export const SENT = 1;
-/** 1 if the running query is to be canceled. */
+/** 1 if the running query must be canceled. */
 export const CANCEL = 2;
-/** 1 if the database is to end, even during a query. */
+/** 1 if the database must end, even during a query. */
 export const STOP = 3;
 /** Number of shared values. */
 export const SLOTS = 4;
@@ -45,7 +45,7 @@ export class Signals {
   #raiseAlarm: RaiseAlarm | undefined;
   #alarm = Infinity;
   #clockReads = 0;
-  /** Whether a sleep of Postgres is to end, because a signal was delivered. */
+  /** Whether a sleep of Postgres must end, because a signal was delivered. */
   #awake = false;
 
   constructor(shared: Int32Array) {
@@ -127,19 +127,22 @@ export interface ErrorHandling {
   addFunction(callback: () => void, signature: string): number;
 }
 
-/** Bytes by which the stack is moved down. They are more than `max_stack_depth`, so Postgres's check fails. */
+/** The bytes by which the stack pointer is moved down: more than `max_stack_depth`, so that Postgres's check fails. */
 const BELOW_LIMIT = 1 << 20;
 
-/** JavaScript calls that must fit on the stack before an error is raised, because raising an error calls functions. */
+/**
+ * The JavaScript calls that must still fit on the stack when an error is raised, because raising an error calls
+ * functions.
+ */
 const SPARE_CALLS = 1000;
 
 /**
  * Makes the end of JavaScript's stack an SQL error (54001), like the end of Postgres's own stack.
  *
- * Postgres measures the part of its stack that is in WebAssembly's memory. Its call frames are on JavaScript's stack, which
- * Deno can't enlarge for a worker. The JSON parser, whose frames hold nothing in memory, reaches the end of that one first.
- * The RangeError then ends functions up to the innermost function that handles SQL errors. Such a function calls others
- * through an import named `invoke_`, and there Postgres's own check raises the error.
+ * Postgres measures the part of its stack that is in WebAssembly's memory. Its call frames are on JavaScript's stack,
+ * which Deno can't enlarge for a worker. The JSON parser, whose frames use no memory, reaches the end of JavaScript's
+ * stack first. The RangeError then ends all functions up to the innermost one that handles SQL errors. That function
+ * calls others through an import named `invoke_`, where Postgres's own check raises the error.
  */
 export class StackGuard {
   #backend: ErrorHandling | undefined;
@@ -156,7 +159,7 @@ export class StackGuard {
     this.#backend = backend;
   }
 
-  /** The address where Postgres's stack in memory ends. An exception that leaves WebAssembly does not restore it. */
+  /** The address at which Postgres's stack in memory ends. An exception that leaves WebAssembly does not restore it. */
   get top(): number {
     return this.#call("emscripten_stack_get_current");
   }
@@ -207,13 +210,13 @@ function fits(calls: number): boolean {
   try {
     return calls === 0 || fits(calls - 1) && calls > 0; // a tail call would need no stack
   } catch {
-    return false; // this is the end of the stack
+    return false; // the stack ends here
   }
 }
 
 /**
- * Lets each of these replace the imports of all WebAssembly modules that are instantiated later: PGlite's own, and its
- * extensions.
+ * Makes each of these replace the imports of all WebAssembly modules that are instantiated later: that of PGlite
+ * itself, and those of its extensions.
  */
 export function wrapImports(wrappers: readonly (Signals | StackGuard)[]): void {
   const { instantiate } = WebAssembly;

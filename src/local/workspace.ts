@@ -2,7 +2,7 @@ import type { LocalBranch, LocalEndpoint, LocalInstance, LocalProject } from "..
 import { commonFields, newUid, type Resource, roleId, stableUid, timestamp } from "./api_json.ts";
 import { type Database, DEFAULT_DATABASE } from "./database.ts";
 
-/** A project, whose branches come and go. */
+/** A project. Its branches can be created and deleted. */
 export interface Project extends Resource {
   children: { branches: Branch[] };
 }
@@ -30,7 +30,7 @@ export class Workspace {
     return this.branches.flatMap(({ endpoints }) => endpoints);
   }
 
-  /** Adds a branch to a project. It is being created, and has no endpoint yet. */
+  /** Adds a branch to a project. The branch is still being created, and has no endpoint yet. */
   addBranch(project: Project, id: string, source: BranchSource): Branch {
     const settings: LocalBranch & { default: boolean } = { id, default: false, state: "INIT", endpoints: [] };
     const branch = new Branch(this.#ownerOf(project.name), settings, source);
@@ -43,7 +43,10 @@ export class Workspace {
     branches.splice(branches.indexOf(branch), 1);
   }
 
-  /** Finds `projects/p/branches/b/...`, or the kind of the first part that does not exist. Undefined if a kind is unknown. */
+  /**
+   * Finds `projects/p/branches/b/...`, or the kind of the first part that does not exist; `undefined` if a kind is
+   * unknown.
+   */
   find(name: string): Resource | { missing: string } | undefined {
     const parts = name.split("/");
     if (parts.length % 2 || parts.some((part) => !part)) return undefined;
@@ -134,14 +137,14 @@ interface BranchOwner {
   roles: readonly string[];
 }
 
-/** The branch that another one was made from, and when. */
+/** The branch that another branch was made from, and the moment of its data. */
 interface BranchSource {
   branch: Branch;
   /** Milliseconds since the epoch. */
   time: number;
 }
 
-/** A branch of a project, for the API and for the Postgres port: its endpoints, its data, and how long it lives. */
+/** A branch of a project, for the API and for the Postgres port: its endpoints, its data, and its lifetime. */
 export class Branch implements Resource {
   /** `projects/p/branches/b`. */
   readonly name: string;
@@ -149,11 +152,14 @@ export class Branch implements Resource {
   readonly project: string;
   readonly created: Date;
   readonly default: boolean;
-  /** Undefined for a branch that was there at the start. */
+  /** `undefined` for a branch that existed at the start. */
   readonly source: BranchSource | undefined;
   readonly endpoints: Endpoint[];
   readonly children: Resource["children"];
-  /** The branch's own data; undefined for a branch that was there at the start, since those share the Lakebase's data. */
+  /**
+   * The branch's own data; `undefined` for a branch that existed at the start, because such branches share the
+   * Lakebase's data.
+   */
   database: Database | undefined;
   /** Size of the data in bytes; undefined until it is measured. */
   size: number | undefined;
@@ -169,7 +175,7 @@ export class Branch implements Resource {
   #changed: number;
   #restoreAfter = 0;
 
-  /** `source` is for a branch that a client creates. */
+  /** `source` is given for a branch that a client creates. */
   constructor(
     { project, owner, roles }: BranchOwner,
     settings: LocalBranch & { default: boolean },
@@ -219,7 +225,7 @@ export class Branch implements Resource {
     this.setState("READY", now);
   }
 
-  /** Adds the endpoint of a branch that a client has created, with a host of its own. */
+  /** Adds the endpoint of a branch that a client has created, with a separate host. */
   addPrimary(): void {
     const uid = newUid("ep-");
     this.endpoints.push(new Endpoint(this, uid, { id: "primary", host: `${uid}.localhost` }));
@@ -294,7 +300,7 @@ export class Endpoint implements Resource {
   readonly host: string | undefined;
   readonly pooledHost: string | undefined;
   readonly readOnlyHost: string | undefined;
-  /** The compute's state; IDLE while suspended. */
+  /** The compute's state: IDLE while it is suspended. */
   state: NonNullable<LocalEndpoint["state"]>;
   readonly #id: string;
   readonly #common: Record<string, unknown>;
@@ -319,7 +325,7 @@ export class Endpoint implements Resource {
     return [this.host, this.pooledHost, this.readOnlyHost].filter((host) => host !== undefined);
   }
 
-  /** Whether logins are accepted; an IDLE compute wakes for them. */
+  /** Whether logins are accepted. An IDLE compute wakes for them. */
   get up(): boolean {
     return !this.disabled && this.state !== "INIT" && this.branch.acceptsLogins;
   }

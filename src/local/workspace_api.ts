@@ -137,7 +137,7 @@ export class WorkspaceApi {
     }
   }
 
-  /** Answers requests that need no token; undefined for other requests. */
+  /** Answers requests that need no token; `undefined` for other requests. */
   async #answerPublic(request: Request): Promise<Response | undefined> {
     const { pathname, origin } = new URL(request.url);
     if (pathname === "/.well-known/databricks-config") {

@@ -4,7 +4,7 @@ import { LakebaseError } from "../core/errors.ts";
 
 /** An IP address and its family. */
 export interface Address {
-  /** Such as `203.0.113.7` or `2001:db8::7`. */
+  /** For example `203.0.113.7` or `2001:db8::7`. */
   address: string;
   /** 4 or 6. */
   family: 4 | 6;
@@ -27,8 +27,8 @@ export type HostLookup = (hostname: string, options: { all?: boolean } | number,
 const LIMIT_MS = 5000;
 
 /**
- * The resolvers in the order of their use. The resolver of macOS fails on some of Lakebase's long names; `dig`, which queries
- * the name server directly, does not.
+ * The resolvers, in the order in which they are used. The resolver of macOS fails on some of Lakebase's long names;
+ * `dig` does not, because it queries the name server directly.
  */
 const RESOLVERS: readonly (readonly [name: string, resolve: Resolver])[] = [
   ["the system", resolveWithSystem],
@@ -40,14 +40,14 @@ const LOOPBACK: readonly Address[] = [{ address: "127.0.0.1", family: 4 }, { add
 
 /** The addresses of a host name, and the resolver that found them. */
 interface Resolution {
-  /** At least one. */
+  /** The addresses; at least one. */
   addresses: Address[];
   /** The name of the resolver, such as `the system` or `dig`. */
   by: string;
 }
 
 /**
- * Resolves a host name with the system's resolver; if that fails with `dig`, then with `Deno.resolveDns`.
+ * Resolves a host name with the system's resolver; if that fails, with `dig`, and then with `Deno.resolveDns`.
  *
  * @param hostname A host name; an IP address is returned as it is.
  * @param resolvers The resolvers to try.
@@ -56,7 +56,7 @@ interface Resolution {
 export async function resolveHost(hostname: string, resolvers = RESOLVERS): Promise<Resolution> {
   const own = isIP(hostname);
   if (own !== 0) return { addresses: [{ address: hostname, family: own as 4 | 6 }], by: "itself" };
-  // RFC 6761, 6.3: such a name always means this machine, and not every resolver knows that.
+  // RFC 6761, 6.3: such a name always means this machine, but some resolvers do not know it.
   if (/\.localhost\.?$/i.test(hostname)) return { addresses: [...LOOPBACK], by: "itself" };
   const said: string[] = [];
   let cause: unknown;
@@ -90,16 +90,16 @@ export const lookup: HostLookup = (hostname, options, callback) => {
 };
 
 /**
- * The options of a socket for a host, with {@linkcode lookup} where it is possible. The socket tries the addresses one after
- * another.
+ * The options of a socket for a host, with {@linkcode lookup} if it is possible. The socket tries the addresses one
+ * after another.
  */
 export function destination(host: string, port: number, find: HostLookup = lookup): TcpNetConnectOpts {
   return resolvesNames() ? { host, port, lookup: find as LookupFunction } : { host, port };
 }
 
 /**
- * Whether this program may resolve names itself. Where it may connect to certain hosts only, Deno has to resolve the name, and
- * refuses a connection to an address.
+ * Whether this program may resolve names itself. If it may connect to certain hosts only, Deno must resolve the name:
+ * it refuses a connection to an address.
  */
 export function resolvesNames(): boolean {
   return Deno.permissions.querySync({ name: "net" }).state === "granted";
@@ -141,7 +141,10 @@ async function resolveWithDig(hostname: string): Promise<Address[]> {
   }
 }
 
-/** Reads until the process ends: if `dig` is a script, a child of it may keep standard output open after it was killed. */
+/**
+ * Reads until the process ends, not until the output ends: if `dig` is a script, a child of it may keep the output open
+ * after the script was killed.
+ */
 async function readAll(child: Deno.ChildProcess, timer: ReturnType<typeof setTimeout>): Promise<string> {
   const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   const ended = child.status.then(async (status) => {

@@ -56,8 +56,8 @@ export function classifyFailure(error: unknown, to: Destination): ConnectFailure
 }
 
 /**
- * Of several addresses, the failure that a retry is most likely to cure, else the one of a machine that answered: on a machine
- * without IPv6 that address always fails.
+ * Chooses one failure of several addresses: the one that a retry is most likely to cure, or else the one of a machine
+ * that answered. On a machine without IPv6, the IPv6 address always fails.
  */
 function socketFailures(errors: readonly unknown[], to: Destination): ConnectFailure {
   const failures = errors.map((error) => classifyFailure(error, to));
@@ -75,7 +75,7 @@ function serverFailure(failure: DriverError, sqlstate: string, to: Destination):
 
 type Refusal = readonly [kind: ConnectFailure["kind"], code: LakebaseErrorCode, todo: string];
 
-/** The most characters of a server's message that are read: some of the patterns take the square of their time. */
+/** The most characters of a server's message that are read: some of the patterns take quadratic time. */
 const MOST_READ = 1000;
 
 /** Classifies an error of the server. PgBouncer uses 08P01 for all of its own errors. */
@@ -129,7 +129,7 @@ function loginAdvice({ user, native }: Destination): string {
 
 const CERTIFICATE = /certificate|CERT_|ALTNAME|UnknownIssuer|NotValidForName|SELF_SIGNED|UNABLE_TO_VERIFY|issuer/i;
 
-/** Deno reports the same code for both reasons. */
+/** Says both reasons, because Deno reports the same code for them. */
 const UNVERIFIED = "it has expired, or its authority is not trusted";
 
 /** The errors of a compute that is starting, or of a network that was interrupted. */
@@ -191,7 +191,7 @@ function socketFailure(failure: DriverError, code: string, to: Destination): Con
 }
 
 /**
- * The error for the caller who waited for a connection.
+ * Makes the error for the caller who waited for a connection.
  *
  * @param error The error of the driver.
  * @param failure The result of {@linkcode classifyFailure}.

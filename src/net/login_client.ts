@@ -11,46 +11,46 @@ import { backendOf, connectionOf, forgetPassword, ignoreEnvironment, runningQuer
 import { keepOnLoopback, requestMessage, type SslConfig, upgrade } from "./tls.ts";
 import { watchClient, type WatchOptions } from "./watch.ts";
 
-/** The cached credentials that failed connections have used. */
+/** The cached credentials with which connections failed. */
 const usedCredentials = new WeakMap<object, Credential>();
 
-/** The cached credential that a failed connection used. */
+/** The cached credential with which a connection failed. */
 export function credentialOf(error: unknown): Credential | undefined {
   return typeof error === "object" && error !== null ? usedCredentials.get(error) : undefined;
 }
 
 /** A `pg.Client` that logs in with the current credential. A dropped connection does not end the process. */
 export interface LoginClient extends pg.Client {
-  /** When it was released to the pool, in milliseconds since 1970; 0 while it is in use. */
+  /** When the client was released to the pool, in milliseconds since 1970; 0 while it is in use. */
   idleSince: number;
-  /** When it was taken from the pool, in milliseconds since 1970. */
+  /** When the client was taken from the pool, in milliseconds since 1970. */
   takenAt: number;
-  /** The statement or the other purpose that it was taken for; `undefined` where it is not known. */
+  /** The statement or the other purpose that the client was taken for; `undefined` if it is not known. */
   purpose: string | undefined;
   /**
-   * Asks the server to cancel the statement that it runs. There is no answer: the statement fails with SQLSTATE 57014, or has
-   * ended already.
+   * Asks the server to cancel the statement that this client runs. The server does not answer: the statement fails with
+   * SQLSTATE 57014, or has ended already.
    */
   requestCancel(): Promise<void>;
-  /** Closes the socket without a message to the server: for a connection that does not answer. */
+  /** Closes the socket without a message to the server, for a connection that does not answer. */
   destroy(): void;
 }
 
 /** How the clients of a pool log in. */
 interface LoginOptions {
-  /** The source of the password; without it the pool's `password` is used. */
+  /** The source of the password. Without it the pool's `password` is used. */
   credentials?: CredentialCache | undefined;
-  /** Milliseconds that connecting may take. The limit of `pg-pool` includes the wait for a free connection. */
+  /** Milliseconds that connecting may take. (The limit of `pg-pool` includes the wait for a free connection.) */
   connectTimeout: number;
-  /** TLS options; with `false` it connects to this machine only. */
+  /** TLS options; with `false` the client connects to this machine only. */
   ssl: SslConfig;
   /** How host names are resolved. */
   find?: HostLookup;
   /** Prepares the session before it is used. */
   onConnect?: ((client: pg.Client) => Promise<void>) | undefined;
-  /** When a silent server is checked. */
+  /** When to check a silent server. */
   watch?: WatchOptions | undefined;
-  /** The greatest length of a message, in bytes. @default {that of a JavaScript string} */
+  /** The largest length of a message, in bytes. @default {that of a JavaScript string} */
   longestMessage?: number | undefined;
 }
 
@@ -64,7 +64,7 @@ export function loginClientClass(
     takenAt = 0;
     purpose: string | undefined;
     readonly #options: pg.ClientConfig;
-    /** Whether it asks about another client's session, and needs no preparation. */
+    /** Whether this client only asks about another client's session, and so needs no preparation. */
     #asks = false;
     #credential: Credential | undefined;
 
@@ -74,14 +74,14 @@ export function loginClientClass(
         password: credentials === undefined ? checkedPassword(options.password) : () => this.#password(credentials),
         stream: () => new LookupSocket(find, ssl === false),
         connectionTimeoutMillis: connectTimeout,
-        sslnegotiation: "postgres", // not PGSSLNEGOTIATION
+        sslnegotiation: "postgres", // overrides PGSSLNEGOTIATION
       } as pg.ClientConfig);
       this.#options = options;
       ignoreEnvironment(this, options.options);
       guardLongMessages(this, longestMessage);
       shareThread(this);
       keepOutputFormats(this);
-      // An "error" event without a listener ends the process. A running query rejects in any case.
+      // An "error" event without a listener ends the process. A running query rejects anyway.
       this.on("error", () => {});
     }
 
@@ -96,7 +96,7 @@ export function loginClientClass(
       return probe;
     }
 
-    /** Makes the session ready. `pg-pool` forgets a client whose connect() fails without closing it. */
+    /** Prepares the session. `pg-pool` forgets a client whose connect() fails and does not close it. */
     async #prepare(): Promise<void> {
       let preparing = false;
       try {
@@ -104,7 +104,7 @@ export function loginClientClass(
         preparing = !this.#asks;
         if (preparing) await withinLimit(prepare(this), connectTimeout, TOO_LONG);
       } catch (error) {
-        // If the server can't be reached, closing the connection is all that can be done.
+        // If the server can't be reached, the connection is only closed.
         if (preparing && runningQuery(this) !== undefined) await this.requestCancel().catch(() => {});
         this.destroy();
         throw error;
@@ -127,12 +127,12 @@ export function loginClientClass(
       connecting.then(() => callback(undefined as unknown as Error), callback);
     }
 
-    /** How `console.log` prints it: without the fields of `pg`, some of which hold secrets. */
+    /** The text that `console.log` prints, without the fields of `pg`, because some of them hold secrets. */
     [Symbol.for("Deno.customInspect")](): string {
       return summary(this);
     }
 
-    /** The same for `util.inspect` of Node. */
+    /** The same text for Node's `util.inspect`. */
     [Symbol.for("nodejs.util.inspect.custom")](): string {
       return summary(this);
     }
@@ -148,7 +148,7 @@ export function loginClientClass(
   };
 }
 
-/** What took too long, and what to do: the first statement of a session, and those of `onConnect`. */
+/** What took too long, and what to do about it: for the first statement of a session, and for the SQL of `onConnect`. */
 type Delay = readonly [state: string, advice: string];
 const SILENT: Delay = ["the server took the login, and then did not answer", "Is it a Postgres, and is it overloaded?"];
 const TOO_LONG: Delay = [
@@ -167,7 +167,7 @@ async function withinLimit(work: Promise<void>, limit: number, [state, advice]: 
     await Promise.race([work, late.promise]);
   } finally {
     clearTimeout(timer);
-    work.catch(() => {}); // it fails later, when its connection is closed
+    work.catch(() => {}); // the work fails later, when its connection is closed
   }
 }
 
@@ -175,7 +175,7 @@ function summary({ database, host, port, user }: pg.Client): string {
   return `Client { ${database} at ${host}:${port} as ${user} }`;
 }
 
-/** A socket that resolves the host name with our `lookup`. TLS still uses the name. */
+/** A socket that resolves the host name with our `lookup`. TLS still uses the host name. */
 class LookupSocket extends net.Socket {
   readonly #lookup: HostLookup;
   readonly #plain: boolean;
@@ -239,7 +239,7 @@ async function sendCancelRequest({ host, port, ssl, find, processId, secretKey }
   }
 }
 
-/** Wraps a password function, so that its failure is not taken for one of the network. */
+/** Wraps a password function, so that its failure does not look like one of the network. */
 function checkedPassword(password: pg.ClientConfig["password"]): pg.ClientConfig["password"] {
   if (typeof password !== "function") return password;
   return async () => {
@@ -273,7 +273,10 @@ function badPassword(state: string, cause?: unknown): LakebaseError {
   return new LakebaseError("BAD_SETTING", `Cannot log in: the function "password" ${state}`, { cause });
 }
 
-/** The output formats that values are parsed from: the name of each setting, the value wanted, and a pattern for good values. */
+/**
+ * The output formats that values are parsed from: the name of each setting, the value that is set, and a pattern for
+ * readable values.
+ */
 const OUTPUT_FORMATS = `(VALUES
   ('DateStyle', 'ISO', '^ISO'),
   ('IntervalStyle', 'postgres', '^postgres$'),
@@ -281,19 +284,20 @@ const OUTPUT_FORMATS = `(VALUES
   ('extra_float_digits', '1', '^[123]$')) AS w (name, wanted, good)`;
 
 /**
- * Sets the output formats after the login, because a role, a database or PGOPTIONS may have other ones. This is a statement
- * instead of startup parameters, because poolers refuse those. `pg_settings` would make rows of all settings at each login.
+ * Sets the output formats after the login, because a role, a database or PGOPTIONS may have set others. It is a
+ * statement and not startup parameters, because poolers refuse those. It does not read `pg_settings`, which would make
+ * rows of all settings at each login.
  */
 const SET_OUTPUT_FORMATS = `SELECT pg_catalog.set_config(w.name, w.wanted, false) FROM ${OUTPUT_FORMATS}
   WHERE pg_catalog.current_setting(w.name) OPERATOR(pg_catalog.!~) w.good`;
 
-/** Sets them again after a reset, but leaves those that the session has set since. */
+/** Sets the output formats again after a reset, but keeps those that the session has set since. */
 const RESTORE_OUTPUT_FORMATS = `SELECT pg_catalog.set_config(w.name, w.wanted, false) FROM ${OUTPUT_FORMATS}
   JOIN pg_catalog.pg_settings s ON s.name OPERATOR(pg_catalog.=) w.name
   WHERE s.setting OPERATOR(pg_catalog.!~) w.good AND s.source OPERATOR(pg_catalog.<>) 'session'`;
 
 /**
- * Records the session settings that the server reports, and restores the output formats after a reset. Also restores
+ * Records the session settings that the server reports, and restores the output formats after a reset. It also restores
  * `client_encoding`, because the driver reads UTF-8 only.
  *
  * @param client A client that has not connected.
@@ -313,7 +317,10 @@ function keepOutputFormats(client: pg.Client): void {
   });
 }
 
-/** Sets the output formats of a session. If the server refuses, values in an unreadable format are reported when they are read. */
+/**
+ * Sets the output formats of a session. If the server refuses, the values in an unreadable format are reported when
+ * they are read.
+ */
 async function setOutputFormats(client: pg.Client, text = SET_OUTPUT_FORMATS): Promise<void> {
   await client.query(text).catch((error) => {
     if ((error as { severity?: string }).severity !== "ERROR") throw error;

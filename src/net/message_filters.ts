@@ -5,19 +5,19 @@ import { connectionOf, filterMessages, holdReading, resumeReading } from "./pg_i
 
 const DATA_ROW = 0x44;
 const COPY_DATA = 0x64;
-/** Bytes of a message's code and length. */
+/** The bytes of a message's code and length. */
 const HEADER = 5;
-/** Bytes that are kept of an error or a notice that is too long. */
+/** The bytes that are kept of an error or a notice that is too long. */
 const KEPT = 1 << 20;
 const NONE: Buffer = Buffer.alloc(0);
 
 /**
- * Keeps messages from `pg`'s parser that are too long for it: the parser makes a string of each value, a JavaScript string ends
- * at 512 MB, and an error that the parser throws would end the process. A row that is too long fails its own query without
- * being collected in memory; an error or a notice is cut.
+ * Keeps messages that are too long away from `pg`'s parser: it makes a string of each value, a JavaScript string ends
+ * at 512 MB, and an error in the parser would end the process. A row that is too long fails its own query and is not
+ * collected in memory. An error or a notice is cut.
  *
  * @param client A client that has not connected.
- * @param longest The greatest length of a message, in bytes.
+ * @param longest The largest length of a message, in bytes.
  */
 export function guardLongMessages(client: object, longest: number = constants.MAX_STRING_LENGTH): void {
   filterMessages(client, (pass) => {
@@ -27,7 +27,7 @@ export function guardLongMessages(client: object, longest: number = constants.MA
   });
 }
 
-/** A row that fails the query that reads its values. */
+/** A row that makes the query fail that reads its values. */
 function longRow(length: number): { name: string; length: number; fields: never } {
   return {
     name: "dataRow",
@@ -43,9 +43,9 @@ function longRow(length: number): { name: string; length: number; fields: never 
   };
 }
 
-/** Where a {@linkcode MessageReader} sends what it finds. */
+/** Takes what a {@linkcode MessageReader} finds. */
 interface Messages {
-  /** Takes whole messages, or the parts of one in their order. */
+  /** Takes whole messages, or the parts of one message in their order. */
   pass: (bytes: Buffer) => void;
   /** Called for a row that is too long, in its place between the other messages. */
   onLongRow: (length: number) => void;
@@ -55,12 +55,12 @@ interface Messages {
 export class MessageReader {
   readonly #longest: number;
   readonly #to: Messages;
-  /** The beginning of a header that has not arrived whole. */
+  /** The beginning of a header of which the rest has not arrived. */
   #partialHeader: Buffer = NONE;
-  /** Bytes of the current message that are still to pass, and then to skip. */
+  /** The bytes of the current message that are still to be passed on, and then those to be skipped. */
   #toPass = 0;
   #toSkip = 0;
-  /** What ends a message that was cut. */
+  /** The bytes that complete a message that was cut. */
   #ending: Buffer | undefined;
 
   /** Makes a reader for messages of at most `longest` bytes. */
@@ -73,7 +73,7 @@ export class MessageReader {
   push(bytes: Buffer): void {
     const chunk = this.#partialHeader.length === 0 ? bytes : Buffer.concat([this.#partialHeader, bytes]);
     this.#partialHeader = NONE;
-    let from = 0; // the bytes from here to `at` are still to pass
+    let from = 0; // the bytes from here to `at` are still to be passed on
     let at = 0;
     while (at < chunk.length) {
       if (this.#toPass > 0) {
@@ -111,7 +111,7 @@ export class MessageReader {
     this.#ending = undefined;
   }
 
-  /** Begins a message that is too long, and returns the index behind its header. */
+  /** Begins a message that is too long, and returns the index after its header. */
   #shorten(chunk: Buffer, from: number, at: number, size: number): number {
     this.#pass(chunk, from, at);
     if (chunk[at] === DATA_ROW) {
@@ -130,12 +130,12 @@ export class MessageReader {
   }
 }
 
-/** The bytes that are read in one turn of the event loop: making objects of their rows takes about 10 ms. */
+/** The bytes that are read in one turn of the event loop. Making objects of their rows takes about 10 ms. */
 const BYTES_A_TURN = 262_144;
 
 /**
- * Lets other work run while many rows arrive. While the server is fast, Deno reads a socket many times within one turn of the
- * event loop: timers, Stop and other cells would wait for more than a megabyte of rows each time.
+ * Lets other work run while many rows arrive. If the server is fast, Deno reads a socket many times within one turn of
+ * the event loop, so timers, Stop and other cells would wait for more than a megabyte of rows each time.
  *
  * @param client A client that has not connected.
  */

@@ -12,9 +12,9 @@ import type pg from "npm:pg@8.23.1";
 
 /** The connection below a client: the messages of the protocol as events. */
 interface Connection extends EventEmitter {
-  /** The socket; over TLS the encrypted one, once it is. */
+  /** The socket. Over TLS it becomes the encrypted one. */
   stream: net.Socket;
-  /** What the server last reported of the session's settings. It is not `pg`'s: `login_client.ts` sets it. */
+  /** The session settings that the server last reported. `login_client.ts` adds this field; `pg` has none. */
   reported?: Map<string, string>;
 }
 
@@ -34,12 +34,15 @@ function internalsOf(client: object): Internals {
   return client as Internals;
 }
 
-/** The connection of a client, which has the server's reports and the socket; a client passes on neither. */
+/** The connection of a client. It has the socket and the server's reports, which a client does not pass on. */
 export function connectionOf(client: object): Connection {
   return internalsOf(client).connection;
 }
 
-/** The backend that serves a client. A cancel request has to name both, and `pg` would send it without verifying the server. */
+/**
+ * The backend that serves a client. A cancel request needs it, and `pg`'s own cancel request does not verify the
+ * server.
+ */
 export function backendOf(client: object): { processId: number; secretKey: number } {
   const { processID: processId, secretKey } = internalsOf(client);
   return { processId, secretKey };
@@ -49,28 +52,32 @@ export function backendOf(client: object): { processId: number; secretKey: numbe
 interface RunningQuery {
   /** The statement. */
   text?: string;
-  /** Of an `Exchange`: whether the server waits for whoever reads the rows. */
+  /** Only for an `Exchange`: whether the server waits for the reader of the rows. */
   paused?: boolean;
 }
 
-/** What a client runs now; `undefined` while it is idle. Errors name it, and a silent server is suspect only while it works. */
+/**
+ * What a client runs now; `undefined` while it is idle. Errors name it, and a silent server is suspect only while a
+ * statement runs.
+ */
 export function runningQuery(client: object): RunningQuery | undefined {
   return internalsOf(client)._activeQuery ?? undefined;
 }
 
-/** Makes a client forget its password after the login: `pg` keeps it in two places for as long as the connection lives. */
+/** Makes a client forget its password after the login. `pg` keeps it in two places for as long as the connection lives. */
 export function forgetPassword(client: object): void {
   const internals = internalsOf(client);
   internals.password = internals.connectionParameters.password = null;
 }
 
-/** The server keeps 63 bytes of a name. */
+/** The bytes of a name that the server keeps. */
 const LONGEST_NAME = 63;
 
 /**
- * Undoes PGREPLICATION and PGBINARY, for which there is no option: with them `pg` speaks another protocol, or gives bytes. Also
- * undoes PGOPTIONS, which `pg` reads for each new client where no startup options are given; and cuts PGAPPNAME to the length
- * that the server keeps, because the server closes the connection without an error if a login has more than 10,000 bytes.
+ * Undoes PGREPLICATION and PGBINARY, for which `pg` has no option: with them it speaks another protocol, or returns
+ * bytes. Also undoes PGOPTIONS, which `pg` reads for each new client that is given no startup options. Cuts PGAPPNAME
+ * to the length that the server keeps, because the server closes the connection without an error if a login has more
+ * than 10,000 bytes.
  *
  * @param client A client that has not connected.
  * @param options The startup options that were given.
@@ -85,11 +92,11 @@ export function ignoreEnvironment(client: object, options: string | undefined): 
 }
 
 /**
- * Puts a filter between the socket of a client and `pg`'s parser, which throws on messages that it can't read, where
- * nothing can catch the error.
+ * Puts a filter between the socket of a client and `pg`'s parser, because the parser throws on messages that it can't
+ * read, and nothing can catch that error.
  *
  * @param client A client that has not connected.
- * @param filter Given where to pass bytes on to; gives back what takes the bytes of the socket.
+ * @param filter Gets the function that passes bytes on, and returns the function that takes the socket's bytes.
  */
 export function filterMessages(
   client: object,
@@ -110,13 +117,16 @@ export function closeIdleClient(pool: pg.Pool, client: object): void {
   (pool as unknown as { _remove(client: object): void })._remove(client);
 }
 
-/** Takes a caller out of the queue for a client of a pool. `pg-pool` has one time limit for waiting and for connecting together. */
+/**
+ * Removes a caller from the queue for a client of a pool. `pg-pool` itself has only one time limit for waiting and
+ * connecting.
+ */
 export function leaveQueue(pool: pg.Pool, callback: unknown): void {
   const queue = pool as unknown as { _pendingQueue: { callback: unknown }[] };
   queue._pendingQueue = queue._pendingQueue.filter((item) => item.callback !== callback);
 }
 
-/** The bytes of a socket, taken from `pg`'s parser for a while. */
+/** Access to the bytes of a socket while `pg`'s parser does not get them. */
 export interface TakenData {
   /** Passes bytes to the parser. */
   pass: (bytes: Buffer) => void;
@@ -125,8 +135,8 @@ export interface TakenData {
 }
 
 /**
- * Takes the bytes of a client's socket from `pg`'s parser, which makes an object and an event of each row of a COPY: that is
- * slower than the server.
+ * Takes the bytes of a client's socket away from `pg`'s parser. The parser makes an object and an event of each row of
+ * a COPY, which is slower than the server.
  */
 export function takeData(socket: net.Socket, onData: (bytes: Buffer) => void): TakenData {
   const parsers = socket.listeners("data") as ((bytes: Buffer) => void)[];
@@ -141,13 +151,13 @@ export function takeData(socket: net.Socket, onData: (bytes: Buffer) => void): T
   };
 }
 
-/** The handle of a socket; over TLS the handle of the connection below is its parent. */
+/** The handle of a socket. Over TLS, its parent is the handle of the connection below. */
 interface Handle {
   _parent?: { readStop?(): unknown; readStart?(): unknown };
 }
 
 /**
- * Stops reading from a socket, so that the server has to wait. Over TLS it is not enough to pause the socket: Deno goes on
+ * Stops reading from a socket, so that the server has to wait. Pausing the socket is not enough over TLS: Deno goes on
  * reading, and decrypts into memory without a limit.
  */
 export function holdReading(socket: net.Socket): void {

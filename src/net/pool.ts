@@ -10,11 +10,11 @@ import { credentialOf, type LoginClient } from "./login_client.ts";
 import { closeIdleClient, leaveQueue, runningQuery } from "./pg_internals.ts";
 import { IdleTimer, type LakebasePoolOptions, poolConfig } from "./pool_options.ts";
 
-/** A connection that was idle this long is tested before it is used. */
+/** How long a connection may be idle, in milliseconds, before it is tested when it is used. */
 const UNTESTED_IDLE_MS = 5000;
 /** Milliseconds that the test may take. */
 const TEST_LIMIT_MS = 5000;
-/** How long a refused connection is retried. A refusal rarely means that a compute is waking up. */
+/** How long a refused connection is retried. A refusal seldom means that a compute is waking up. */
 const REFUSED_LIMIT_MS = 15_000;
 /** How long `end()` waits for running statements. */
 const END_LIMIT_MS = 5000;
@@ -29,7 +29,7 @@ const fullPoolErrors = new WeakSet<Error>();
 
 type PooledClient = pg.PoolClient & LoginClient;
 
-/** An attempt to get a connection. */
+/** An attempt to get a connection from the pool. */
 interface Attempt {
   /** When it began. */
   started: number;
@@ -51,15 +51,15 @@ export class LakebasePool extends pg.Pool {
   readonly #options: LakebasePoolOptions;
   readonly #clients = new Set<LoginClient>();
   readonly #idle: IdleTimer<LoginClient>;
-  /** Connections that were idle before this time are not used: one of them was found dead. */
+  /** Connections that became idle before this time are not used, because one of them was found dead. */
   #deadBefore = 0;
   #ending: Promise<void> | undefined;
-  /** Called when a caller has to wait for a connection, so that holders can release connections that they do not need. */
+  /** Called when a caller has to wait for a connection, so that others release the connections that they do not need. */
   onFull: (() => void) | undefined;
-  /** Why it was closed, for the error of later uses. */
+  /** Why the pool was closed, as errors of later uses say it. */
   endedBecause = "close() was called on it. Call connect() again";
 
-  /** Makes a pool; it connects when first used. */
+  /** Makes a pool, which connects when it is first used. */
   constructor(options: LakebasePoolOptions) {
     super(poolConfig(options));
     this.#options = options;
@@ -111,7 +111,7 @@ export class LakebasePool extends pg.Pool {
     });
   }
 
-  /** Closes all connections. Running statements have five seconds to end. */
+  /** Closes all connections. Running statements get five seconds to end. */
   override end(): Promise<void>;
   /** The callback form of `pg.Pool`. */
   override end(callback: () => void): void;
@@ -126,12 +126,12 @@ export class LakebasePool extends pg.Pool {
     await (client as PooledClient).requestCancel();
   }
 
-  /** How `console.log` prints it: without its options, which hold the password. */
+  /** The text that `console.log` prints, without the options, because they hold the password. */
   [Symbol.for("Deno.customInspect")](): string {
     return this.#summary();
   }
 
-  /** The same for `util.inspect` of Node. */
+  /** The same text for Node's `util.inspect`. */
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return this.#summary();
   }
@@ -159,7 +159,7 @@ export class LakebasePool extends pg.Pool {
     );
   }
 
-  /** `connect` of `pg-pool`, with a limit for the wait for a free connection. */
+  /** `pg-pool`'s `connect`, with a limit for the wait for a free connection. */
   #next(callback: Connected): void {
     const held = this.waitingCount >= this.idleCount + this.options.max - this.totalCount;
     if (!held) return super.connect(callback);
@@ -175,7 +175,7 @@ export class LakebasePool extends pg.Pool {
     this.onFull?.();
   }
 
-  #promised(): Promise<pg.PoolClient> {
+  #nextClient(): Promise<pg.PoolClient> {
     return new Promise((resolve, reject) => {
       this.#next((error, client) => client === undefined ? reject(error) : resolve(client));
     });
@@ -193,7 +193,7 @@ export class LakebasePool extends pg.Pool {
     const more = held.length > MOST_HOLDERS ? `\n  and ${held.length - MOST_HOLDERS} more` : "";
     const error = new LakebaseError(
       "CONNECT_TIMEOUT",
-      `Cannot get a connection: for ${connectTimeout} s (connectTimeout) none of ${max} was free. These hold them:${
+      `Cannot get a connection: none of ${max} was free for ${connectTimeout} s (connectTimeout). These hold them:${
         lines.join("")
       }${more}\nEnd one of them, such as a session, a loop over a query or a transaction that waits for this; or ` +
         `connect with a max above ${max}`,
@@ -202,7 +202,7 @@ export class LakebasePool extends pg.Pool {
     return error;
   }
 
-  /** Whether a connection has to be opened: none is idle, and the pool is not full. */
+  /** Whether a new connection must be opened: none is idle, and the pool is not full. */
   get #mustOpen(): boolean {
     return this.idleCount === 0 && this.totalCount < this.options.max;
   }
@@ -238,7 +238,7 @@ export class LakebasePool extends pg.Pool {
         const waited = Date.now() - firstFailure;
         const wait = backoff(attempt, { first: 100, most: 2000 });
         if (waited + wait >= retryLimit(failure, connectTimeout)) {
-          // An attempt that the deadline cut short must not hide the reason of the one before it.
+          // If the deadline cuts an attempt short, its error must not hide the reason of the attempt before it.
           const told = failure.code === "CONNECT_TIMEOUT" && last !== undefined ? last : { error, failure };
           throw connectError(told.error, told.failure, this.#options, waited);
         }
@@ -249,20 +249,20 @@ export class LakebasePool extends pg.Pool {
     }
   }
 
-  /** One attempt. The first one has no deadline, because it may wait long for a free connection. */
+  /** Makes one attempt. The first one has no deadline, because it may wait long for a free connection. */
   async #take(deadline: number | undefined): Promise<pg.PoolClient> {
     if (this.ending) throw this.#closed();
-    if (this.#mustOpen) await this.#options.credentials?.get(); // its errors say more than that of a failed login
-    return await withDeadline(deadline, this.#promised());
+    if (this.#mustOpen) await this.#options.credentials?.get(); // its errors say more than the error of a failed login
+    return await withDeadline(deadline, this.#nextClient());
   }
 
   /** A connection that works; dead ones are replaced. */
   async #working(deadline: number | undefined, taken: Promise<pg.PoolClient>): Promise<pg.PoolClient> {
     for (
       let client = await taken as PooledClient;;
-      client = await withDeadline(deadline, this.#promised()) as PooledClient
+      client = await withDeadline(deadline, this.#nextClient()) as PooledClient
     ) {
-      if (await this.#works(client)) {
+      if (await this.#isAlive(client)) {
         markTaken(client);
         return client;
       }
@@ -271,12 +271,12 @@ export class LakebasePool extends pg.Pool {
     }
   }
 
-  /** Whether a connection needs no test: it is new, or was used a moment ago. */
+  /** Whether a connection needs no test, because it is new or was used a moment ago. */
   #isFresh({ idleSince }: PooledClient, now: number): boolean {
     return idleSince === 0 || idleSince >= this.#deadBefore && now - idleSince < UNTESTED_IDLE_MS;
   }
 
-  async #works(client: PooledClient): Promise<boolean> {
+  async #isAlive(client: PooledClient): Promise<boolean> {
     if (this.#isFresh(client, Date.now())) return true;
     if (client.idleSince < this.#deadBefore) return false;
     try {
@@ -299,7 +299,7 @@ function seconds(ms: number): string {
   return `${Math.max(1, Math.round(ms / 1000))} s`;
 }
 
-/** The purpose of a connection, and what runs on it. */
+/** What a connection was taken for, and what runs on it. */
 function describeUse(client: LoginClient): string {
   const running = runningQuery(client);
   const purpose = statementLine(client.purpose ?? "db.pool");
@@ -321,7 +321,7 @@ function retryLimit(failure: ConnectFailure, connectTimeout: number): number {
   return failure.kind === "refused" ? Math.min(most, REFUSED_LIMIT_MS) : 0;
 }
 
-/** Waits until the deadline. A connection that comes later is released. */
+/** Waits until the deadline. A connection that comes after it is released. */
 async function withDeadline<T>(deadline: number | undefined, work: Promise<T>): Promise<T> {
   if (deadline === undefined) return await work;
   const late = Promise.withResolvers<never>();

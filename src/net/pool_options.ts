@@ -16,7 +16,7 @@ export interface LakebasePoolOptions extends Destination {
   password?: string | (() => string | Promise<string>) | undefined;
   /** TLS options, or `false` on loopback. */
   ssl: SslConfig;
-  /** The greatest number of connections. */
+  /** The largest number of connections. */
   max: number;
   /** Seconds until an unused connection is closed. */
   idleTimeout: number;
@@ -28,13 +28,13 @@ export interface LakebasePoolOptions extends Destination {
   statementTimeout: number;
   /** Makes every transaction read only. */
   readOnly: boolean;
-  /** Startup options of a session, such as `-c search_path=app`; that of `readOnly` is appended. */
+  /** Startup options of a session, such as `-c search_path=app`. The option for `readOnly` is appended. */
   serverOptions?: string | undefined;
   /** Prepares each new session before it is used; connecting fails with its error. */
   onConnect?: ((client: pg.Client) => Promise<void>) | undefined;
-  /** When a silent server is checked. */
+  /** When to check a silent server. */
   watch?: WatchOptions | undefined;
-  /** The greatest length of a message, in bytes. @default {that of a JavaScript string} */
+  /** The largest length of a message, in bytes. @default {that of a JavaScript string} */
   longestMessage?: number | undefined;
   /** How the host's name is resolved. @default {the system, dig, Deno} */
   find?: HostLookup;
@@ -59,9 +59,9 @@ export function poolConfig(options: LakebasePoolOptions): pg.PoolConfig {
     ...(password === undefined ? {} : { password }),
     ssl,
     max,
-    idleTimeoutMillis: 0, // see IdleTimer
+    idleTimeoutMillis: 0, // IdleTimer closes them
     maxLifetimeSeconds: options.maxLifetime,
-    allowExitOnIdle: true, // so that a script that forgets close() still ends
+    allowExitOnIdle: true, // lets a script end that forgets close()
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
     fallback_application_name: "lakebase-deno",
@@ -76,7 +76,7 @@ const LONGEST = 2_147_483_647;
 
 /** A client that may be idle. */
 interface IdleClient {
-  /** When it became idle, in milliseconds since 1970; 0 while it is in use. */
+  /** When the client became idle, in milliseconds since 1970; 0 while it is in use. */
   idleSince: number;
 }
 
@@ -91,8 +91,8 @@ interface IdleTimerOptions<Client extends IdleClient> {
 }
 
 /**
- * One timer for all idle clients of a pool. `pg-pool` sets a timer whenever a connection is released and clears it when the
- * connection is taken, which costs a tenth of a small query.
+ * One timer for all idle clients of a pool. `pg-pool` would set a timer whenever a connection is released and clear it
+ * when the connection is taken, which costs a tenth of a small query.
  */
 export class IdleTimer<Client extends IdleClient> {
   readonly #options: IdleTimerOptions<Client>;

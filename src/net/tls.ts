@@ -12,13 +12,14 @@ import { destination } from "./dns.ts";
 export type SslConfig = false | ConnectionOptions;
 
 /**
- * The TLS options of a connection. Only `no-verify` accepts an unverified server, and only `disable` on loopback accepts plain
- * text.
+ * The TLS options of a connection. Only `no-verify` accepts an unverified server. Only `disable` accepts plain text,
+ * and only on loopback.
  *
  * @param host The server's name, for SNI and the check of its certificate.
  * @param mode As in `ConnectOptions.sslMode`.
  * @param ca PEM text or a file; `undefined` for the authorities that the system trusts.
- * @throws {LakebaseError} `BAD_SETTING` for `disable` on another host than loopback, and for a `ca` without a certificate.
+ * @throws {LakebaseError} `BAD_SETTING` for `disable` on a host that is not loopback, and for a `ca` without a
+ * certificate.
  */
 export async function tlsOptions(host: string, mode: SslMode, ca: string | undefined): Promise<SslConfig> {
   if (mode === "disable") {
@@ -33,8 +34,8 @@ export async function tlsOptions(host: string, mode: SslMode, ca: string | undef
 }
 
 /**
- * Closes a socket as soon as it has connected to another machine: DNS decides where a name such as `db.localhost` leads. Call
- * this before other listeners are added, so that nothing is sent first.
+ * Closes a socket as soon as it has connected to another machine, because DNS decides where a name such as
+ * `db.localhost` leads. Call this before you add other listeners, so that nothing is sent before the check.
  *
  * @param socket A socket that has not connected.
  * @param host The host, for the error.
@@ -105,7 +106,7 @@ export async function upgrade(
   if (answer === "N") throw new Error("The server does not support SSL connections");
   if (answer !== "S") throw new Error("There was an error establishing an SSL connection");
   const secure = tls.connect({ ...ssl, socket, host, ...(net.isIP(host) === 0 ? { servername: host } : {}) });
-  secure.on("error", () => {}); // a wait reports it; without a listener it would end the process
+  secure.on("error", () => {}); // a wait reports the error; without a listener it would end the process
   await eventOf(secure, "secureConnect", signal);
   return secure;
 }
@@ -117,7 +118,7 @@ export async function askForTls(socket: Socket, signal: AbortSignal): Promise<st
   return answer.toString("latin1");
 }
 
-/** Waits for an event; rejects if the connection closes first. */
+/** Waits for an event. Rejects if the connection closes first. */
 async function eventOf(socket: Socket, event: string, signal: AbortSignal): Promise<unknown[]> {
   const over = new AbortController();
   const either = AbortSignal.any([signal, over.signal]);

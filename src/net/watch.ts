@@ -6,7 +6,7 @@ import { destination, type HostLookup } from "./dns.ts";
 import { backendOf, connectionOf, runningQuery } from "./pg_internals.ts";
 import { askForTls } from "./tls.ts";
 
-/** When a silent server is asked whether it is still there. */
+/** When to ask a silent server whether it is still there. */
 export interface WatchOptions {
   /** Milliseconds of silence before a check, and between two checks. @default {10000} */
   silence?: number;
@@ -14,11 +14,11 @@ export interface WatchOptions {
   limit?: number;
 }
 
-/** What a watch needs beside the client. */
+/** What a watch needs in addition to the client. */
 interface WatchNeeds extends WatchOptions {
-  /** How the host is resolved. */
+  /** How the host's name is resolved. */
   find: HostLookup;
-  /** Makes another client of the same login, which has not connected. */
+  /** Makes another client with the same login, not connected yet. */
   makeProbe: () => Probe;
 }
 
@@ -28,16 +28,20 @@ interface Probe extends Pick<pg.Client, "connect" | "query" | "end"> {
   destroy(): void;
 }
 
-/** Checks at most between two that log in: a login is expensive. With the usual `silence` that is one login a minute. */
+/**
+ * The checks between two checks that log in, at most: a login is expensive. With the usual `silence` there is one login
+ * a minute.
+ */
 const MOST_CHECKS_BETWEEN_LOGINS = 6;
-/** Bytes of a statement that the system may not have sent yet on a slow link: until they have arrived, the backend is idle. */
+/** The bytes of a statement that the system may not have sent yet on a slow link. The backend is idle until they arrive. */
 const MOST_UNSENT = 256_000;
 
 /**
- * Watches a connection for a server that is gone without closing it: TCP's own keep-alive takes eleven minutes, and Deno has no
- * way to change its interval. While a statement waits in silence, each check opens a connection of its own to see whether the
- * server is there. Some checks also log in and ask whether the backend is idle: then its answer was lost, as where a firewall
- * has forgotten this one connection. After two bad checks in a row the connection is closed.
+ * Watches a connection for a server that is gone without having closed it: TCP's own keep-alive takes eleven minutes,
+ * and Deno has no way to change its interval. While a statement waits in silence, each check opens its own connection
+ * to see whether the server is there. Some checks also log in and ask whether the backend is idle. If it is, its answer
+ * was lost, for example because a firewall has forgotten this connection. After two bad checks in a row the connection
+ * is closed.
  *
  * @param client A connected client; the watch ends with its socket.
  * @param needs How the server is asked.
@@ -47,8 +51,9 @@ export function watchClient(client: pg.Client, needs: WatchNeeds): void {
 }
 
 /**
- * What the last check found. `active`: bytes have come since the one before, or nothing runs. `waiting`: a statement waits in
- * silence, and nothing is wrong. `suspect`: the server did not answer, or its backend is idle. `lost`: the same twice in a row.
+ * What the last check found. `active`: bytes have come since the previous check, or nothing runs. `waiting`: a
+ * statement waits in silence, and nothing is wrong. `suspect`: the server did not answer, or its backend is idle.
+ * `lost`: two checks in a row found that.
  */
 type State = "active" | "waiting" | "suspect" | "lost";
 
@@ -62,7 +67,7 @@ class ClientWatch {
   /** The socket's counters when bytes last came. */
   #read = -1;
   #written = 0;
-  /** Checks in this silence that the server answered, and the one that logs in next. */
+  /** The checks in this silence that the server answered, and the check that logs in next. */
   #answered = 0;
   #nextLogin = 1;
 
@@ -112,7 +117,7 @@ class ClientWatch {
     if (!await isAnswering(this.#client.host, this.#client.port, find, signal)) return true;
     this.#answered++;
     const unsent = this.#stream.bytesWritten - this.#written > MOST_UNSENT;
-    const held = this.#stream.isPaused(); // the answer may be there, and wait for its reader
+    const held = this.#stream.isPaused(); // the answer may have arrived and wait for its reader
     if (this.#answered < this.#nextLogin || unsent || held) return false;
     const idle = await isIdle(backendOf(this.#client).processId, makeProbe(), signal);
     this.#nextLogin = this.#answered + (idle ? 1 : Math.min(this.#answered * 2, MOST_CHECKS_BETWEEN_LOGINS));
@@ -120,7 +125,7 @@ class ClientWatch {
   }
 }
 
-/** Whether a Postgres server says anything at all to a new connection. */
+/** Whether a Postgres server answers a new connection at all. */
 async function isAnswering(host: string, port: number, find: HostLookup, signal: AbortSignal): Promise<boolean> {
   const socket = net.connect(destination(host, port, find));
   socket.on("error", () => {}); // the waits below report it; without a listener it would end the process
@@ -137,14 +142,14 @@ async function isAnswering(host: string, port: number, find: HostLookup, signal:
 }
 
 /**
- * Gives true only where the process ids are the server's own, not those of a proxy or of PGlite, and never on a read replica:
- * of several replicas another one may answer.
+ * Gives true only if the process ids are those of the server, not of a proxy or of PGlite. It never gives true on a
+ * read replica, because another one of several replicas may answer.
  */
 const IS_IDLE = `SELECT pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $1 AND NOT pg_catalog.pg_is_in_recovery()
   AND (a.pid IS NULL OR pg_catalog.starts_with(a.state, 'idle')) AS idle
   FROM (SELECT) one LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) $2`;
 
-/** Whether a backend is known to run nothing, or to be gone. */
+/** Whether a backend certainly runs nothing, or is gone. */
 async function isIdle(processId: number, probe: Probe, signal: AbortSignal): Promise<boolean> {
   const onAbort = () => probe.destroy();
   signal.addEventListener("abort", onAbort, { once: true });

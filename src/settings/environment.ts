@@ -12,7 +12,7 @@ export type Variables = ReadonlyMap<string, Found>;
 /** The variable that names a SQL warehouse. */
 export const WAREHOUSE = "DATABRICKS_WAREHOUSE_ID";
 
-/** The only names that are taken from a `.env`: an unknown variable may name a program to run. */
+/** The only variables that are taken from a `.env`. Any other variable might name a program to run. */
 const TAKEN_FROM_FILE = new Set([
   ...Object.values(SETTING_NAMES).flat(),
   "LAKEBASE_LOCAL",
@@ -46,14 +46,14 @@ export function mergeVariables(
   return variables;
 }
 
-/** The variables of a `.env` that are never taken from it, with the reasons. */
+/** The variables that are never taken from a `.env`, with the reasons. */
 export function refusedNames(file: EnvFile | undefined): [name: string, reason: string][] {
   return Object.entries(NEVER_IN_ENV_FILE).filter(([name]) => file?.values.has(name));
 }
 
-/** Milliseconds that `@std/dotenv` may take to download before Node's parser is used instead. */
+/** Milliseconds that the download of `@std/dotenv` may take; after that, Node's parser is used. */
 const ARRIVAL_LIMIT_MS = 3000;
-/** A `.env` has a few lines; a larger file is something else under its name. */
+/** The largest `.env` that is read, in bytes. A larger file is something else under that name. */
 const SIZE_LIMIT = 1_000_000;
 
 /** A line of a `.env` file. */
@@ -75,7 +75,7 @@ export interface EnvFile {
 }
 
 /**
- * Reads a `.env` file. The environment of the process is not changed.
+ * Reads a `.env` file. This does not change the environment of the process.
  *
  * @param path The file; with `undefined`, `.env` in the working directory, where there is one.
  * @returns What it assigns; `undefined` where no path was given and there is no such file.
@@ -96,7 +96,7 @@ async function readText(path: string, asked: boolean): Promise<string | undefine
   if (path === "/dev/null") return undefined; // the usual way to say "no file"
   let bytes: Uint8Array;
   try {
-    const { isFile, isDirectory, size } = await Deno.stat(path); // before opening it: to open a pipe would wait for its writer
+    const { isFile, isDirectory, size } = await Deno.stat(path); // opening a pipe would wait for its writer
     if (isDirectory && !asked) return undefined;
     if (!isFile) throw unreadable(path, `it is ${isDirectory ? "a folder" : "not a file"}`);
     if (size > SIZE_LIMIT) throw unreadable(path, `it has ${size} bytes; the limit is ${SIZE_LIMIT}`);
@@ -111,7 +111,7 @@ async function readText(path: string, asked: boolean): Promise<string | undefine
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw unreadable(path, "it is not UTF-8; save it as that", cause);
+    throw unreadable(path, "it is not UTF-8; save it as UTF-8", cause);
   }
 }
 
@@ -126,10 +126,13 @@ interface Parser {
   parse(text: string): Record<string, string | undefined>;
 }
 
-/** Loaded once in a process, for the first file that assigns something. */
+/** Loaded once in a process, for the first `.env` file that assigns something. */
 let parser: Promise<Parser> | undefined;
 
-/** The name is not a literal in `import()`: Deno would download the package before the first line of a script runs. */
+/**
+ * The name is not a literal in `import()`, because Deno would download the package before the first line of a script
+ * runs.
+ */
 async function loadParser(): Promise<Parser> {
   const specifier = config.imports["@std/dotenv"];
   if (await isAvailable(specifier)) return await import(specifier);
@@ -137,8 +140,8 @@ async function loadParser(): Promise<Parser> {
 }
 
 /**
- * Whether the package is cached or can be downloaded in time. In closed networks JSR may never answer, and a waiting import
- * can't be canceled, not even in a worker; a child process can be killed.
+ * Whether the package is cached or can be downloaded in time. In a closed network JSR may never answer. Nothing can
+ * cancel a waiting import, even in a worker, but a child process can be killed.
  */
 async function isAvailable(specifier: string): Promise<boolean> {
   if (Deno.build.standalone) return false; // `execPath` is the compiled script itself
@@ -166,8 +169,8 @@ const UNCLEAR = "there is text after the closing quote";
  * Finds the assignments in the text of a `.env` file. `@std/dotenv` and Node's `parseEnv` read most files alike, but silently
  * drop what they can't read, which cuts passwords short. This function differs from them as follows:
  *
- * - `"say \"hi\""` is `say "hi"`; they end the value at the second quote. A `\"` with no further quote on its line ends the
- *   value, so that `"C:\dir\"` is a path that ends in a backslash.
+ * - `"say \"hi\""` is `say "hi"`; the parsers end the value at the second quote. A `\"` with no further quote on its
+ *   line ends the value, so that `"C:\dir\"` is a path that ends in a backslash.
  * - Text after a closing quote, other than a comment, and `#` inside a value without quotes are faults; they cut the value.
  * - `$name` is kept, as by Node; `@std/dotenv` expands it in values without quotes.
  * - `\t` and `\r` in double quotes are a tab and a carriage return, as in `@std/dotenv`; Node knows `\n` only.
@@ -189,7 +192,7 @@ export function scanDotenv(text: string): Map<string, Assignment> {
   return values;
 }
 
-/** Reads one value, and returns where its last line ends. */
+/** Reads one value, and returns the index where its last line ends. */
 function readValue(text: string, start: number, line: number, give: (found: Assignment) => void): number {
   const quote = text[start];
   const close = quote === "'" || quote === '"' ? closingQuote(text, start, quote) : -1;
@@ -211,7 +214,7 @@ function readValue(text: string, start: number, line: number, give: (found: Assi
 }
 
 function closingQuote(text: string, start: number, quote: string): number {
-  let end = -1; // of the line, which is looked for once, because a line may have very many quotes
+  let end = -1; // the end of the line, found once, because a line may have very many quotes
   for (let at = start; (at = text.indexOf(quote, at + 1)) >= 0;) {
     if (quote === "'" || text[at - 1] !== "\\") return at;
     const next = text.indexOf(quote, at + 1);

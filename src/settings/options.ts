@@ -6,7 +6,7 @@ export type TypeParser = (text: string) => unknown;
 /** Parsers by the name of the Postgres type, such as `{ numeric: Number }`. */
 export type TypeParsers = Readonly<Record<string, TypeParser>>;
 
-/** The part of the SDK's `WorkspaceClient` that is used: the workspace's address, and how to sign a request. */
+/** The part of the SDK's `WorkspaceClient` that this module uses: the workspace's address, and the signing of requests. */
 export interface WorkspaceClientLike {
   /** The client's configuration. */
   config: {
@@ -23,8 +23,8 @@ export interface WorkspaceClientLike {
 export type SslMode = "verify-full" | "require" | "no-verify" | "disable";
 
 /**
- * The options of `connect()`. A value comes from the option, else from the environment, else from `.env`, else it is the
- * default. Every duration is in seconds.
+ * The options of `connect()`. A value comes from the option, or else from the environment, or else from `.env`, or else
+ * it is the default. Every duration is in seconds.
  */
 export interface ConnectOptions {
   /**
@@ -34,7 +34,7 @@ export interface ConnectOptions {
    */
   endpoint?: string;
   /**
-   * A branch of the endpoint's project: its id, or `projects/p/branches/b`. The workspace is asked for its host.
+   * A branch of the endpoint's project: its id, or `projects/p/branches/b`. The workspace names the branch's host.
    * Environment: `LAKEBASE_BRANCH`.
    * @default {the endpoint's, else the project's default branch}
    */
@@ -67,8 +67,8 @@ export interface ConnectOptions {
   /** A native Postgres password, or a function that returns one; OAuth is not used then. Environment: `PGPASSWORD`. */
   password?: string | (() => string | Promise<string>);
   /**
-   * The workspace group to log in as. The role has the group's name. The workspace's public API does not document groups any
-   * more, so a workspace may refuse it.
+   * The workspace group to log in as. The role has the group's name. The workspace's public API no longer documents
+   * groups, so a workspace may refuse this.
    */
   group?: string;
   /** How long an OAuth credential lives, in seconds, 300 to 3600. @default {the workspace's, one hour} */
@@ -77,20 +77,21 @@ export interface ConnectOptions {
   ca?: string;
   /** Environment: `PGSSLMODE`, which does not accept `no-verify`. `disable` works on loopback only. @default {"verify-full"} */
   sslMode?: SslMode;
-  /** The greatest number of connections. @default {15} */
+  /** The largest number of connections. @default {15} */
   max?: number;
   /** Seconds until an unused connection is closed. @default {30} */
   idleTimeout?: number;
   /** Seconds until a connection is replaced. @default {3600} */
   maxLifetime?: number;
-  /** Seconds that connecting may take, waking the compute included. @default {60} */
+  /** Seconds that connecting may take, including waking the compute. @default {60} */
   connectTimeout?: number;
   /** Seconds that a statement may take; 0 for no limit. @default {0} */
   statementTimeout?: number;
   /**
-   * SQL that runs on each new session of the server before anything else does, such as `SET search_path TO app`; or a
-   * function that returns it, called for each session. It may have several statements, and must end the transactions that it
-   * begins. Connecting fails if it fails, or if it takes longer than `connectTimeout`. It does not run for warehouses.
+   * SQL that runs first on each new session of the server, such as `SET search_path TO app`; or a function that returns
+   * such SQL and is called for each session. The SQL may have several statements, and must end the transactions that it
+   * begins. Connecting fails if the SQL fails, or if it takes longer than `connectTimeout`. The SQL does not run for
+   * warehouses.
    *
    * @default {none}
    */
@@ -110,7 +111,7 @@ export interface ConnectOptions {
   local?: boolean | LocalOptions;
 }
 
-/** The names in {@linkcode ConnectOptions}, to find typos. */
+/** The names in {@linkcode ConnectOptions}, for finding typos. */
 export const OPTION_NAMES: readonly (keyof ConnectOptions)[] = [
   "endpoint",
   "branch",
@@ -138,7 +139,7 @@ export const OPTION_NAMES: readonly (keyof ConnectOptions)[] = [
   "local",
 ];
 
-/** The options that the environment can set, by which variables. The first variable that is set counts. */
+/** The variables that stand for each option. The first variable that is set counts. */
 export const SETTING_NAMES: Readonly<Partial<Record<keyof ConnectOptions, readonly string[]>>> = {
   endpoint: ["LAKEBASE_ENDPOINT"],
   branch: ["LAKEBASE_BRANCH"],

@@ -27,15 +27,15 @@ export interface Found<T = string> {
 export interface Setting {
   /** The name of the option, or of the variable where there is no option for it. */
   setting: string;
-  /** The value. For a secret it only says that one is set. */
+  /** The value. For a secret it only says that the secret is set. */
   value: string;
   /** Where it comes from. */
   origin: Origin;
 }
 
 /**
- * The order of trust: code, the environment, the person's own files (`~/.databrickscfg` and the logins that command line tools
- * keep), and last `.env`, which comes from whoever wrote the folder.
+ * The order of trust: code, then the environment, then the person's own files (`~/.databrickscfg` and the logins that
+ * command line tools keep), and last `.env`, which comes from whoever wrote the folder.
  */
 const TRUST_RANK: Record<OriginKind, number> = {
   option: 0,
@@ -62,7 +62,7 @@ export function describeOrigin({ source, name, file, line }: Origin): string {
 
 const SECRET = /password|token|secret|credential|key|_url$/i;
 
-/** A setting for a list that a person sees, without secrets. */
+/** A setting as an entry of a list for a person, without secrets. */
 export function toSetting(setting: string, { value, origin }: Found<unknown>): Setting {
   return { setting, value: displayValue(setting, value), origin };
 }
@@ -89,8 +89,8 @@ const CAUSES: Partial<Record<LakebaseErrorCode, readonly string[]>> = {
 };
 
 /**
- * Says where the settings that may have caused a failure come from, because an old `.env` is easily forgotten. Options in code
- * are left out: the reader sees the code.
+ * Says where the settings that may have caused a failure come from: people easily forget an old `.env`. It leaves out
+ * options in code, because the reader sees the code.
  *
  * @param code The failure.
  * @param settings The settings that were given.
@@ -108,7 +108,7 @@ export function originsBehind(code: LakebaseErrorCode, settings: readonly Settin
 const DECISIVE = ["local", "workspace", "endpoint", "instance", "host", "database", "user"];
 
 /**
- * Says where the settings that decide on the database come from.
+ * Says where the settings that decide which database is used come from.
  *
  * @param settings The settings that were given.
  * @returns A sentence, such as `The workspace is set by DATABRICKS_HOST, the database by PGDATABASE in .env, line 3.`

@@ -48,7 +48,10 @@ export function quoted(value: unknown): string {
   return typeof value === "object" && value !== null ? "an object" : String(value);
 }
 
-/** {@linkcode quoted} for a value that should be a plain name. A connection string in its place may hold a password. */
+/**
+ * Like {@linkcode quoted}, for a value that should be a plain name. A connection string in its place may contain a
+ * password.
+ */
 export function quotedName(value: string): string {
   return /[@=?]|:\/\//.test(value) ? "a connection string or an address, which is not shown" : quoted(value);
 }
@@ -78,7 +81,7 @@ export class OptionReader {
     this.#variables = variables;
   }
 
-  /** Reads a text; with `false` as second argument from the options only. */
+  /** Reads a text. With `false` as the second argument, it reads the options only. */
   text(option: keyof ConnectOptions, variables = true): Found | undefined {
     const given = this.#given(option);
     if (given === undefined) return variables ? this.#variable(option) : undefined;
@@ -87,7 +90,7 @@ export class OptionReader {
     throw badOption(given, "it must be a string that is not empty");
   }
 
-  /** Reads a password, which no error shows. */
+  /** Reads a password. No error shows it. */
   password(): Found<NonNullable<ConnectOptions["password"]>> | undefined {
     const given = this.#given("password");
     if (given === undefined) return this.#variable("password");

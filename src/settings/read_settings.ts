@@ -15,13 +15,13 @@ export interface ReadSettings {
   settings: Settings;
   /** The settings that were given, with where they come from. */
   found: Setting[];
-  /** The SQL warehouse of the variables. */
+  /** The SQL warehouse that a variable names. */
   warehouse: string | undefined;
-  /** What was taken from the `.env` and what was not; `undefined` where neither is anything. */
+  /** What was taken from the `.env` and what was not; `undefined` where both lists are empty. */
   envFile: EnvFileUse | undefined;
-  /** Ends the use of a Lakebase on this machine, where one was started. */
+  /** Ends the use of a Lakebase on this machine, if this call started one. */
   release: () => Promise<void>;
-  /** Begins another use of that Lakebase, and gives what ends it. */
+  /** Begins another use of that Lakebase, and returns the function that ends it. */
   hold: () => () => Promise<void>;
 }
 
@@ -88,8 +88,8 @@ export interface WorkspaceSettings extends Pick<Settings, "workspace" | "login" 
 type WorkspaceOptions = Pick<ConnectOptions, "profile" | "workspace" | "envFile" | "local" | "connectTimeout">;
 
 /**
- * Reads the settings of a workspace, as {@linkcode readSettings} does those of a connection. A password or a host of Postgres
- * plays no part.
+ * Reads the settings of a workspace, in the same way as {@linkcode readSettings} reads those of a connection. A
+ * password or a host of Postgres has no effect.
  *
  * @throws {LakebaseError} `BAD_SETTING`
  */
@@ -112,13 +112,13 @@ export async function readWorkspaceSettings(
 
 async function nothing(): Promise<void> {}
 
-/** Hides secrets in what a server, a driver or the SDK may repeat of them. */
+/** Hides the secrets in any text of a server, a driver or the SDK that repeats them. */
 function keepSecrets({ password, login }: Pick<Settings, "password" | "login">): void {
   if (typeof password === "string") keepSecret(password);
   for (const [name, value] of Object.entries(login?.attributes ?? {})) if (isSecret(name)) keepSecret(value);
 }
 
-/** The variables that are checked although a local Lakebase does not use them. */
+/** The variables that are checked even though a local Lakebase does not use them. */
 function alwaysChecked(variables: Variables): Variables {
   return new Map([...variables].filter(([name]) => ["PGPORT", "LAKEBASE_ENDPOINT", "LAKEBASE_BRANCH"].includes(name)));
 }
@@ -137,10 +137,11 @@ function envFilePath(options: ConnectOptions, env: Record<string, string | undef
 
 /** A native login to a known server needs no workspace, and so no profiles. */
 function profilesNeeded(options: ConnectOptions, variables: Variables): boolean {
-  const says = (option: "password" | "host" | "user" | "branch") =>
+  const isGiven = (option: "password" | "host" | "user" | "branch") =>
     options[option] !== undefined || SETTING_NAMES[option]!.some((name) => variables.has(name));
-  const alone = says("password") && says("host") && says("user") && !says("branch"); // whose host the workspace knows
-  return !alone && options.workspace === undefined && needsProfiles({ profile: options.profile, variables });
+  // Only the workspace knows a branch's host.
+  const isComplete = isGiven("password") && isGiven("host") && isGiven("user") && !isGiven("branch");
+  return !isComplete && options.workspace === undefined && needsProfiles({ profile: options.profile, variables });
 }
 
 function envFileUse(file: EnvFile | undefined, found: readonly Setting[]): EnvFileUse | undefined {
@@ -159,7 +160,8 @@ const SERVERS = ["LAKEBASE_ENDPOINT", "LAKEBASE_INSTANCE", "PGHOST", "DATABRICKS
  * @param options The caller's options.
  * @param variables The environment over `.env`.
  * @returns How to start it, or `undefined` for a workspace.
- * @throws {LakebaseError} `BAD_SETTING`; also where `.env` asks for it while code or the environment names a server.
+ * @throws {LakebaseError} `BAD_SETTING`; also where `.env` asks for a local one while code or the environment names a
+ * server.
  */
 export function resolveLocal(options: ConnectOptions, variables: Variables): Found<LocalOptions> | undefined {
   const given: unknown = options.local;

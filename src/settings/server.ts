@@ -7,11 +7,11 @@ import type { Settings } from "./settings.ts";
 
 /** The server that the settings name. */
 interface Server extends Pick<Settings, "endpoint" | "branch" | "instance"> {
-  /** Whether the workspace has to be asked for the host: the one that is given belongs to another branch. */
+  /** Whether the workspace must be asked for the host, because the given host belongs to another branch. */
   ownHost: boolean;
 }
 
-/** The endpoint or the instance. Where an option names one of them, the environment is not read for the other. */
+/** The endpoint or the instance. Where an option names one of them, the environment is not read for the other one. */
 export function findServer(options: ConnectOptions, read: OptionReader): Server {
   const variables = options.endpoint === undefined && options.instance === undefined;
   const endpoint = read.text("endpoint", variables);
@@ -35,7 +35,7 @@ export function findServer(options: ConnectOptions, read: OptionReader): Server 
   return findBranch(checkBranch(branch), { ...server, named }, options);
 }
 
-/** Puts a branch in the place of the endpoint's. */
+/** Replaces the branch in the endpoint's name. */
 function findBranch(
   branch: string,
   { endpoint, instance, named }: Pick<Settings, "endpoint" | "instance"> & { named: boolean },
@@ -143,7 +143,7 @@ export function checkTakesOAuth(host: string): void {
  * other clients, because each transaction may run in another session of the server.
  *
  * @param host The server's host.
- * @param settings The names of such options that are set.
+ * @param settings The names of the options for session settings that are set.
  * @throws {LakebaseError} `POOLED_HOST`
  */
 export function checkTakesSettings(host: string, settings: readonly string[]): void {
@@ -158,8 +158,8 @@ export function checkTakesSettings(host: string, settings: readonly string[]): v
 }
 
 /**
- * Whether a host name stands for this machine by convention. DNS decides where it leads: a caller whose security depends on
- * that checks the connected address with {@linkcode isLoopbackAddress}.
+ * Whether a host name stands for this machine by convention. DNS decides where the name leads. A caller whose security
+ * depends on the answer must check the connected address with {@linkcode isLoopbackAddress}.
  *
  * @param host A host name or an address.
  * @returns `true` for `localhost`, names under it, `127.0.0.0/8` and `::1`.

@@ -32,7 +32,10 @@ export interface Settings {
   login: WorkspaceLogin | undefined;
   /** The server's host; `undefined` for the endpoint's. */
   host: string | undefined;
-  /** The error to report unless the workspace names `host` for the endpoint; `undefined` where no confirmation is needed. */
+  /**
+   * The error to report unless the workspace names `host` for the endpoint; `undefined` where the host needs no
+   * confirmation.
+   */
   unconfirmedHost: string | undefined;
   /** The server's port. */
   port: number;
@@ -50,15 +53,15 @@ export interface Settings {
   ca: string | undefined;
   /** How the certificate is checked. */
   sslMode: SslMode;
-  /** The greatest number of connections. */
+  /** The largest number of connections. */
   max: number;
-  /** Seconds. */
+  /** Seconds until an unused connection is closed. */
   idleTimeout: number;
-  /** Seconds. */
+  /** Seconds until a connection is replaced. */
   maxLifetime: number;
-  /** Seconds. */
+  /** Seconds that connecting may take. */
   connectTimeout: number;
-  /** Seconds; 0 for none. */
+  /** Seconds that a statement may take; 0 for no limit. */
   statementTimeout: number;
   /** The SQL that runs on each new session, or a function that returns it. */
   onConnect: ConnectOptions["onConnect"];
@@ -68,11 +71,11 @@ export interface Settings {
   types: TypeParsers;
 }
 
-/** {@linkcode Settings}, and where they come from. */
+/** {@linkcode Settings}, with their origins. */
 export interface FoundSettings {
   /** The settings. */
   settings: Settings;
-  /** The settings that were given, in the order of the options. The others have their defaults. */
+  /** The settings that were given, in the order of the options. All other settings have their defaults. */
   found: Setting[];
 }
 
@@ -84,8 +87,8 @@ export interface FoundSettings {
  * @param variables The environment over `.env`.
  * @param profiles The profiles of `~/.databrickscfg`, where they are needed.
  * @returns Every value that `connect()` needs and that can be known without a request to the workspace.
- * @throws {LakebaseError} `BAD_SETTING`, with the name of the setting, the value found and what is allowed; also where a less
- * trusted source would decide where a login goes.
+ * @throws {LakebaseError} `BAD_SETTING`, with the name of the setting, the value found and what is allowed; also where
+ * a less trusted source would decide where a login goes.
  */
 export function resolveSettings(options: ConnectOptions, variables: Variables, profiles?: Profiles): FoundSettings {
   checkOptionNames(options, OPTION_NAMES);
@@ -132,7 +135,10 @@ export function resolveSettings(options: ConnectOptions, variables: Variables, p
   return { settings, found: settingsList(read, workspace, variables) };
 }
 
-/** The most characters: the server takes 10,000 bytes of a login, and closes the connection without a word if it has more. */
+/**
+ * The most characters of a value. The server takes 10,000 bytes of a login, and closes the connection without an error
+ * if it has more.
+ */
 const [LONGEST_NAME, LONGEST_OPTIONS] = [250, 6000];
 
 function checkLength(found: Found | undefined, most: number): Found | undefined {
@@ -164,7 +170,7 @@ function findPort(read: OptionReader): Found<unknown> | undefined {
   return read.found.get("port");
 }
 
-/** The role of a service principal, which is its client id. */
+/** The role of a service principal is its client id. */
 function servicePrincipal(options: ConnectOptions, variables: Variables): string | undefined {
   const ownLogin = options.workspace === undefined && options.profile === undefined;
   return ownLogin ? variables.get("DATABRICKS_CLIENT_ID")?.value : undefined;
@@ -290,7 +296,8 @@ interface ServerSources {
  * An OAuth token goes to the host that its workspace names, or to one from code or the environment. A port, CA or `sslMode`
  * from `.env` is used with logins from that `.env` only.
  *
- * @returns The error to report unless the workspace confirms the host; `undefined` where it need not.
+ * @returns The error to report unless the workspace confirms the host; `undefined` where the host needs no
+ * confirmation.
  */
 function checkTrust({ password, workspace, client }: LoginSources, to: ServerSources): string | undefined {
   const code: Origin = { source: "option", name: "workspace" };

@@ -29,13 +29,13 @@ export interface FoundWorkspace {
 }
 
 interface Attribute {
-  /** The name in the SDK. */
+  /** The attribute's name in the SDK. */
   name: string;
-  /** The login method that it belongs to. */
+  /** The login method that the attribute belongs to. */
   method?: "pat" | "basic" | "oauth" | "azure" | "google";
-  /** Whether it is a secret. */
+  /** Whether the attribute is a secret. */
   secret?: true;
-  /** Why it is not taken from `.env`. */
+  /** Why the attribute is not taken from `.env`. */
   notInFile?: string;
 }
 
@@ -60,7 +60,7 @@ const ATTRIBUTES: Readonly<Record<string, Attribute>> = {
   ARM_TENANT_ID: { name: "azureTenantId", method: "azure" },
   ARM_ENVIRONMENT: { name: "azureEnvironment" },
   DATABRICKS_AZURE_LOGIN_APP_ID: { name: "azureLoginAppId", method: "azure" },
-  // The SDK puts a part of it into a shell command: `az ... --subscription`.
+  // The SDK puts a part of this value into a shell command: `az ... --subscription`.
   DATABRICKS_AZURE_RESOURCE_ID: { name: "azureWorkspaceResourceId", method: "azure", notInFile: PROGRAM },
   ARM_USE_MSI: { name: "azureUseMsi", method: "azure", notInFile: SERVICE },
   DATABRICKS_METADATA_SERVICE_URL: { name: "metadataServiceUrl", notInFile: SERVICE },
@@ -69,13 +69,13 @@ const ATTRIBUTES: Readonly<Record<string, Attribute>> = {
   DATABRICKS_CLI_PATH: { name: "databricksCliPath", notInFile: PROGRAM },
 };
 
-/** Whether an attribute of that name in the SDK is a secret. */
+/** Whether an SDK attribute of that name is a secret. */
 export function isSecret(attribute: string): boolean {
   return Object.values(ATTRIBUTES).some(({ name, secret }) => name === attribute && secret === true);
 }
 
 /**
- * The kinds of logins that some attributes belong to, such as `azure` and `pat`, in alphabetical order, each with the
+ * The login methods, such as `azure` and `pat`, that some attributes belong to, in alphabetical order, each with the
  * variables of its attributes.
  */
 export function loginKinds(attributes: Readonly<Record<string, string>>): Map<string, string[]> {
@@ -86,7 +86,7 @@ export function loginKinds(attributes: Readonly<Record<string, string>>): Map<st
   return new Map([...kinds].sort());
 }
 
-/** The variables that are taken from `.env`, beside those of this module's own options. */
+/** The variables that are taken from `.env`, in addition to those of this module's own options. */
 export const IN_ENV_FILE: readonly string[] = [
   "DATABRICKS_CONFIG_PROFILE",
   ...Object.entries(ATTRIBUTES).filter(([, { notInFile }]) => notInFile === undefined).map(([name]) => name),
@@ -111,7 +111,7 @@ const METHOD_ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
   "azure-client-secret": ["azureClientId", "azureClientSecret", "azureTenantId"],
 };
 
-/** What decides on the workspace. */
+/** The settings that decide which workspace is used. */
 interface WorkspaceSources {
   /** The option `profile`. */
   profile: string | undefined;
@@ -179,13 +179,13 @@ function usedOf(given: ReadonlyMap<string, Found>, own: Found | undefined): Map<
   return used;
 }
 
-/** With a profile named in code, only what describes the machine is taken from the environment. */
+/** Where code names a profile, only the variables that describe the machine are taken from the environment. */
 function machineAttributes(variables: Variables): Map<string, Found> {
   const found = variables.get("DATABRICKS_CLI_PATH");
   return new Map(found === undefined ? [] : [["databricksCliPath", found]]);
 }
 
-/** The variables by their names in the SDK. Where the environment has one login method, `.env` does not add another. */
+/** The variables by their names in the SDK. If the environment has one login method, `.env` does not add another. */
 function attributesOf(variables: Variables): Map<string, Found> {
   const found = Object.entries(ATTRIBUTES).flatMap(([variable, attribute]) => {
     const value = variables.get(variable);
@@ -207,7 +207,7 @@ function attributesIn(profile: ConfigProfile | undefined): Map<string, Found> {
   return new Map(found);
 }
 
-/** Whether a login method is given; then the profiles are not read. */
+/** Whether a login method is given. If so, the profiles are not read. */
 function hasLogin(attributes: ReadonlyMap<string, Found>): boolean {
   return attributes.has("authType") || attributes.has("metadataServiceUrl") ||
     Object.values(ATTRIBUTES).some(({ name, method }) => method !== undefined && attributes.has(name));
@@ -239,7 +239,7 @@ interface Address {
   workspaceId?: string;
 }
 
-/** Parses a workspace's address. The path is dropped, and the workspace's id is taken from `?o=`. */
+/** Parses a workspace's address. It drops the path, and takes the workspace's id from `?o=`. */
 function parseAddress(text: string): Address | undefined {
   const url = URL.parse(/^https?:\/\//i.test(text) ? text : `https://${text}`);
   if (url === null || url.hostname === "" || url.username !== "" || url.password !== "") return undefined;
@@ -260,7 +260,7 @@ function checkAddress({ value, origin }: Found): Address {
   );
 }
 
-/** The id goes into a header, so it must be nothing else. */
+/** Checks that an id has only digits, because the id is sent in a header. */
 function checkWorkspaceId(found: Found | undefined): Found | undefined {
   if (found === undefined || /^\d{1,30}$/.test(found.value)) return found;
   throw badSetting(
@@ -308,7 +308,7 @@ function checkTrust({ host, all, own, from }: Login): void {
 }
 
 /**
- * The error for a setting that would decide over a login from a more trusted source.
+ * Makes the error for a setting that would decide where a login from a more trusted source goes.
  *
  * @param setting Where the setting comes from.
  * @param does What the setting does, such as `names the server`.
@@ -330,7 +330,10 @@ export function untrustedSetting(setting: Origin, does: string, login: Origin): 
   );
 }
 
-/** With a host from `.env` the login must be from that file too: the SDK must not fall back to logins of this machine. */
+/**
+ * Where `.env` names the host, the whole login must be in that file too: the SDK must not fall back to logins of this
+ * machine.
+ */
 function bindToMethod(attributes: Record<string, string>, host: Origin | undefined): Record<string, string> {
   if (host?.source !== ".env") return attributes;
   const whole = Object.keys(METHOD_ATTRIBUTES).filter((method) =>

@@ -71,7 +71,7 @@ interface Failure {
  *
  * @param failure The server's error.
  * @param statement The statement that failed.
- * @returns The text of a hint, or `undefined` if the failure is none of these.
+ * @returns The text of a hint, or `undefined` if the failure is of another kind.
  */
 export function hintFor(failure: Failure, statement: Statement): string | undefined {
   const { code, position } = failure;

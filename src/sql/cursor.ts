@@ -12,9 +12,9 @@ import type { ParserSource } from "./types.ts";
 
 /** Rows of the first batch, before it is known how large they are. */
 const FIRST_BATCH = 100;
-/** Rows of a batch at most: over a network, few large batches beat many small ones. */
+/** The most rows of a batch. Over a network, few large batches are faster than many small ones. */
 const MOST_ROWS = 5000;
-/** Bytes of a batch, about. */
+/** The approximate bytes of a batch. */
 const BATCH_BYTES = 4_000_000;
 /** The most bytes of rows that are read ahead so that another statement can have the connection. */
 const MOST_AHEAD = 32_000_000;
@@ -71,7 +71,7 @@ export class Reader implements AsyncDisposable {
   #readingAhead: Promise<boolean> | undefined;
   #left = false;
 
-  /** Creates a cursor for a statement; the signal ends it. `types` are used instead of the session's parsers. */
+  /** Creates a cursor for a statement, which the signal ends. `types` replace the session's parsers. */
   constructor(
     session: Session,
     statement: Statement,
@@ -178,7 +178,7 @@ export class Reader implements AsyncDisposable {
     await learnTypes(this.#session, lease, this.#signal, portal, lookUp);
   }
 
-  /** The number of rows to ask for next, by the size of the last ones. */
+  /** The number of rows to ask for next, based on the size of the last rows. */
   #size(): number {
     const { more, bytes, rows } = this.#portal;
     if (!more) return 0;

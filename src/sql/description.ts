@@ -57,8 +57,8 @@ const OVER_JSON = `WITH RECURSIVE base(given, oid) AS (
   SELECT given::pg_catalog.int8 AS oid FROM base WHERE oid OPERATOR(pg_catalog.=) ANY ('{114,3802}'::pg_catalog.oid[])`;
 
 /**
- * Gives the values of a statement, with each empty array as `{}`, except where JSON is wanted: there the server has to refuse
- * it, because `{}` would be an empty object.
+ * Gives the values of a statement, with each empty array as `{}`. Where JSON is wanted the value stays as it is, so
+ * that the server refuses it, because `{}` would be an empty object.
  *
  * @param parameters The oids of the parameters' types.
  */

@@ -96,7 +96,8 @@ const MESSAGES: readonly (readonly [RegExp, Refused["kind"]])[] = [
 
 /** Queries for the objects of a name: the current role, the owner, the object as in a GRANT, and what is missing. */
 const QUERIES: Readonly<Record<Refused["kind"], string>> = {
-  // The privileges on a sequence are in lower case. CASE keeps the server from asking for those of another kind.
+  // The privileges on a sequence are in lower case. CASE keeps the server from checking the privileges of the other
+  // kind.
   relation: relationQuery(`(SELECT pg_catalog.string_agg(pg_catalog.upper(p), ', ')
     FROM pg_catalog.unnest($2::pg_catalog.text[]) p
     WHERE NOT CASE
@@ -182,16 +183,16 @@ export async function explainRefusal(
   message: string,
   text: string,
 ): Promise<string | undefined> {
-  const refused = refusedBy(message);
+  const refused = parseRefusal(message);
   if (refused === undefined) return undefined;
-  const rows = await session.lookUp(QUERIES[refused.kind], [refused.name, wantedRights(refused, text)]);
+  const rows = await session.lookUp(QUERIES[refused.kind], [refused.name, neededPrivileges(refused, text)]);
   const [first, ...others] = rows as unknown as Found[];
   if (first === undefined) return undefined;
   const found = [first, ...others].find(({ missing }) => missing !== null && missing !== "") ?? first;
-  return told(found, refused.kind);
+  return refusalHint(found, refused.kind);
 }
 
-function refusedBy(message: string): Refused | undefined {
+function parseRefusal(message: string): Refused | undefined {
   if (message.length > LONGEST) return undefined;
   for (const [pattern, kind] of MESSAGES) {
     const name = pattern.exec(message)?.[1];
@@ -200,7 +201,7 @@ function refusedBy(message: string): Refused | undefined {
   return undefined;
 }
 
-function told({ me, owner, object, missing }: Found, kind: Refused["kind"]): string {
+function refusalHint({ me, owner, object, missing }: Found, kind: Refused["kind"]): string {
   const name = object.replace(/^(?:FOREIGN )?[A-Z]+ /, "");
   const who = owner === "pg_database_owner" ? "the owner of the database" : `"${owner}"`;
   if (kind === "policy") {
@@ -210,7 +211,7 @@ function told({ me, owner, object, missing }: Found, kind: Refused["kind"]): str
   }
   if (kind === "owner") return `you are "${me}", and ${name} belongs to ${who}, who alone may do that`;
   if (missing === null || missing === "") {
-    return `"${me}" has the right: it is missing to the role that you have SET, or to the owner of a view or function in between`;
+    return `"${me}" has the privilege; the role that you have SET, or the owner of a view or function in between, does not have it`;
   }
   const role = quoteName(me);
   if (kind === "parameter") {
@@ -220,31 +221,34 @@ function told({ me, owner, object, missing }: Found, kind: Refused["kind"]): str
 }
 
 /** Returns the privileges that a statement needs on the object that it was refused. */
-function wantedRights({ kind, name }: Refused, text: string): string[] {
+function neededPrivileges({ kind, name }: Refused, text: string): string[] {
   const words = wordsOf(text.slice(0, 100_000));
   const [first = ""] = words;
   if (kind === "schema") return first === "create" || first === "import" ? ["USAGE", "CREATE"] : ["USAGE"];
   if (kind === "database") return words.includes("schema") ? ["CREATE"] : ["TEMPORARY"];
-  // Names in quotes are compared without regard to case, which asks for too much at worst.
+  // Names in quotes are compared without regard to case. At worst, this asks for too many privileges.
   const places = words.flatMap((word, index) => word === name.toLowerCase() ? [index] : []);
-  const rights = new Set(places.flatMap((index) => rightsAt(words, index)));
-  return [...rights.size === 0 ? ["SELECT"] : rights, ...sequenceRights(words, places.length > 0)];
+  const rights = new Set(places.flatMap((index) => privilegesAt(words, index)));
+  return [...rights.size === 0 ? ["SELECT"] : rights, ...sequencePrivileges(words, places.length > 0)];
 }
 
-/** The privileges that the functions of sequences need; their argument is a text, so it is not among the words. */
+/**
+ * The privileges that the functions of sequences need. Their argument is a string, so the sequence's name is not among
+ * the words.
+ */
 const SEQUENCE_FUNCTIONS = [["setval", "update"], ["nextval", "usage"], ["currval", "usage"], [
   "lastval",
   "usage",
 ]] as const;
 
-function sequenceRights(words: readonly string[], named: boolean): string[] {
+function sequencePrivileges(words: readonly string[], named: boolean): string[] {
   const rights = SEQUENCE_FUNCTIONS.filter(([called]) => words.includes(called)).map(([, right]) => right);
   if (rights.length > 0) return [...new Set(rights)];
   return [named ? "select" : "usage"]; // a column's default calls nextval()
 }
 
 /** Returns the privileges that a statement needs on the table whose name is at an index of its words. */
-function rightsAt(words: readonly string[], index: number): string[] {
+function privilegesAt(words: readonly string[], index: number): string[] {
   let before = index - 1;
   while (words[before] === "." || words[before] === "only" || words[before] === "table" && before > 0) {
     before -= words[before] === "." ? 2 : 1;

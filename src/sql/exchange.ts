@@ -16,7 +16,7 @@ export interface Notice {
   hint?: string;
 }
 
-/** The part of `pg`'s connection that is used: the messages of the extended query protocol. */
+/** The part of `pg`'s connection that is used here: the messages of the extended query protocol. */
 export interface Wire extends EventEmitter {
   /** The session's settings as the server last reported them; only on connections of the pool. */
   readonly reported?: ReadonlyMap<string, string>;
@@ -40,14 +40,14 @@ export interface Wire extends EventEmitter {
   sendCopyFail(message: string): void;
 }
 
-/** Notices that are kept: a loop of RAISE NOTICE would fill the memory. */
+/** The most notices that are kept, because a loop of RAISE NOTICE would fill the memory. */
 const MOST_NOTICES = 1000;
 
 type WireNotice = Partial<Record<"severity" | "message" | "detail" | "hint", string | undefined>>;
 
 /** Receives the messages of a connection that answer no statement. */
 interface WireListener {
-  /** The exchange that runs: notices are part of it. */
+  /** The exchange that is under way: notices are part of it. */
   exchange: Exchange | undefined;
   /** Why the server ended the session. It may say so between two statements, where `pg` would lose the message. */
   endReason: unknown;
@@ -172,7 +172,7 @@ export abstract class Exchange {
   /** Ends the exchange. */
   protected finish(): void {
     const listener = listenerOf(this.wire);
-    if (listener.exchange === this) listener.exchange = undefined; // the next one may be under way already
+    if (listener.exchange === this) listener.exchange = undefined; // the next exchange may be under way already
     this.#checkStyle();
     if (this.#failed) this.#end.reject(this.#failure);
     else this.#end.resolve();
@@ -301,7 +301,7 @@ export abstract class Exchange {
     if (error !== undefined) this.#fail(error);
   }
 
-  /** Refuses a text encoding that the driver does not read; the pool sets the right one again. */
+  /** Refuses a text encoding that the driver does not read; the pool restores the right one. */
   settingReported({ parameterName, parameterValue }: WireStatus): void {
     if (parameterName !== "client_encoding" || parameterValue === "UTF8") return;
     this.#fail(otherEncoding(parameterValue));

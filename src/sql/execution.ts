@@ -190,7 +190,7 @@ interface PortalOptions extends Reading {
 
 let lastPortal = 0;
 
-/** The answer to a question between two batches: its columns and rows. */
+/** The answer to a statement that ran between two batches: its columns and rows. */
 interface Question {
   names: string[];
   rows: Record<string, unknown>[];
@@ -210,7 +210,7 @@ export class Portal extends Exchange {
     super(options);
     this.#statement = statement;
     this.#held = options.held;
-    this.#name = `lakebase_${++lastPortal}`; // questions use the unnamed one
+    this.#name = `lakebase_${++lastPortal}`; // statements between two batches use the unnamed one
   }
 
   /** The text of the statement. */

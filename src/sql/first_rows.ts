@@ -13,11 +13,11 @@ const EXPLAINED = new Set(["select", "values", "table", "with"]);
 /** The most characters of a statement and its values that are sent twice to save a round trip. */
 const LONGEST_SENT_TWICE = 10_000;
 
-/** How much of a statement is shown. */
+/** How much of a statement a drawing shows. */
 interface FirstRowsOptions extends Reading {
   /** How many rows are shown. */
   rows: number;
-  /** Whether the statement had no more rows than that before; then it runs to its end in one round trip. */
+  /** Whether the statement had no more rows than `rows` the last time. Then it runs to its end in one round trip. */
   whole: boolean;
 }
 
@@ -252,7 +252,8 @@ const NAMES_QUESTION = `SELECT 'name', proname::pg_catalog.text FROM pg_catalog.
   UNION ALL SELECT 'own', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_proc WHERE ${VOLATILE})`;
 
 /**
- * Asks which aggregates and operators of a database call its own VOLATILE functions. A row `*` means that a cast or a domain
+ * Asks which aggregates and operators of a database call its own VOLATILE functions. A row `*` means that a cast or a
+ * domain calls one; a plan need not show those. The server takes a millisecond to plan this query.
  * does, which a plan need not show. The server takes a millisecond to plan this query.
  */
 const OWN_QUESTION = `WITH own AS MATERIALIZED (SELECT oid FROM pg_catalog.pg_proc WHERE ${VOLATILE})

@@ -1,5 +1,5 @@
 import { quoteName, type SqlToken, sqlTokens } from "../core/sql_text.ts";
-import { used } from "./never_run.ts";
+import { markUsed } from "./never_run.ts";
 import { badParameter, encodeParameter, JSONB_CAST, type WireValue } from "./parameter.ts";
 import type { StatementRows } from "./result.ts";
 import type { StopOptions } from "./stop.ts";
@@ -40,7 +40,7 @@ export class Fragment {
   constructor(strings: readonly string[], values: readonly unknown[]) {
     this.strings = fixed(strings);
     this.values = fixed(values);
-    for (const value of values) if (value instanceof Fragment) used(value);
+    for (const value of values) if (value instanceof Fragment) markUsed(value);
   }
 }
 
@@ -134,7 +134,7 @@ const texts = new WeakMap<readonly string[], string>();
  * `${values}`, a zero character, a fragment that contains itself, or more than 65,535 parameters.
  */
 export function compile(fragment: Fragment): Statement {
-  used(fragment);
+  markUsed(fragment);
   if (isInWarehouse(fragment)) throw badParameter(ELSEWHERE);
   const text = texts.get(fragment.strings);
   const values = text === undefined ? undefined : plainValues(fragment);

@@ -7,8 +7,8 @@ import { isBuiltIn } from "../core/type_names.ts";
 export type LookUp = (text: string, values: readonly unknown[]) => Promise<Record<string, unknown>[]>;
 
 /**
- * Names of types, and the element types of arrays; of an element that is a domain, the type below it. Arrays whose elements
- * are not separated by commas count as no arrays.
+ * Names of types, and the element types of arrays. If the element is a domain, this gives the type below it. Arrays
+ * whose elements are not separated by commas do not count as arrays.
  */
 const TYPES = `WITH RECURSIVE found AS (
     SELECT t.oid, pg_catalog.format_type(t.oid, NULL) AS name, 0 AS depth,
@@ -25,12 +25,15 @@ const TYPES = `WITH RECURSIVE found AS (
 const TABLES = `SELECT attrelid::pg_catalog.int8, attnum, NOT attnotnull AS nullable FROM pg_catalog.pg_attribute
   WHERE attrelid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.oid[]) AND attnum OPERATOR(pg_catalog.>) 0`;
 
-/** Words of statements that may change tables or functions. The server's tag is not enough: `SELECT INTO` is a SELECT to it. */
+/**
+ * Words of statements that may change tables or functions. The server's tag is not enough, because it calls `SELECT
+ * INTO` a SELECT.
+ */
 const CHANGES = /\b(?:create|alter|drop|import|rename|comment\s+on)\b|\binto\b(?<!\b(?:insert|merge)\s+into)/i;
 /** Characters of a statement that are searched for those words. */
 const LONGEST = 1_000_000;
 
-/** Statements whose size is kept, and characters of each. */
+/** The most statements whose size is kept, and the most characters of each. */
 const [MOST_KEPT, LONGEST_KEPT] = [500, 5000];
 
 /** What is known of a database's own types and tables, until a statement changes them. */
@@ -39,7 +42,7 @@ export class Learned {
   readonly types: Map<number, string> = new Map();
   /** The element type of each array type; 0 for a type that is no array. */
   readonly elements: Map<number, number> = new Map();
-  /** Whether a column takes NULL, by its number, by the table's oid. */
+  /** Whether a column takes NULL, by the table's oid and the column's number. */
   readonly tables: Map<number, Map<number, boolean>> = new Map();
 
   /** The last statements that had no more rows than were asked for. */
@@ -66,7 +69,7 @@ export class Learned {
     this.tables.clear();
   }
 
-  /** Keeps whether a statement had few rows: the next time it is then run to its end in one round trip. */
+  /** Remembers whether a statement had few rows. If so, it runs to its end in one round trip the next time. */
   keepSize(text: string, small: boolean): void {
     if (!small) this.small.delete(text);
     else if (text.length <= LONGEST_KEPT && !this.small.has(text)) {

@@ -4,8 +4,8 @@ import { inNotebook, inOwnKernel } from "../draw/notebook.ts";
 import type { Fragment } from "./fragment.ts";
 
 /** A statement that has not been run, drawn or put into another one yet. */
-interface Made {
-  /** Weak, to tell when the statement can't run any more: one in a variable may still run later. */
+interface MadeStatement {
+  /** A weak reference, which tells when the statement can't run any more: a statement in a variable may still run later. */
   ref: WeakRef<Fragment>;
   strings: readonly string[];
 }
@@ -16,8 +16,8 @@ interface Made {
  */
 let newest: Fragment | undefined;
 const recent = new Set<Fragment>();
-const byQuery = new WeakMap<Fragment, Made>();
-const waiting = new Set<Made>();
+const byQuery = new WeakMap<Fragment, MadeStatement>();
+const waiting = new Set<MadeStatement>();
 /** The most characters of a statement that a warning shows. */
 const SHOWN = 100;
 /** How long after a statement was made a notebook checks whether it can still run. */
@@ -28,15 +28,16 @@ const MOST = 100_000;
 
 /** What starts a check: the kernel or the end of the program, or a timer. `undefined` until the first statement. */
 let watched: "by the kernel" | "by time" | undefined;
-let looking = false;
+let checkIsScheduled = false;
 /** Whether a statement was made since the last check; without a new one, a check is skipped. */
-let fresh = false;
+let hasNewStatement = false;
 
 /** Remembers that a statement was made. */
-export function made(query: Fragment): void {
-  // `await` calls the query's `then` in the next microtask, so that the one after it comes too late for a query that is run.
+export function markMade(query: Fragment): void {
+  // `await` calls the query's `then` in the next microtask. A check in the microtask after that finds only queries that
+  // were not run at once.
   if (newest === undefined && recent.size === 0) queueMicrotask(queueRemember);
-  if (newest !== undefined && recent.size < MOST) recent.add(newest); // a loop without an await may make millions before any microtask runs
+  if (newest !== undefined && recent.size < MOST) recent.add(newest); // a loop may make millions in one turn
   newest = query;
 }
 
@@ -44,7 +45,7 @@ function queueRemember(): void {
   queueMicrotask(remember);
 }
 
-/** Remembers statements weakly that were not run at once. */
+/** Keeps weak references to the statements that were not run at once. */
 function remember(): void {
   if (newest !== undefined) recent.add(newest);
   newest = undefined;
@@ -55,11 +56,11 @@ function remember(): void {
     const entry = { ref: new WeakRef(query), strings: query.strings };
     byQuery.set(query, entry);
     waiting.add(entry);
-    fresh = true;
+    hasNewStatement = true;
   }
   recent.clear();
   watched ??= watch();
-  if (watched === "by time" && fresh && !looking) lookLater();
+  if (watched === "by time" && hasNewStatement && !checkIsScheduled) scheduleCheck();
 }
 
 /** The first words of statements, in Postgres and in a SQL warehouse. */
@@ -88,7 +89,7 @@ function beginsStatement(query: Pick<Fragment, "strings" | "values">): boolean {
 }
 
 /** Forgets a statement that is run, drawn or put into another one. */
-export function used(query: Fragment): void {
+export function markUsed(query: Fragment): void {
   if (query === newest) {
     newest = undefined;
     return;
@@ -104,28 +105,28 @@ export function used(query: Fragment): void {
 const CELL_END = Symbol.for("lakebase.cell_end");
 
 function watch(): "by the kernel" | "by time" {
-  Object.defineProperty(globalThis, CELL_END, { value: report, configurable: true });
+  Object.defineProperty(globalThis, CELL_END, { value: warnOfNeverRun, configurable: true });
   addEventListener("unload", () => {
-    fresh = true;
-    report();
+    hasNewStatement = true;
+    warnOfNeverRun();
   });
   return inNotebook() && !inOwnKernel() ? "by time" : "by the kernel";
 }
 
 /** Checks a moment after a statement was made, because Deno's own kernel does not report the end of a cell. */
-function lookLater(): void {
-  looking = true;
+function scheduleCheck(): void {
+  checkIsScheduled = true;
   const timer = setTimeout(() => {
-    looking = false;
-    report();
+    checkIsScheduled = false;
+    warnOfNeverRun();
   }, LOOK_MS);
   Deno.unrefTimer(timer);
 }
 
 /** Warns about statements that can't run any more, once for each line of the program. */
-function report(): void {
-  if (!fresh || waiting.size === 0 || !collectGarbage()) return;
-  fresh = false;
+function warnOfNeverRun(): void {
+  if (!hasNewStatement || waiting.size === 0 || !collectGarbage()) return;
+  hasNewStatement = false;
   const lost = new Map<readonly string[], number>();
   for (const entry of waiting) {
     if (entry.ref.deref() !== undefined) continue;
@@ -135,16 +136,16 @@ function report(): void {
   for (const [strings, times] of lost) {
     const often = times === 1 ? "" : ` (${times.toLocaleString("en-US")} times)`;
     // deno-lint-ignore no-console -- no caller waits for this, so there is nobody to throw to
-    console.error("%s", `never run${often}: put \`await\` before it: sql\`${shown(strings)}\``);
+    console.error("%s", `never run${often}: put \`await\` before it: sql\`${shortText(strings)}\``);
   }
 }
 
-function shown(strings: readonly string[]): string {
+function shortText(strings: readonly string[]): string {
   const text = strings.join("${...}").replace(/\s+/g, " ").trim();
   return text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text;
 }
 
-/** Collects garbage, which takes about ten milliseconds: only then is it known which statements are unreachable. */
+/** Collects garbage, which takes about ten milliseconds. Only after that is it known which statements are unreachable. */
 function collectGarbage(): boolean {
   const builtin = (name: string) =>
     process.getBuiltinModule(name) as unknown as Record<string, (text: string) => unknown>;

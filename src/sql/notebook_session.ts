@@ -28,11 +28,11 @@ interface Waiter {
 /** The server session of the notebook. */
 interface Current {
   holding: Holding;
-  /** Its state at its beginning; `undefined` where the server does not tell. */
+  /** The session's state at its beginning; `undefined` if the server does not tell. */
   baseline: SessionState | undefined;
   /** Whether the server was asked for its state since the last statement. */
   known: boolean;
-  /** The kinds of state that it had then, and not at its beginning. */
+  /** The kinds of state that the session had then, and did not have at its beginning. */
   kinds: string[];
   /** The statement that runs on it. */
   busy: Busy | undefined;
@@ -71,7 +71,7 @@ export class NotebookSession implements Session {
   readonly #pool: LakebasePool;
   readonly #queue: Waiter[] = [];
   #current: Current | undefined;
-  /** The error for the next statement, which does not run: it tells what was lost. */
+  /** The error for the next statement, which does not run. It says what was lost. */
   #lostState: LakebaseError | undefined;
   #assigning = false;
   #asking = new Set<Promise<void>>();
@@ -97,7 +97,7 @@ export class NotebookSession implements Session {
   }
 
   acquire(what: string = ""): Promise<Lease> {
-    if (this.#closed) return this.#outside.acquire(what); // it throws, and says why it is closed
+    if (this.#closed) return this.#outside.acquire(what); // throws an error that says why the session is closed
     const { promise, resolve, reject } = Promise.withResolvers<Lease>();
     const mayRunBeside = /^a (?:transaction|pull)\b/.test(what) || leavesNothing(what);
     this.#queue.push(this.#limited({ what, mayRunBeside, resolve, reject }));
@@ -240,7 +240,8 @@ export class NotebookSession implements Session {
   }
 
   async #begin(holding: Holding): Promise<void> {
-    const baseline = await askState(holding.lease.client).catch(() => undefined); // then every loss is reported as unknown
+    // Without the baseline, every loss is reported as unknown.
+    const baseline = await askState(holding.lease.client).catch(() => undefined);
     this.#current = { holding, baseline, known: true, kinds: [], busy: undefined };
     if (baseline !== undefined) this.#current.kinds = heldKinds(baseline, baseline);
   }

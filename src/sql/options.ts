@@ -20,7 +20,7 @@ export interface ExplainOptions {
 /** The longest time that a timer can wait, in seconds. */
 const LONGEST = 2_147_483;
 
-/** A check for each option, and a text that says what the option must be. */
+/** The checks of options, each with a text that says what the option must be. */
 export type OptionChecks<Options> = Readonly<
   Record<keyof Options, readonly [fits: (value: unknown) => boolean, wanted: string]>
 >;

@@ -12,7 +12,7 @@ export const JSONB_CAST = "::pg_catalog.jsonb";
 interface Parameter {
   /** The value. */
   value: WireValue;
-  /** `::pg_catalog.jsonb` for an object; else empty, and the server infers the type from the statement. */
+  /** `::pg_catalog.jsonb` for an object. It is empty for other values, whose type the server infers from the statement. */
   cast: "" | typeof JSONB_CAST;
   /** Whether the value is {@linkcode EMPTY_ARRAY}. */
   emptyArray?: true;

@@ -62,7 +62,7 @@ export class Holding {
 }
 
 /**
- * Makes the error for a statement whose server session has ended; it tells what was lost with the session.
+ * Makes the error for a statement whose server session has ended. It says what was lost with the session.
  *
  * @param lost Whether a transaction was open, and what else the session had; `undefined` if that was not known.
  */
@@ -96,7 +96,7 @@ export class ServerSession implements Session {
   readonly #outside: Session;
   readonly #over = new AbortController();
   #holding: Holding | undefined;
-  /** The lease of the statement that runs, for the one that waits. */
+  /** The lease of the statement that is running, for the statement that waits. */
   #given: Lease | undefined;
   /** What has the session, or had it last. */
   #holder: Holder = { what: "", since: 0 };

@@ -187,7 +187,8 @@ export interface Session {
   /**
    * Waits for a free connection.
    *
-   * @param what The statement or other purpose that it is for, which is told to those who wait for it.
+   * @param what The statement or other purpose that the connection is for. Errors name it to those who wait for a
+   * connection.
    */
   acquire(what?: string): Promise<Lease>;
   /** Asks the server to cancel what a connection is running. */

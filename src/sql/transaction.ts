@@ -51,8 +51,8 @@ export function inScope(session: Session): Session {
   return scope?.transaction ?? session;
 }
 
-/** Is {@linkcode inScope} for a transaction: a nested transaction takes all statements until it ends. */
-function inside(transaction: Transaction): Session {
+/** Like {@linkcode inScope}, for a transaction: a nested transaction takes all statements until it ends. */
+function innermostIn(transaction: Transaction): Session {
   let innermost: Transaction | undefined;
   for (let scope = scopes.getStore(); scope !== undefined; scope = scope.outer) {
     if (scope.transaction.root === transaction.root) innermost ??= scope.transaction;
@@ -80,7 +80,7 @@ export async function transactIn<T>(
   }, options);
 }
 
-/** Refuses a work that is no function before a transaction begins for it. */
+/** Refuses work that is not a function before a transaction begins. */
 export function checkWork(work: unknown): void {
   if (typeof work === "function") return;
   const found = Deno.inspect(work, { depth: 1, strAbbreviateSize: 40 });
@@ -110,7 +110,7 @@ export async function transact<T>(
   const verbs = isOpenTransaction(lease) ? nestedVerbs(options, lease) : top;
   using transaction = new Transaction(lease, outside, { verbs, stopped });
   try {
-    const find = () => inside(transaction);
+    const find = () => innermostIn(transaction);
     await transaction.command(verbs.begin, stopped);
     const result = await until((async () => await work(find, transaction))(), stopped);
     await transaction.expectIdle(stopped);

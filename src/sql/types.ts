@@ -93,12 +93,12 @@ export function unreadableStyle(
       return styled === "dates" ? MOMENTS.includes(type) : depends.test(type) || !isBuiltIn(dataTypeID);
     });
   const dated = dates.startsWith("ISO") ? undefined : find(DATES);
-  if (dated !== undefined) return misread(dated.name, "DateStyle", dates);
+  if (dated !== undefined) return styleError(dated.name, "DateStyle", dates);
   const spanned = styled === "dates" || intervals === "postgres" ? undefined : find(INTERVALS);
-  return spanned === undefined ? undefined : misread(spanned.name, "IntervalStyle", intervals);
+  return spanned === undefined ? undefined : styleError(spanned.name, "IntervalStyle", intervals);
 }
 
-function misread(column: string, setting: string, found: string): LakebaseError {
+function styleError(column: string, setting: string, found: string): LakebaseError {
   return new LakebaseError(
     "QUERY_FAILED",
     `Cannot read the column "${column}": a statement has set ${setting} to "${found}"; RESET ${setting}, or select the ` +
@@ -106,7 +106,7 @@ function misread(column: string, setting: string, found: string): LakebaseError 
   );
 }
 
-/** An array of boxes stays text: it alone separates its elements with semicolons. */
+/** An array of boxes stays text, because only boxes have semicolons between the elements of an array. */
 function arrayParser(name: string, element: TypeParser): TypeParser {
   return name === "box" ? asText : (text) => parseArray(text, element);
 }
@@ -147,20 +147,28 @@ function fastTimestamp(text: string): Date | undefined {
   }
   const sign = text.charCodeAt(end);
   if (sign !== 43 && sign !== 45 || end > 19 && text.charCodeAt(19) !== 46) return undefined;
-  const year = two(text, 0) * 100 + two(text, 2);
+  const year = twoDigits(text, 0) * 100 + twoDigits(text, 2);
   let ms = 0;
   let weight = 100;
   for (let at = 20; at < end && weight >= 1; at++) {
     ms += (text.charCodeAt(at) - 48) * weight;
     weight /= 10;
   }
-  const time = Date.UTC(year, two(text, 5) - 1, two(text, 8), two(text, 11), two(text, 14), two(text, 17), ms);
-  const offset = two(text, end + 1) * 3_600_000;
+  const time = Date.UTC(
+    year,
+    twoDigits(text, 5) - 1,
+    twoDigits(text, 8),
+    twoDigits(text, 11),
+    twoDigits(text, 14),
+    twoDigits(text, 17),
+    ms,
+  );
+  const offset = twoDigits(text, end + 1) * 3_600_000;
   const value = sign === 45 ? time + offset : time - offset;
   return year >= 100 && !Number.isNaN(value) ? new Date(value) : undefined; // Date.UTC reads 99 as 1999
 }
 
-function two(text: string, at: number): number {
+function twoDigits(text: string, at: number): number {
   return (text.charCodeAt(at) - 48) * 10 + text.charCodeAt(at + 1) - 48;
 }
 

@@ -10,17 +10,17 @@ import {
   renderProgress,
 } from "../draw/progress.ts";
 
-/** The place where a person sees the progress. */
+/** The place that shows the progress to a person. */
 export interface ProgressView {
   /** Shows the progress. */
   draw(progress: Progress): Promise<void> | void;
-  /** Shows how the transfer ended, or removes what was shown; `progress.done` says whether the transfer is complete. */
+  /** Shows how the transfer ended, or removes the progress. `progress.done` says whether the transfer is complete. */
   end(progress: Progress): Promise<void> | void;
 }
 
-/** What a meter measures, and where it reports. */
+/** What a meter measures, and where it reports to. */
 export interface MeterOptions extends ProgressTitle {
-  /** The estimated number of all rows; a function is called once the transfer has taken long enough to be shown. */
+  /** The estimated number of all rows. A function is called only after the transfer has taken long enough to be shown. */
   totalRows?: number | (() => Promise<number | undefined>) | undefined;
   /** The number of all bytes. */
   totalBytes?: number | undefined;
@@ -31,7 +31,7 @@ export interface MeterOptions extends ProgressTitle {
   onProgress?: ((progress: Progress) => void) | ((progress: Progress) => Promise<void>) | undefined;
   /** Whether the progress is shown in a cell or on a terminal. @default {true} */
   show?: boolean | undefined;
-  /** Where the progress is shown. @default {the cell, else standard error where that is a terminal, else nowhere} */
+  /** The place that shows the progress. @default {the cell, or else standard error if that is a terminal, or else none} */
   view?: ProgressView | undefined;
 }
 
@@ -51,9 +51,9 @@ export interface Meter extends AsyncDisposable {
   complete(): Promise<void>;
 }
 
-/** A transfer that ends within this time is not shown. */
+/** The milliseconds within which a transfer is not shown. */
 const SHOWN_AFTER_MS = 1000;
-/** The time between two reports. */
+/** The milliseconds between two reports. */
 const REPORT_EVERY_MS = 250;
 
 /** Begins to measure a transfer, which is shown when it takes longer than a second. */
@@ -76,7 +76,7 @@ class TransferMeter implements Meter {
   #ended: Progress | undefined;
   /** The promise that `onProgress` has returned, until it settles. */
   #reporting: Promise<void> | undefined;
-  /** What that promise rejected with. */
+  /** The reason for which that promise rejected. */
   #failure: { error: unknown } | undefined;
 
   constructor(options: MeterOptions) {
@@ -138,12 +138,12 @@ class TransferMeter implements Meter {
     this.#timer = setTimeout(() => this.#tick(), REPORT_EVERY_MS);
   }
 
-  /** An estimate costs a query, so it is made only for a transfer that is shown. Without an estimate none is shown. */
+  /** Gets the estimate only for a transfer that is shown, because the estimate costs a query. */
   #askTotal(): void {
     const { totalRows } = this.#options;
     if (this.#totalAsked || typeof totalRows !== "function") return;
     this.#totalAsked = true;
-    (async () => this.#totalRows = await totalRows())().catch(() => {}); // then the progress shows no total
+    (async () => this.#totalRows = await totalRows())().catch(() => {}); // without it, no total is shown
   }
 
   #progress(done: boolean): Progress {
@@ -180,7 +180,7 @@ interface Terminal {
   columns(): number;
 }
 
-/** Shows the progress in the running cell, else on the terminal; `undefined` where there is neither. */
+/** Shows the progress in the running cell, or else on the terminal; `undefined` if there is neither. */
 function defaultView(title: ProgressTitle): ProgressView | undefined {
   if (inNotebook()) return cellView(title);
   return Deno.stderr.isTerminal() ? terminalView(title, standardError) : undefined;
@@ -202,7 +202,7 @@ function cellView(title: ProgressTitle): ProgressView {
   };
 }
 
-/** Shows the progress as one line, which is erased at the end: the caller reports the result. */
+/** Shows the progress as one line, and erases it at the end, because the caller reports the result. */
 export function terminalView(title: ProgressTitle, terminal: Terminal): ProgressView {
   return {
     // One column stays free, because some terminals begin the next line as soon as a line is full.
@@ -216,7 +216,7 @@ const ENCODER = new TextEncoder();
 
 const standardError: Terminal = {
   write: async (text) => {
-    await Deno.stderr.write(ENCODER.encode(text)); // not writeSync: on a paused terminal it would block the transfer
+    await Deno.stderr.write(ENCODER.encode(text)); // not writeSync, which would block the transfer on a paused terminal
   },
   columns: () => {
     try {

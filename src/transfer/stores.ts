@@ -4,17 +4,17 @@ import type { FindSession } from "../sql/run.ts";
 import type { OpenVolumes } from "../sql/session.ts";
 import { until } from "../sql/stop.ts";
 
-/** Finds what opens the Volumes of a workspace. */
+/** Finds the function that opens the Volumes of a workspace. */
 export type FindVolumes = () => OpenVolumes | undefined | Promise<OpenVolumes | undefined>;
 
-/** Finds the Volumes of a session, once one is needed. */
+/** Finds the Volumes of a session, when one is first needed. */
 export function volumesOfSession(find: FindSession): FindVolumes {
   return async () => (await find()).volumes;
 }
 
 /**
- * Finds the store of a path. A path that begins with `/Volumes/` is in a Volume of the connection's workspace, unless there is
- * such a folder on this machine: inside Databricks, the Volumes are folders, and macOS has its disks there.
+ * Finds the store of a path. A path that begins with `/Volumes/` is in a Volume of the connection's workspace, unless
+ * such a folder exists on this machine. Inside Databricks the Volumes are folders, and macOS has its disks there.
  */
 export class Stores {
   readonly #find: FindVolumes | undefined;
@@ -22,9 +22,9 @@ export class Stores {
   #volumes: Promise<FileStore> | undefined;
 
   /**
-   * Asks for no connection yet.
+   * Keeps the function; asks for no connection yet.
    *
-   * @param find Finds the Volumes of the workspace; `undefined` for rows that came from no connection.
+   * @param find Finds the Volumes of the workspace; `undefined` for rows that do not come from a connection.
    * @param signal Ends the reading from the stores.
    */
   constructor(find: FindVolumes | undefined, signal: AbortSignal | undefined) {
@@ -36,7 +36,7 @@ export class Stores {
    * The store of a path.
    *
    * @returns `undefined` for a path of this machine.
-   * @throws {LakebaseError} What connecting throws; `BAD_SETTING` if the connection belongs to no workspace.
+   * @throws {LakebaseError} The errors of connecting; `BAD_SETTING` if the connection belongs to no workspace.
    */
   async of(path: string): Promise<FileStore | undefined> {
     if (/^dbfs:\/Volumes\//.test(path)) {
@@ -56,7 +56,7 @@ export class Stores {
   }
 }
 
-/** Whether the Volume of a path, or its catalog, is a folder of this machine. */
+/** Whether the Volume of a path, or its catalog, is a folder on this machine. */
 async function isHere(path: string): Promise<boolean> {
   const parts = path.split("/");
   for (const length of [5, 3]) {
@@ -64,7 +64,7 @@ async function isHere(path: string): Promise<boolean> {
     if (parts.length < length || Deno.permissions.querySync({ name: "read", path: folder }).state !== "granted") {
       continue;
     }
-    const found = await Deno.stat(folder).catch(() => undefined); // it is not there, or may not be seen
+    const found = await Deno.stat(folder).catch(() => undefined); // the folder does not exist, or may not be seen
     if (found?.isDirectory) return true;
   }
   return false;

@@ -4,8 +4,8 @@ import { exampleModule, examples } from "../docs/examples.ts";
 import { ROOT } from "../docs/support.ts";
 import { emptied } from "../support/shared_servers.ts";
 
-// What `deno test --doc README.md docs mod.ts src` runs, with one Lakebase on this machine for all examples, which is empty
-// for each. `deno task check` checks their types.
+// Runs what `deno test --doc README.md docs mod.ts src` runs, but with one Lakebase for all examples, which is emptied
+// for each example. `deno task check` checks the types of the examples.
 
 const folder = await Deno.makeTempDir({ prefix: "lakebase-examples-" });
 const held = await useLocal({});

@@ -1,4 +1,4 @@
-// A script that makes a branch and ends in a way; see branch_test.ts.
+// A script that makes a branch and ends in a given way; see branch_test.ts.
 import { connect } from "../../mod.ts";
 
 const [how] = Deno.args;

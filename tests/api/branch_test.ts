@@ -11,10 +11,10 @@ const test = localTests({ passwords: { app: "secret" }, instances: [{ name: "old
 
 const BRANCHES = "/api/2.0/postgres/projects/local/branches";
 
-/** A busy machine takes seconds to start the database of a branch. */
+/** The limit for starting the database of a branch, which takes seconds on a busy machine. */
 const PATIENT = { connectTimeout: 120 };
 
-/** The branches of the local workspace, without the one that is there from the start. */
+/** The branches of the local workspace, except the one that exists from the start. */
 async function ids(db: Lakebase): Promise<string[]> {
   return (await db.branches()).map(({ name }) => name).filter((name) => name !== "production");
 }
@@ -44,7 +44,7 @@ both("branch() gives a connection to a copy, which its end deletes", async ({ se
   await db.sql`DROP TABLE trips`;
 });
 
-test("a kept branch is connected to by its name, and dropped by it", async ({ settings }) => {
+test("connect() and dropBranch() find a kept branch by its name", async ({ settings }) => {
   await using db = await connect(settings(PATIENT));
   await (await db.branch({ name: "kept", keep: true, ttl: false })).close();
   const [, row] = await db.branches();
@@ -63,19 +63,19 @@ test("a kept branch is connected to by its name, and dropped by it", async ({ se
   assert.match((await failed(db.dropBranch("kept"))).message, /deleted already; \{ purge: true \} removes it for good/);
   assert.match(
     (await failed(db.branch({ name: "kept" }))).message,
-    /the name is taken, by a branch or by one that was/,
+    /the name is taken, by a branch or by a deleted branch/,
   );
   await db.dropBranch("kept", { purge: true });
 });
 
-test("dropBranch() refuses what must not be dropped", async ({ settings }) => {
+test("dropBranch() refuses branches that must not be dropped", async ({ settings }) => {
   await using db = await connect(settings(PATIENT));
   await using parent = await db.branch({ name: "parent" });
   await using _child = await parent.branch({ name: "child" });
   const refusals: [unknown, RegExp][] = [
     ["production", /"production": it is the project's default branch/],
     ["parent", /child were made from it; drop them first/],
-    ["parnet", /there is none of that name; did you mean "parent"\?/],
+    ["parnet", /no branch has that name; did you mean "parent"\?/],
     ["", /the name is ""; it must be a branch's id/],
     [undefined, /the name is undefined/],
     ["a b", /the name is "a b"/],
@@ -128,7 +128,7 @@ for (const [options, message] of wrong) {
   });
 }
 
-test("the workspace may be slow, overloaded, and refuse logins at first", async ({ local, settings }) => {
+test("branch() works on a workspace that is slow, overloaded, or refuses logins at first", async ({ local, settings }) => {
   await using db = await connect(settings(PATIENT));
   local.faults.branch = { takes: 300, refuseLogins: 300 };
   local.faults.workspace(`GET ${BRANCHES}/*/operations/*`, { status: 429, retryAfter: 0, times: 1 });
@@ -137,7 +137,7 @@ test("the workspace may be slow, overloaded, and refuse logins at first", async 
   assert.equal(await copy.sql`SELECT 1`.value(), 1);
 });
 
-test("branch() reports a missing right, and repeats a request that was refused for a while", async ({ local, settings }) => {
+test("branch() reports a missing right, and repeats a request that was refused temporarily", async ({ local, settings }) => {
   await using db = await connect(settings(PATIENT));
   local.faults.workspace(`POST ${BRANCHES}`, { status: 403, message: "no permission", times: 1 });
   const error = await failed(db.branch({ name: "denied" }));
@@ -157,7 +157,7 @@ test("'2 hours ago' counts by the workspace's clock", async ({ local, settings }
   assert.match((await failed(db.branch({ at: "2 hours ago" }))).message, /can't make a branch of the past/);
 });
 
-Deno.test("(slow) a branch of data in a folder is in memory", async () => {
+Deno.test("(slow) a branch of a database with a data folder is in memory", async () => {
   const dataDir = await Deno.makeTempDir();
   {
     await using db = await connect({ local: { dataDir } });
@@ -228,7 +228,7 @@ test("a branch that can't be completed is deleted, or the error names it", async
   await db.dropBranch("stays", { purge: true });
 });
 
-test("Stop while a branch is made deletes it", async ({ local, settings }) => {
+test("Stop while a branch is being made deletes the branch", async ({ local, settings }) => {
   await using db = await connect(settings(PATIENT));
   local.faults.branch = { takes: 60_000 };
   const stop = new AbortController();
@@ -242,7 +242,7 @@ test("Stop while a branch is made deletes it", async ({ local, settings }) => {
   assert.deepEqual(await ids(db), []);
 });
 
-test("a request whose answer is lost leaves no branch of a generated name", async ({ local, settings }) => {
+test("if the answer to a request is lost, no branch with a generated name remains", async ({ local, settings }) => {
   await using db = await connect(settings(PATIENT));
   local.faults.workspace(`POST ${BRANCHES}`, { answer: "truncated", times: 2 });
   assert.equal((await failed(db.branch())).code, "CONNECTION_LOST");
@@ -253,7 +253,7 @@ test("a request whose answer is lost leaves no branch of a generated name", asyn
   await db.dropBranch("whose", { purge: true });
 });
 
-test("only the branch that was made is deleted: not a later one of its name, nor one that is protected now", async ({ local, settings }) => {
+test("close() deletes only the branch that was made, not a later branch of the same name, nor one that is now protected", async ({ local, settings }) => {
   await using db = await connect(settings(PATIENT));
   const first = await db.branch({ name: "same" });
   const { env } = local;
@@ -268,7 +268,7 @@ test("only the branch that was made is deleted: not a later one of its name, nor
   assert.deepEqual(await ids(db), ["same"]);
   const second = await db.branch({ name: "shielded" });
   await ask("PATCH", "/shielded?update_mask=spec.is_protected", { spec: { is_protected: true } });
-  assert.match((await failed(second.drop())).message, /it is protected by now, so it is left/);
+  assert.match((await failed(second.drop())).message, /it is now protected, so it was not deleted/);
   await ask("PATCH", "/shielded?update_mask=spec.is_protected", { spec: { is_protected: false } });
   for (const name of ["same", "shielded"]) await db.dropBranch(name, { purge: true });
 });
@@ -287,7 +287,7 @@ test("(slow) branch() works twice at once, and reports the project's limit", asy
   assert.deepEqual(await ids(db), []);
 });
 
-test("the parent may be closed first", async ({ settings }) => {
+test("the parent connection can be closed before the branch", async ({ settings }) => {
   const db = await connect(settings(PATIENT));
   await using copy = await db.branch();
   await db.close();
@@ -297,7 +297,7 @@ test("the parent may be closed first", async ({ settings }) => {
   }
 });
 
-Deno.test("(slow) the parent of a local connection may be closed first, too", async () => {
+Deno.test("(slow) the parent of a local connection can be closed before the branch, too", async () => {
   const db = await connect({ local: { user: "closing@example.com" } });
   const copy = await db.branch();
   await db.close();
@@ -325,7 +325,7 @@ test("a native password logs in to the branch as well", async ({ settings }) => 
   assert.equal(await copy.sql`SELECT current_user`.value(), "app");
 });
 
-test("a branch that is deleted while it is used is named by the next connection", async ({ local, settings }) => {
+test("the next connection names a branch that was deleted while it was in use", async ({ local, settings }) => {
   await using db = await connect(settings(PATIENT));
   await using copy = await db.branch({ name: "short" });
   await copy.sql`SELECT 1`;
@@ -338,7 +338,7 @@ test("a branch that is deleted while it is used is named by the next connection"
   );
 });
 
-test("a branch that is archived while it is used is restored by the next statement", async ({ local, settings }) => {
+test("the next statement restores a branch that was archived while it was in use", async ({ local, settings }) => {
   await using db = await connect(settings(PATIENT));
   await using copy = await db.branch({ name: "seldom" });
   await copy.sql`CREATE TABLE kept AS SELECT 1 AS n`;
@@ -351,7 +351,7 @@ test("a branch that is archived while it is used is restored by the next stateme
   assert.equal((await db.branches()).find(({ name }) => name === "seldom")?.state, "READY");
 });
 
-test("an archived branch can be connected to, dropped, and not copied", async ({ local, settings }) => {
+test("an archived branch can be connected to and dropped, but not copied", async ({ local, settings }) => {
   await using db = await connect(settings(PATIENT));
   await (await db.branch({ name: "old", keep: true })).close();
   const archive = () => local.faults.archive("projects/local/branches/old", { restoreAfter: 300 });
@@ -386,7 +386,7 @@ Deno.test("connect() without a branch makes the same requests as before", async 
   ]);
 });
 
-/** What a script that makes a branch leaves behind. */
+/** Runs a script that makes a branch, and returns what it leaves behind. */
 async function script(local: LocalLakebase, how: string, signal?: Deno.Signal) {
   const path = decodeURIComponent(new URL("./branch_script.ts", import.meta.url).pathname);
   const { env } = local;

@@ -12,7 +12,7 @@ function html(rows: Record<string, unknown>[], more = false): string {
   return renderBrowse({ fields: FIELDS, rows, more, elapsed: 5 })["text/html"]!;
 }
 
-/** What is seen where neither scripts nor styles are. */
+/** The visible text if neither scripts nor styles work. */
 function still(html: string) {
   return readHtml(
     html.replace(/<script>[^]*<\/script>/, "").replace(/<style>[^]*?<\/style>/g, "").replace(
@@ -60,7 +60,7 @@ Deno.test("renderBrowse() stays within a megabyte and says that it dropped rows"
 
 Deno.test({
   ...requires(
-    "(slow) a browsed table pages, sorts and searches, by keys too, and runs nothing of its values",
+    "(slow) a browsed table pages, sorts and searches, also by keyboard, and runs no code from its values",
     chromiumMissing,
   ),
   fn: async () => {
@@ -108,7 +108,7 @@ Deno.test({
 
 Deno.test({
   ...requires(
-    "a browsed table shows that its headers sort, and what it sorts where there are more rows",
+    "a browsed table shows that its headers sort, and which rows it sorts if there are more",
     chromiumMissing,
   ),
   fn: async () => {

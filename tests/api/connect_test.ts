@@ -7,7 +7,7 @@ import { denoDir, LOCKED } from "../support/files.ts";
 import { bothTests, failure, type LocalRun, optionsOf, ownLakebase, workspaceOf } from "../support/lakebase.ts";
 
 const onBoth = bothTests();
-/** A test that does not reach the database, as most tests of connecting. */
+/** A test that does not reach the database, like most tests of connecting. */
 const test = (name: string, run: LocalRun) =>
   onBoth(name, run, { neverReached: "it is the workspace's and the network's" });
 
@@ -116,7 +116,7 @@ onBoth(
   },
 );
 
-test("a later session whose onConnect fails takes no place in the pool", async ({ settings }) => {
+test("a later session whose onConnect fails does not stay in the pool", async ({ settings }) => {
   let calls = 0;
   const onConnect = () => ++calls === 2 || calls === 3 ? "SELECT nowhere" : "SELECT 1";
   await using db = await connect(settings({ max: 2, onConnect }));
@@ -148,7 +148,7 @@ test("a closed connection says why it is closed", async ({ settings }) => {
   });
 });
 
-test("the module keeps no closed connection, with its pool and its login", async ({ local }) => {
+test("the module releases closed connections, with their pools and logins", async ({ local }) => {
   const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
     const kept = [];
     async function use(endpoint) {
@@ -174,7 +174,7 @@ test("the module keeps no closed connection, with its pool and its login", async
   assert.equal(new TextDecoder().decode(stdout), "1\n", new TextDecoder().decode(stderr));
 });
 
-test("variables of libpq that the module does not use change nothing, whatever their values", async ({ local }) => {
+test("libpq's variables that the module does not use have no effect, whatever their values", async ({ local }) => {
   const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
     const db = await connect({ envFile: "/dev/null" });
     console.log(await db.sql\`SELECT 'é' || \${1}::int + 1 AS a\`.value(), (await db.pool.query("SELECT 2 AS b")).rows[0].b);
@@ -198,7 +198,7 @@ test("variables of libpq that the module does not use change nothing, whatever t
   assert.equal(new TextDecoder().decode(stdout), "é2 2\n", new TextDecoder().decode(stderr));
 });
 
-test("(slow) connect({ local: true }) asks no proxy of the environment", async () => {
+test("(slow) connect({ local: true }) uses no proxy of the environment", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   let asked = 0;
   const counting = (async () => {
@@ -382,7 +382,7 @@ test("connect() does not show a token that can't be sent", async ({ local }) => 
   assert.doesNotMatch(message, /unlike|rest"/);
 });
 
-test("connect() reports the failure of a password function as a setting's, and not as the network's", async ({ settings }) => {
+test("connect() reports the failure of a password function as a problem of the setting, not of the network", async ({ settings }) => {
   const cases: [() => unknown, RegExp][] = [
     [() => {
       throw new Error("the vault is down");
@@ -434,13 +434,13 @@ test("connect() names the line of .env that set a wrong host", async ({ local })
   assert.match(refused.message, /\. The workspace is set by DATABRICKS_HOST in \.env, line 1$/);
 });
 
-/** A folder that holds neither a `.env` nor a `.databrickscfg`. */
+/** A folder without a `.env` and a `.databrickscfg`. */
 async function emptyHome(): Promise<{ path: string } & AsyncDisposable> {
   const path = await Deno.makeTempDir();
   return { path, [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }) };
 }
 
-/** Connects in a process of its own, with no more environment than is given. */
+/** Connects in a separate process, whose environment has only the given variables. */
 async function failureInShell(home: string, options: ConnectOptions, env: Record<string, string> = {}) {
   const script = `import { connect } from "lakebase";
     const said = { code: "", message: "" };
@@ -452,7 +452,7 @@ async function failureInShell(home: string, options: ConnectOptions, env: Record
   return await inShell(home, script, env);
 }
 
-/** Runs a script in a process of its own, with no more environment than is given; it prints what it is to give. */
+/** Runs a script in a separate process, whose environment has only the given variables. The script prints its result. */
 async function inShell(home: string, script: string, env: Record<string, string>) {
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["eval", ...LOCKED, script],

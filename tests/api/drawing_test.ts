@@ -5,7 +5,7 @@ import { drawn, queryTest } from "../support/queries.ts";
 const FOLDER = await Deno.makeTempDir();
 Deno.test.afterAll(() => Deno.remove(FOLDER, { recursive: true }));
 
-/** Everything of a connection that a cell can draw, by name. */
+/** All objects of a connection that a cell can draw, by name. */
 const DRAWN: Record<string, (db: Lakebase) => unknown> = {
   "a query": (db) => db.sql`TABLE origins`,
   "a result": async (db) => await db.sql`TABLE origins`,
@@ -21,7 +21,7 @@ const DRAWN: Record<string, (db: Lakebase) => unknown> = {
   "a load": (db) => db.load("origins", [{ n: 1 }]),
 };
 
-queryTest("what is drawn names its connection while several are open", async ({ db, open }) => {
+queryTest("drawings name their connection while several are open", async ({ db, open }) => {
   await db.sql`CREATE TABLE origins AS SELECT 1 AS n`;
   for (const [name, make] of Object.entries(DRAWN)) {
     const alone = await drawn(await make(db));
@@ -34,7 +34,7 @@ queryTest("what is drawn names its connection while several are open", async ({ 
   await db.sql`DROP TABLE origins`;
 });
 
-queryTest("what is drawn in a transaction says so", async ({ db }) => {
+queryTest("drawings in a transaction say so", async ({ db }) => {
   await db.sql`CREATE TABLE origins AS SELECT 1 AS n`;
   await db.transaction(async () => {
     for (const [name, make] of Object.entries(DRAWN)) {

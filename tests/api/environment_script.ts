@@ -1,5 +1,5 @@
-// Connects once for each variable and value, and prints what came of it, one JSON line each. It has a process of its own,
-// because all tests share one environment.
+// Connects once for each variable and value, and prints the outcome of each as a JSON line. It runs in a separate
+// process, because all tests share one environment.
 import { connect } from "../../mod.ts";
 
 for (const [name, value] of JSON.parse(await Deno.readTextFile(Deno.args[0]!)) as [string, string][]) {

@@ -15,7 +15,7 @@ const LIBPQ = [
   "PGSYSCONFDIR PGTARGETSESSIONATTRS PGTZ PGUSER",
 ].join(" ").split(" ");
 
-/** Those of the Databricks SDK and CLI, of this module, and those that find files and proxies. */
+/** The variables of the Databricks SDK and CLI, of this module, and those that locate files and proxies. */
 const WORKSPACE = [
   "ACTIONS_ID_TOKEN_REQUEST_TOKEN ACTIONS_ID_TOKEN_REQUEST_URL ARM_CLIENT_ID ARM_CLIENT_SECRET ARM_ENVIRONMENT",
   "ARM_TENANT_ID ARM_USE_MSI DATABRICKS_ACCOUNT_ID DATABRICKS_AUTH_TYPE DATABRICKS_AZURE_LOGIN_APP_ID",
@@ -35,7 +35,7 @@ const NONSENSE = [
   "' x".repeat(7000), // no login has so many bytes
 ];
 
-/** What connecting came to. */
+/** The outcome of connecting. */
 interface Outcome {
   value?: number;
   code?: string;
@@ -74,7 +74,7 @@ function logins(local: LocalLakebase): Record<string, Record<string, string>> {
   };
 }
 
-/** The variables whose nonsense matters, by the login. All others change nothing. */
+/** The variables for which an invalid value matters, by the login. All others have no effect. */
 const USED: Record<string, { used: RegExp; variables: string[] }> = {
   "a token of the workspace": {
     used:
@@ -85,7 +85,7 @@ const USED: Record<string, { used: RegExp; variables: string[] }> = {
 };
 
 for (const [login, { used, variables }] of Object.entries(USED)) {
-  test(`(slow) nonsense in any variable of libpq or the SDK is refused by name, or changes nothing: ${login}`, async ({ local }) => {
+  test(`(slow) an invalid value of any variable of libpq or the SDK is refused by name, or has no effect: ${login}`, async ({ local }) => {
     const cases = variables.flatMap((name) => NONSENSE.map((value): [string, string] => [name, value]));
     const outcomes = await connectWith(logins(local)[login]!, cases);
     for (const [index, outcome] of outcomes.entries()) {

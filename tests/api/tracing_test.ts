@@ -16,10 +16,10 @@ import { errorOf } from "../support/queries.ts";
 const exporter = new InMemorySpanExporter();
 const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] });
 
-/** A value that is in every statement, and must be in no span. */
+/** A value that every statement contains, and no span may contain. */
 const SECRET = "Bob's secret";
 
-/** Runs something while spans are taken, and returns those that ended, without those inside of others. */
+/** Runs work while spans are recorded, and returns the ended spans that are not inside others. */
 async function spansOf(work: () => Promise<unknown>): Promise<ReadableSpan[]> {
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   trace.setGlobalTracerProvider(provider);
@@ -127,7 +127,7 @@ Deno.test("spans have the names and attributes of the conventions for databases,
   await Deno.remove(file);
 });
 
-Deno.test("a failure has its SQLSTATE, or the code of its error, and not its message", async (t) => {
+Deno.test("the span of a failure has the SQLSTATE or the error's code, but not the message", async (t) => {
   await using server = await open();
   const { local, db, place } = server;
   await db.sql`CREATE UNIQUE INDEX trips_name ON trips (id, name)`;
@@ -195,7 +195,7 @@ Deno.test("a statement in a warehouse has a span of Databricks", async () => {
   assert.equal(failed.attributes["error.type"], failed.attributes["db.response.status_code"]);
 });
 
-Deno.test("spans are children of the span around them, and what a load runs is inside its span", async () => {
+Deno.test("spans are children of the surrounding span, and the statements of a load are inside its span", async () => {
   await using server = await open();
   const { db } = server;
   let spans: ReadableSpan[] = [];
@@ -216,7 +216,7 @@ Deno.test("spans are children of the span around them, and what a load runs is i
   assert.ok(looked.length > 0 && looked.every(({ name }) => name.startsWith("SELECT")), looked.join());
 });
 
-/** A receiver of OTLP in JSON, and the spans that arrived. */
+/** A receiver of OTLP in JSON, and the spans that it received. */
 function receiver(): { url: string; spans: ExportedSpan[]; stop: () => Promise<void> } {
   const spans: ExportedSpan[] = [];
   const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, async (request) => {

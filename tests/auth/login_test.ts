@@ -21,7 +21,7 @@ interface Seen {
   body: string;
 }
 
-/** An HTTP server that keeps what it is asked. */
+/** An HTTP server that records the requests. */
 function serve(answer: (path: string, origin: string) => Response | undefined) {
   const seen: Seen[] = [];
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
@@ -38,7 +38,7 @@ function discovered(tokenEndpoint: (origin: string) => string) {
     path.endsWith("/oauth-authorization-server") ? Response.json({ token_endpoint: tokenEndpoint(origin) }) : undefined;
 }
 
-Deno.test("a client secret follows no redirect, and is not sent to another server that a workspace names", async () => {
+Deno.test("a client secret is not sent along with a redirect, nor to another server that a workspace names", async () => {
   await using thief = serve(() => Response.json({ access_token: "stolen", expires_in: 3600 }));
   const elsewhere = `${thief.origin}/token`;
   const redirect = (status: number) => new Response(null, { status, headers: { location: elsewhere } });
@@ -68,7 +68,7 @@ Deno.test("a client secret follows no redirect, and is not sent to another serve
   assert.deepEqual(thief.seen.map(({ path }) => path), []);
 });
 
-Deno.test("an answer to the exchange of a client secret that is not understood is not quoted", async () => {
+Deno.test("an unreadable answer to the exchange of a client secret is not quoted", async () => {
   const answers = [{ access_token: "" }, { acces_token: "opaque-token" }, { error: "opaque-token is odd" }, [
     "opaque-token",
   ]];
@@ -92,7 +92,7 @@ Deno.test("a token without `expires_in` is used for one request, and hidden wher
   assert.match(String(error), /answered 403, "<secret> is not valid"/);
 });
 
-Deno.test("a login of Google is refused, and not quoted: its library would follow redirects with it", async () => {
+Deno.test("a Google login is refused and not quoted, because its library would follow redirects with it", async () => {
   const logins: Record<string, string>[] = [
     { googleCredentials: "opaque-and-secret" },
     { googleServiceAccount: "opaque@example.iam" },
@@ -101,18 +101,18 @@ Deno.test("a login of Google is refused, and not quoted: its library would follo
   for (const login of logins) {
     const error = await workspace("https://w.gcp.databricks.com", login).currentUser().catch((error) => error);
     assert.equal(error.code, "WORKSPACE_AUTH");
-    assert.match(String(error), /GOOGLE_CREDENTIALS.*follows redirects.*DATABRICKS_CLIENT_ID/);
+    assert.match(String(error), /GOOGLE_CREDENTIALS.*along with redirects.*DATABRICKS_CLIENT_ID/);
     assert.doesNotMatch(Deno.inspect(error, { depth: 9 }), /opaque/);
   }
 });
 
-Deno.test("logins of several kinds are refused, unless one is chosen", async () => {
+Deno.test("several login methods are refused unless one is chosen", async () => {
   await using server = serve(() => Response.json({ userName: "u" }));
   const several = { token: "dapi1", azureTenantId: "t" };
   const error = await workspace(server.origin, several).currentUser().catch((error) => error);
   assert.match(
     String(error),
-    /logins of several kinds are given, azure \(ARM_TENANT_ID\) and pat \(DATABRICKS_TOKEN\).*DATABRICKS_AUTH_TYPE/,
+    /several login methods are set, azure \(ARM_TENANT_ID\) and pat \(DATABRICKS_TOKEN\).*DATABRICKS_AUTH_TYPE/,
   );
   assert.equal(await workspace(server.origin, { ...several, authType: "pat" }).currentUser(), "u");
 });
@@ -120,7 +120,7 @@ Deno.test("logins of several kinds are refused, unless one is chosen", async () 
 const RESOURCE_ID = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Databricks/workspaces/w";
 const SECRET = { azureClientId: "id", azureClientSecret: "opaque-client-secret", azureTenantId: "t" };
 
-/** The logins of Azure that this module has, by an address or a resource id. */
+/** The logins of Azure that this module supports, by an address or a resource id. */
 const AZURE_LOGINS: [host: string | undefined, attributes: Record<string, string>][] = [
   ["https://adb-1.azuredatabricks.net", SECRET],
   ["https://adb-1.azuredatabricks.net", { azureUseMsi: "true" }],
@@ -129,7 +129,7 @@ const AZURE_LOGINS: [host: string | undefined, attributes: Record<string, string
   [undefined, { azureUseMsi: "1", azureClientId: "id", azureWorkspaceResourceId: RESOURCE_ID }],
 ];
 
-/** A client whose servers of Microsoft are one here. */
+/** A client for which one server here stands for all of Microsoft's servers. */
 function azure(origin: string, host: string | undefined, attributes: Record<string, string>) {
   const cloud = { login: origin, management: "https://management/", resources: origin, metadata: origin };
   return azureClient({ host, workspaceId: undefined, profile: undefined, attributes }, { PUBLIC: cloud })!;
@@ -157,7 +157,7 @@ Deno.test("a secret or a managed identity of Azure logs in, by the workspace's a
   }
   const az = { azureWorkspaceResourceId: RESOURCE_ID, authType: "azure-cli" };
   const login = { host: undefined, workspaceId: undefined, profile: undefined, attributes: az };
-  await assert.rejects(new Workspace({ login, limit: 1000 }).currentUser(), /az needs its address: DATABRICKS_HOST/);
+  await assert.rejects(new Workspace({ login, limit: 1000 }).currentUser(), /az needs its address in DATABRICKS_HOST/);
   const german = { ...SECRET, azureEnvironment: "GERMAN" };
   await assert.rejects(
     workspace("https://adb-1.azuredatabricks.net", german).currentUser(),
@@ -181,13 +181,13 @@ Deno.test("no login of Azure follows a redirect", async () => {
         await config.getHost();
         await config.authenticate(new Headers());
       };
-      if (answer === redirect || host === undefined) await assert.rejects(asks(), /answered 302|does not tell/);
+      if (answer === redirect || host === undefined) await assert.rejects(asks(), /answered 302|gives no address/);
     }
   }
   assert.deepEqual(thief.seen, []);
 });
 
-/** The PostgreSQL server of the local Lakebase outlasts a test. */
+/** The PostgreSQL server of the local Lakebase outlives a test. */
 const SHARED = { sanitizeOps: false, sanitizeResources: false };
 
 Deno.test("a service principal logs in with its secret", SHARED, async () => {
@@ -206,7 +206,7 @@ Deno.test("requests name the workspace's id, where it is known", async () => {
   assert.deepEqual(ids, [["12", "12"], [null, null]]);
 });
 
-Deno.test("a host of several workspaces answers those who name one", SHARED, async () => {
+Deno.test("a host of several workspaces answers requests that name one", SHARED, async () => {
   await using local = await ownLakebase({ workspaceId: "77", servicePrincipals: [MACHINE] });
   const { DATABRICKS_HOST: host, DATABRICKS_TOKEN: token, DATABRICKS_WORKSPACE_ID: id } = local.env as Record<
     string,
@@ -220,7 +220,7 @@ Deno.test("a host of several workspaces answers those who name one", SHARED, asy
   }
 });
 
-Deno.test("plain HTTP is allowed for this machine only, by the address that a name leads to", async () => {
+Deno.test("plain HTTP is allowed only for this machine, as decided by the address of the name", async () => {
   for (
     const host of [
       "http://w.example",
@@ -236,7 +236,7 @@ Deno.test("plain HTTP is allowed for this machine only, by the address that a na
   }
 });
 
-/** Asks for the current user in a process of its own, whose environment names proxies. */
+/** Asks for the current user in a separate process, whose environment names proxies. */
 async function userBehind(env: Record<string, string>, host: string): Promise<string> {
   const code = `import { Workspace } from "${import.meta.resolve("../../src/auth/workspace.ts")}";
     const login = { host: "${host}", workspaceId: undefined, profile: undefined, attributes: { token: "dapi1" } };
@@ -284,7 +284,7 @@ Deno.test("(slow) no proxy is used for this machine; one is used for others unle
   await proxying;
 });
 
-/** A proxy for CONNECT, which leads every name to one port of this machine, and the requests to it. */
+/** A proxy for CONNECT that leads every name to one port of this machine, and the requests that it gets. */
 function connectProxy(port: () => number, login?: string) {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const asked: string[] = [];
@@ -328,7 +328,7 @@ Deno.test({
   fn: async () => {
     const authority = await CertificateAuthority.create(["w.example"]);
     await using local = await ownLakebase();
-    // The workspace as it is elsewhere: HTTPS, and a name that leads to it only where the proxy is.
+    // The workspace looks like a remote one: it has HTTPS, and a name that leads to it only through the proxy.
     const forward = async (request: Request) => {
       const url = new URL(request.url);
       const { method, headers, body } = request;

@@ -6,7 +6,7 @@ import { LakebaseError } from "../../src/core/errors.ts";
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 
-/** A workspace that mints on demand, and a clock that a test moves. */
+/** A workspace that mints on demand, and a clock that the test moves. */
 function rig(lifetime: number | (() => Partial<Credential>) = HOUR): Rig {
   const clock = install({ now: 1_800_000_000_000, toFake: ["setTimeout", "clearTimeout", "Date"] });
   const minted: number[] = [];
@@ -128,7 +128,7 @@ Deno.test("CredentialCache does not retry in the background after a refusal", as
   await assert.rejects(r.cache.get(), { code: "WORKSPACE_AUTH" });
 });
 
-Deno.test("CredentialCache never loops on an expiry that makes no sense", async () => {
+Deno.test("CredentialCache never loops on an invalid expiry time", async () => {
   using r = rig(() => ({ lifetime: MINUTE, lifetimeKnown: false }));
   await r.cache.get();
   await r.clock.tickAsync(24 * HOUR);

@@ -5,7 +5,10 @@ import { makeSqlCells, type SqlCellOptions, type SqlCellTarget } from "../../src
 import { parseCatalog } from "../../src/kernel/catalog.ts";
 import { drawn, errorOf, queryTest } from "../support/queries.ts";
 
-/** Calls what the kernel makes of a `%%sql` cell. Each text is a statement; its values are bound in the order of the `?`. */
+/**
+ * Makes the call that the kernel makes of a `%%sql` cell. Each text is a statement; the values are bound in the order
+ * of the `?`.
+ */
 function cellOn(db: Lakebase) {
   const cells = makeSqlCells({
     current: () => Promise.resolve(db as SqlCellTarget),
@@ -197,7 +200,7 @@ queryTest("a + after a command shows details, and after any command nothing fail
   await db.query("DROP TABLE detailed CASCADE; DROP FUNCTION detailed_sum");
 });
 
-queryTest("\\x draws each value on its own line until it is off", async ({ db }) => {
+queryTest("\\x draws each value on its own line until it is turned off", async ({ db }) => {
   const cell = cellOn(db);
   const x = async (argument = "") => await drawn(await cell({ command: "x", argument }));
   const rows = async () => await drawn(await cell({}, ["SELECT 7 AS a, 'b' AS c"]));

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { cliTest, lakebase, type Outcome } from "./support.ts";
 
 cliTest(
-  "(slow) in a process of its own the program does what it does in the one that stays",
+  "(slow) the program behaves the same in a new process as in the shared one",
   async ({ run, runAlone }) => {
     const cases: [words: string[], stdin?: string][] = [
       [["query", "--help"]],
@@ -68,7 +68,7 @@ Deno.test("lakebase refuses unknown commands and options with exit code 2 and a 
   }
 });
 
-/** Stands for the program, and keeps how a shell called it: its words, and what came on standard input. */
+/** Replaces the program, and records how a shell called it: its arguments and its standard input. */
 const STAND_IN = `#!/bin/sh
 for word in "$@"; do printf '%s\\0' "$word"; done > "$0.words"
 [ -t 0 ] || cat > "$0.stdin"
@@ -88,7 +88,7 @@ cliTest("(slow) the examples that --help shows for this machine work", async ({ 
     await new Deno.Command("sh", { args: ["-c", example], cwd: folder, env: { PATH: path } }).output();
     const words = (await Deno.readTextFile(`${folder}/lakebase.words`)).split("\0").slice(0, -1);
     const stdin = await Deno.readTextFile(`${folder}/lakebase.stdin`);
-    // One as it is written; for the others a Lakebase is there.
+    // One example runs as it is written. For the others there is a local Lakebase.
     const { code, stdout, stderr } = at === 0
       ? await runAlone(words, { stdin })
       : await run(words.filter((word) => word !== "--local"), { stdin });

@@ -11,7 +11,7 @@ cliTest("lakebase doctor runs each step, and exits with 0 if all work", async ({
   assert.match(report[11].detail, /^"Serverless Starter Warehouse" \([0-9a-f]{16}\), RUNNING, SELECT 1 is 1$/);
 });
 
-cliTest("lakebase doctor tries the SQL warehouse of the settings, and starts none", async ({ run, local }) => {
+cliTest("lakebase doctor tries the SQL warehouse of the settings, and does not start it", async ({ run, local }) => {
   const before = local.requests.length;
   local.faults.warehouse.stop();
   const stopped = await run(["doctor"]);

@@ -85,7 +85,7 @@ Deno.test("shellMessage() names the settings of connecting in the terms of the s
   }
 });
 
-Deno.test("marks of options hide no secret, and marks in other texts do no harm", () => {
+Deno.test("marks of options do not keep secrets from being hidden, and marks in other texts do no harm", () => {
   const forged = new LakebaseError(
     "QUERY_FAILED",
     'a \ufdd0x\ufdd1not JSON\ufdd2 \ufdd0\ufdd0 password=\ufdd0a\ufdd1"b"\ufdd2',

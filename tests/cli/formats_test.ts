@@ -4,7 +4,7 @@ import type { Field } from "../../src/sql/result.ts";
 
 const OIDS: Record<string, number> = { bool: 16, int4: 23, int8: 20, text: 25, numeric: 1700, float8: 701, json: 114 };
 
-/** Rows as the server has them: columns as `name type`, values as texts. */
+/** Rows in the form of the server: columns as `name type`, values as texts. */
 function written(options: Partial<FormatOptions>, columns: string[], rows: (string | null)[][]): string {
   const format = makeFormat({ format: "table", header: true, color: false, ...options });
   const fields: Field[] = columns.map((column) => {

@@ -181,7 +181,7 @@ cliTest("lakebase query and pull run SQL in a SQL warehouse", async ({ run, fold
     [["query", "SELECT 1", "--schema", "x"], /--schema is for --warehouse/],
     [["query", "SELECT 1", ...warehouse, "--host", "x"], /host is for a Lakebase/],
     [["pull", "trips", "trips.csv", ...warehouse], /with --warehouse, a pull takes a --sql/],
-    [["query", "SELECT 1", "--warehouse", "Nix"], /none of the id or name "Nix"/],
+    [["query", "SELECT 1", "--warehouse", "Nix"], /none with the id or name "Nix"/],
     [["query", "SELECT * FROM nix", ...warehouse], /TABLE_OR_VIEW_NOT_FOUND[^]*LINE 1/],
   ];
   for (const [words, why] of refusals) {

@@ -1,15 +1,16 @@
 import { main } from "../../src/cli/main.ts";
 import type { Outcome, RunOptions } from "./support.ts";
 
-// The program, which runs a command for each line of standard input instead of one at all: starting Deno and loading the
-// program costs more than most commands. Each run finds the environment, the folder and the streams as its own process would.
+// Runs a command of the program for each line of standard input, because starting Deno and loading the program costs
+// more than most commands. Each run finds the environment, the folder and the streams that a separate process would
+// find.
 
 const first = { ...Deno.env.toObject() };
 const folder = Deno.cwd();
 const requests = Deno.stdin.readable.pipeThrough(new TextDecoderStream());
 const answer = Deno.stdout.write.bind(Deno.stdout);
 
-/** Puts what is written to one of the standard streams into a list instead. */
+/** Collects in a list the output to one of the standard streams. */
 function keep(stream: typeof Deno.stdout | typeof Deno.stderr, chunks: Uint8Array[]): void {
   const writeSync = (bytes: Uint8Array) => {
     chunks.push(bytes.slice());

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { bindParameters, checkParameters, parseScript } from "../../src/cli/script.ts";
 
-/** Each statement as it stands, with `{name}` for its parameters. */
+/** Each statement in its original form, with `{name}` for its parameters. */
 function parsed(text: string): string[] {
   return parseScript(text).map(({ strings, names }) =>
     strings.map((string, index) => string + (index < names.length ? `{${names[index]}}` : "")).join("")
@@ -38,7 +38,7 @@ Deno.test("parseScript() ends statements like psql", () => {
   for (const [text, statements] of cases) assert.deepEqual(parsed(text), statements, text);
 });
 
-Deno.test("parseScript() finds parameters, and nothing that only looks like a parameter", () => {
+Deno.test("parseScript() finds parameters, but not texts that only look like one", () => {
   const cases: [text: string, statement: string][] = [
     ["SELECT $a, $b_2::int, $1", "SELECT {a}, {b_2}::int, {1}"],
     ["$a", "{a}"],

@@ -3,7 +3,7 @@ import { eventually, inTime } from "../support/eventually.ts";
 import { requires } from "../support/requirements.ts";
 import { type CliTest, cliTest, command, lakebase, PROGRAM } from "./support.ts";
 
-/** Waits until a statement holds this lock, or doesn't. */
+/** Waits until a statement holds this lock, or does not hold it. */
 async function untilHeld({ run }: CliTest, lock: number, held: boolean): Promise<void> {
   const sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = $lock";
   await eventually(`the lock is ${held ? "held" : "released"}`, async () => {
@@ -54,7 +54,7 @@ cliTest("a reader that closes the output ends the command quietly, like other pr
   assert.deepEqual([code, stderr], [141, ""]);
 });
 
-cliTest("(slow) a reader that does not read does not keep Stop waiting", async ({ spawn }) => {
+cliTest("(slow) Stop does not wait for a reader that has stopped reading", async ({ spawn }) => {
   const child = spawn([
     "query",
     "--format",
@@ -72,7 +72,7 @@ cliTest("(slow) a reader that does not read does not keep Stop waiting", async (
 
 const ENDLESS = ["--sql", "SELECT generate_series(1, 100000000), repeat('x', 1000)", "--format", "csv"];
 
-/** How a command ends, by itself or by signals, while its target takes nothing. */
+/** Runs a command whose target takes nothing, and says how the command ends: by itself or by signals. */
 interface End {
   words?: string[];
   signals?: Deno.Signal[];
@@ -87,7 +87,7 @@ const ENDS: Readonly<Record<string, End>> = {
 };
 
 for (const [how, { words = [], signals = [], code }] of Object.entries(ENDS)) {
-  cliTest(`(slow) ${how} ends a pull to standard output that nobody reads`, async ({ spawn }) => {
+  cliTest(`(slow) ${how} ends a pull to standard output that no one reads`, async ({ spawn }) => {
     const child = spawn(["pull", ...ENDLESS, "-", ...words]);
     const stderr = new Response(child.stderr).text();
     const reader = child.stdout.getReader();
@@ -119,7 +119,7 @@ cliTest("(slow) a command that waits for the reader of a pipe ends by --timeout 
     const before = test.local.logins.length;
     const child = test.spawn(words);
     const output = child.output();
-    // Nothing shows that it waits; it does so soon after.
+    // Nothing shows that the command waits, but it waits soon after this.
     await eventually("it has logged in", () => test.local.logins.slice(before).some(({ outcome }) => outcome === "ok"));
     if (signal !== undefined) child.kill(signal);
     const { code: ended, stderr } = await inTime(`the end of ${words.join(" ")}`, output);
@@ -157,7 +157,7 @@ function scriptMissing(): string | undefined {
   return found ? undefined : "no script of util-linux, which makes a terminal";
 }
 
-/** What a terminal gets of a command. */
+/** The output of a command to a terminal. */
 async function onTerminal(words: string[], env: Record<string, string>): Promise<{ code: number; shown: string }> {
   const line = [...PROGRAM, ...words].map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
   const { code, stdout } = await new Deno.Command("script", {
@@ -176,7 +176,7 @@ cliTest("(slow) on a terminal NULL is dimmed, unless NO_COLOR is set", async ({ 
   assert.equal((await onTerminal(words, { ...local.env, NO_COLOR: "1" })).shown, " NULL | NULL\r\n");
 });
 
-Deno.test("without SQL, a command on a terminal says what to do and does not wait", async () => {
+Deno.test("on a terminal, a command without SQL says what to do and does not wait", async () => {
   if (ignore) return;
   const { code, shown } = await onTerminal(["query"], {});
   assert.equal(code, 2);

@@ -11,11 +11,11 @@ const CLI = decodeURIComponent(new URL("../../src/cli/main.ts", import.meta.url)
 export interface RunOptions {
   env?: Record<string, string>;
   cwd?: string;
-  /** What stands on standard input. */
+  /** The content of standard input. */
   stdin?: string;
 }
 
-/** How the program ended, and what it has written. */
+/** The end of the program, and its output. */
 export interface Outcome {
   code: number;
   stdout: string;
@@ -23,17 +23,17 @@ export interface Outcome {
 }
 
 /**
- * The words that run the program, without a check of types, as an installed one runs; quiet, since Deno says on standard
- * error what it downloads for the first time.
+ * The arguments that run the program without a type check, as an installed program runs. With `--quiet`, because Deno
+ * otherwise prints on standard error what it downloads for the first time.
  */
 export const PROGRAM: readonly string[] = [
   ...[Deno.execPath(), "run", "--quiet", "-A", "--no-check", ...LOCKED, CLI],
 ];
 
-/** What the environment of the tests may have, and a run has not. */
+/** The variables that the environment of the tests may have, and that a run must not have. */
 const PLAIN = { NO_COLOR: "", LAKEBASE_DEBUG: "" };
 
-/** The program, not started yet. */
+/** The program before it is started. */
 export function command(words: readonly string[], { env = {}, cwd, stdin }: RunOptions = {}): Deno.Command {
   return new Deno.Command(PROGRAM[0]!, {
     args: [...PROGRAM.slice(1), ...words],
@@ -45,7 +45,7 @@ export function command(words: readonly string[], { env = {}, cwd, stdin }: RunO
   });
 }
 
-/** Runs the program to its end, in a process of its own. */
+/** Runs the program to its end in a separate process. */
 export async function ownProcess(words: readonly string[], options: RunOptions = {}): Promise<Outcome> {
   const child = command(words, options).spawn();
   const output = child.output();
@@ -55,14 +55,14 @@ export async function ownProcess(words: readonly string[], options: RunOptions =
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
 }
 
-/** Runs the program to its end, in the process that stays for all tests of this one; see `resident_program.ts`. */
+/** Runs the program to its end, in one process for all tests of this process; see `resident_program.ts`. */
 export async function lakebase(words: readonly string[], options: RunOptions = {}): Promise<Outcome> {
   return await resident!.ask({ words, options: { ...options, env: { ...PLAIN, ...options.env } } });
 }
 
 let resident: LineServer | undefined;
 
-// Before all tests, so that the process is no test's own.
+// Before all tests, so that the process does not belong to a test.
 Deno.test.beforeAll(() => {
   const script = decodeURIComponent(new URL("./resident_program.ts", import.meta.url).pathname);
   const args = [...PROGRAM.slice(1, -1), script];
@@ -72,20 +72,20 @@ Deno.test.afterAll(async () => {
   await resident!.close();
 });
 
-/** What a test of a command gets. */
+/** The parts of a test of a command. */
 export interface CliTest {
   local: LocalLakebase;
-  /** A folder of its own, which the program runs in. */
+  /** A separate folder, in which the program runs. */
   folder: string;
-  /** Runs the program to its end, on the local Lakebase. */
+  /** Runs the program to its end on the local Lakebase. */
   run: (words: readonly string[], options?: RunOptions) => Promise<Outcome>;
-  /** Does the same in a process of its own. */
+  /** Does the same in a separate process. */
   runAlone: (words: readonly string[], options?: RunOptions) => Promise<Outcome>;
-  /** Starts it. */
+  /** Starts the program. */
   spawn: (words: readonly string[]) => Deno.ChildProcess;
 }
 
-/** A test of the real program on a PostgreSQL behind the gateway; the server lives in this process and outlasts a test. */
+/** A test of the real program on a PostgreSQL behind the gateway. The server runs in this process and outlives a test. */
 export function cliTest(name: string, run: (test: CliTest) => Promise<void>): void {
   const file = loadingFile();
   Deno.test({

@@ -4,28 +4,28 @@ import { CLUSTER } from "../support/queries.ts";
 import { type Missing, requires } from "../support/requirements.ts";
 import { sharedGateway, sharedPGlite } from "../support/shared_servers.ts";
 
-/** The parts that a test of somebody else's client is given. */
+/** The parts of a test of another author's client. */
 export interface ConformanceTest {
   local: LocalLakebase;
   backend: "PGlite" | "PostgreSQL";
-  /** Runs a program, which finds the local Lakebase by its environment alone; rejects where the program fails. */
+  /** Runs a program that finds the local Lakebase only through its environment. Rejects if the program fails. */
   program: (command: string, ...args: string[]) => Promise<string>;
 }
 
 export interface ConformanceOptions {
-  /** What else the test needs to be installed. */
+  /** The reason why the test can't run here. */
   needs?: Missing[];
   /** Why PGlite cannot run the test. */
   notOnPglite?: string;
 }
 
-/** The limits are long enough for a busy machine: no test here is about them. */
+/** The limits are long enough for a busy machine, because no test here is about them. */
 const OPTIONS: LocalOptions = {
   ...{ handshakeTimeout: 300_000, lockTimeout: 300_000 },
   warehouses: [{ name: "Serverless Starter Warehouse", chunkRows: 1000 }],
 };
 
-/** Tests somebody else's client in front of PGlite and in front of a real PostgreSQL. */
+/** Tests another author's client with PGlite and with a real PostgreSQL. */
 export function conformanceTest(
   name: string,
   run: (test: ConformanceTest) => Promise<void>,

@@ -22,7 +22,7 @@ const TABLE = `CREATE TABLE trips AS SELECT n AS id, CASE n % 3 WHEN 0 THEN NULL
   timestamptz '2024-03-02 12:30:00+00' + n * interval '1.000001 s' AS at, 2024 + n % 2 AS year,
   CASE n % 4 WHEN 0 THEN NULL WHEN 1 THEN 'Café / 1' ELSE 'SoHo %=' END AS zone FROM generate_series(1, 1000) AS n`;
 
-/** A table, pulled into folders; `work` has others read them. */
+/** Pulls a table into folders, and calls `work`, in which other programs read them. */
 async function handOver({ local }: ConformanceTest, work: (db: Lakebase, folder: string) => Promise<void>) {
   const folder = await Deno.makeTempDir({ prefix: "lakebase-datasets-" });
   await using db = await connect(optionsOf(local));
@@ -35,7 +35,7 @@ async function handOver({ local }: ConformanceTest, work: (db: Lakebase, folder:
   }
 }
 
-/** Loads a folder into a table that is there, and into a new one: every value is the server's. */
+/** Loads a folder into an existing table and into a new one. Every value must equal the server's. */
 async function expectSame(db: Lakebase, folder: string): Promise<void> {
   const columns = "id, said, fare, at, year, zone";
   await db.query("DROP TABLE IF EXISTS again, made; CREATE TABLE again (LIKE trips)");

@@ -11,7 +11,7 @@ for (const [client, script] of CLIENTS) {
   conformanceTest(`${client} works unchanged`, async ({ program, local }) => {
     const at = (path: string) => decodeURIComponent(new URL(`../../${path}`, import.meta.url).pathname);
     const its = ["--no-check", "--config", at("deno.json"), "--lock", at("tests/deno.lock"), clientScript(script)];
-    // Fetch its imports first: the environment names an authority that is valid for the local Lakebase alone.
+    // Fetches the imports first, because the environment names an authority that is valid only for the local Lakebase.
     await new Deno.Command(Deno.execPath(), { args: ["cache", ...its] }).output();
     const said = await program(Deno.execPath(), "run", "-A", "--cached-only", ...its);
     assert.match(said, /done\n$/);

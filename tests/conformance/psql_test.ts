@@ -28,7 +28,7 @@ Deno.test.afterAll(async () => {
   await server?.stop();
 });
 
-/** A test in front of PGlite and of PostgreSQL. The servers live in this process, and their timers outlast a test. */
+/** A test with PGlite and with PostgreSQL. The servers run in this process, and their timers outlive a test. */
 function psqlTest(name: string, fn: () => Promise<void>): void {
   const run = async (lakebase: LocalLakebase) => {
     local = lakebase;
@@ -77,7 +77,7 @@ psqlTest("psql refuses another authority's certificate under require", async () 
   assert.match(stderr, /certificate verify failed/);
 });
 
-psqlTest("psql is told why it is refused", async () => {
+psqlTest("psql gets the reason of a refusal", async () => {
   const refusals: [Record<string, string>, RegExp][] = [
     [{ PGSSLMODE: "disable" }, /FATAL: {2}Insecure connection/],
     [{ PGHOST: "127.0.0.1" }, /FATAL: {2}Connection does not have SNI\.\nDETAIL: {2}Please upgrade your client/],
@@ -99,7 +99,7 @@ psqlTest("\\copy carries a table in and out unchanged", async () => {
   assert.equal(stdout, rows);
 });
 
-psqlTest("\\copy that fails leaves the session and the others in order", async () => {
+psqlTest("a failed \\copy does not harm its session or others", async () => {
   const { stdout, stderr } = await psql(
     ["CREATE TABLE failing (id int)", "\\copy failing FROM pstdin", "SELECT count(*) FROM failing"],
     {},
@@ -109,7 +109,7 @@ psqlTest("\\copy that fails leaves the session and the others in order", async (
   assert.equal(stdout, "CREATE TABLE\n0\n");
 });
 
-psqlTest("a psql that is killed in the middle of \\copy leaves nothing behind", async () => {
+psqlTest("psql that is killed during \\copy leaves nothing behind", async () => {
   await psql(["CREATE TABLE killed (id int)"]);
   const child = new Deno.Command("psql", {
     args: ["--no-psqlrc", "-c", "\\copy killed FROM pstdin"],
@@ -146,7 +146,7 @@ psqlTest("Ctrl-C in psql cancels the query", async () => {
   assert.match(await stderr, /canceling statement due to user request/);
 });
 
-/** The rows and the lines below them that psql's `\\d+` prints. */
+/** The rows that psql's `\\d+` prints, and the lines below them. */
 async function psqlDetails(name: string): Promise<{ rows: string[][]; below: string }> {
   const { stdout } = await psql(["\\t off", `\\d+ ${name}`]);
   const [, , ...lines] = stdout.slice(stdout.indexOf('"public.')).split("\n");
@@ -176,7 +176,7 @@ psqlTest("\\d+ of a cell shows what psql's \\d+ does", async () => {
     const ours = rows.map((
       { name, type, collation, nullable, default: by, storage, compression, statistics, comment },
     ) => [name, type, collation, nullable ? "" : "not null", by, storage, compression, statistics, comment].map(text));
-    // psql has no columns for the compression and the statistics of a view.
+    // For a view, psql has no columns for the compression and the statistics.
     const isView = facts.kind === "view";
     assert.deepEqual(isView ? ours.map((row) => row.toSpliced(6, 2)) : ours, wanted.rows, name);
     const other: Record<string, RegExp> = {

@@ -70,7 +70,7 @@ Deno.test("LakebaseError keeps code, SQLSTATE and the name of its class", () => 
   assert.ok(error instanceof Error);
 });
 
-/** Ten million characters that patterns with more than one way to read a text look at again and again. */
+/** Ten million characters that a pattern with several ways to read a text would scan repeatedly. */
 const HOSTILE: [piece: string, end: string, start?: string][] = [
   ["x", ""],
   [" ", "", "bearer"],

@@ -54,7 +54,7 @@ for (const [sql, summary] of CASES) {
   Deno.test(`the summary of ${sql.slice(0, 60)}`, () => assert.equal(sqlSummary(sql), summary));
 }
 
-Deno.test("a summary of random SQL has no value in it, and ends", () => {
+Deno.test("a summary of random SQL contains no value, and always ends", () => {
   const seed = newSeed();
   const random = randomFrom(seed);
   const words =

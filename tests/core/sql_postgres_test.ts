@@ -6,9 +6,12 @@ import { newSeed, randomFrom } from "../support/random.ts";
 
 await loadModule();
 
-/** PostgreSQL's own scanner judges `sqlTokens()`: the same tokens, of the same kinds, at the same places. */
+/**
+ * PostgreSQL's own scanner judges `sqlTokens()`: both must find the same tokens, of the same kinds, at the same
+ * positions.
+ */
 
-/** The kinds of PostgreSQL's tokens that are not words or symbols, by number. */
+/** The kinds of PostgreSQL's tokens that are neither words nor symbols, by number. */
 const KINDS: Readonly<Record<number, SqlKind>> = {
   259: "name", // U&"..."
   260: "number",
@@ -22,10 +25,10 @@ const KINDS: Readonly<Record<number, SqlKind>> = {
   276: "comment",
 };
 
-/** PostgreSQL's identifiers, in double quotes or not. */
+/** PostgreSQL's identifiers, with or without double quotes. */
 const IDENTIFIER = 258;
 
-/** PostgreSQL's tokens as `kind start text`; `undefined` where it finds an error, which `unterminated` tells. */
+/** PostgreSQL's tokens as `kind start text`; `undefined` if it finds an error, which `unterminated` says. */
 function postgresTokens(sql: string): string[] | { unterminated: boolean } {
   let scanned: ReturnType<typeof scanSync>;
   try {
@@ -44,12 +47,12 @@ function postgresTokens(sql: string): string[] | { unterminated: boolean } {
   });
 }
 
-/** An operator as its characters: which of them form an operator is no matter of `sqlTokens()`. */
+/** Splits an operator into its characters, because `sqlTokens()` does not say which characters form an operator. */
 function symbols(text: string, at: number): string[] {
   return Array.from(text, (character, index) => `symbol ${at + index} ${character}`);
 }
 
-/** Our tokens in the same form. PostgreSQL has one token for strings that a line break separates. */
+/** Our tokens in the same form. PostgreSQL has one token for strings that are separated by a line break. */
 function ownTokens(sql: string): { tokens: string[]; closed: boolean } {
   const tokens: string[] = [];
   let last: { start: number; end: number } | undefined;
@@ -82,7 +85,7 @@ function agree(sql: string, message: string): boolean {
   return false;
 }
 
-/** The corners of PostgreSQL's scanner (scan.l), and statements of all kinds. */
+/** The edge cases of PostgreSQL's scanner (scan.l), and statements of all kinds. */
 const CORNERS: readonly string[] = [
   "",
   " \t\r\n\f\v",
@@ -178,7 +181,7 @@ const CORNERS: readonly string[] = [
   "CALL p(a => 1, b := 2); DO LANGUAGE plpgsql $$ BEGIN FOR i IN 1..10 LOOP NULL; END LOOP; END $$",
   "IMPORT FOREIGN SCHEMA s LIMIT TO (t) FROM SERVER x INTO y OPTIONS (a 'b')",
   "REFRESH MATERIALIZED VIEW CONCURRENTLY m; TRUNCATE t, u RESTART IDENTITY CASCADE",
-  // What PostgreSQL refuses as not ended.
+  // Texts that PostgreSQL refuses as unterminated.
   "SELECT 'open",
   "SELECT 'a' 'open''",
   "SELECT E'open\\'",
@@ -192,7 +195,7 @@ const CORNERS: readonly string[] = [
   "SELECT /* open /* */",
 ];
 
-Deno.test("sqlTokens() agrees with PostgreSQL on the corners of its scanner", () => {
+Deno.test("sqlTokens() agrees with PostgreSQL on the edge cases of its scanner", () => {
   const accepted = CORNERS.filter((sql) => agree(sql, sql));
   assert.ok(accepted.length > 90, `${accepted.length}`);
 });
@@ -208,7 +211,7 @@ const VERBS =
   "SELECT|WITH|INSERT|UPDATE|DELETE|MERGE|CREATE|ALTER|DROP|GRANT|REVOKE|COPY|SET|SHOW|BEGIN|COMMIT|ROLLBACK|" +
   "SAVEPOINT|PREPARE|EXECUTE|DECLARE|FETCH|LISTEN|NOTIFY|EXPLAIN|ANALYZE|VALUES|TABLE|TRUNCATE|COMMENT|DO|CALL|LOCK";
 
-/** The statements that a program's text has as literals, with a parameter for each `${value}`, and those of code blocks. */
+/** The statements in the literals of a program, with a parameter for each `${value}`, and those in code blocks. */
 function statementsIn(text: string): string[] {
   const literals = new RegExp("([`\"'])((?:" + VERBS + ")\\b(?:\\\\[^]|(?!\\1)[^\\\\])*)\\1", "g");
   const found = [...text.matchAll(literals)].map(([, quote, body]) => quote === "`" ? withParameters(body!) : body!);
@@ -238,8 +241,8 @@ const PARTS = [
 ];
 
 /**
- * A comment between the parts of one string. PostgreSQL takes it for space, but this package's scanner, which reports comments,
- * ends the string there. `sql_text_test.ts` has the cases.
+ * A comment between the parts of one string. PostgreSQL treats it as space, but this package's scanner reports
+ * comments, and so ends the string there. `sql_text_test.ts` has the cases.
  */
 const AMONG_STRINGS = /'\s*--[^]*[\r\n]\s*'/;
 

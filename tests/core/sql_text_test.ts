@@ -3,7 +3,7 @@ import { firstWord, sqlTokens } from "../../src/core/sql_text.ts";
 import { expressionEnd as valueEnd } from "../../src/kernel/script_text.ts";
 import { newSeed, randomFrom } from "../support/random.ts";
 
-/** Its pieces without spaces, each as `kind:text`; `!` behind one that is not closed. */
+/** The tokens without spaces, each as `kind:text`, with `!` after one that is not closed. */
 function pieces(sql: string): string[] {
   return [...sqlTokens(sql, { valueEnd })].filter(({ kind }) => kind !== "space").map(({ kind, start, end, closed }) =>
     `${kind}:${sql.slice(start, end)}${closed ? "" : "!"}`
@@ -123,7 +123,7 @@ Deno.test("(slow) sqlTokens() takes linear time", () => {
   }
 });
 
-/** The parameters and semicolons where backslashes are plain, and where they escape. */
+/** The parameters and semicolons if backslashes are plain characters, and if they escape. */
 const MARKS: readonly (readonly [text: string, conforming: string, escaping?: string])[] = [
   ["SELECT $1, $2", "$1 $2"],
   ["SELECT '$1', $2;", "$2 ;"],

@@ -8,7 +8,7 @@ import { ROOT } from "./support.ts";
 
 Deno.test({
   ...requires(
-    "(slow) the cells of README.md and docs/sql-cells.md run in Jupyter, and draw what they are to draw",
+    "(slow) the cells of README.md and docs/sql-cells.md run in Jupyter, and draw the expected output",
     jupyterMissing,
   ),
   fn: async () => {

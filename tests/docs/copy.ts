@@ -1,4 +1,4 @@
-/** Copies a file, or a folder with all that is in it. */
+/** Copies a file, or a folder with all its content. */
 export async function copy(from: string, to: string): Promise<void> {
   const { isDirectory } = await Deno.stat(from);
   if (!isDirectory) return await Deno.copyFile(from, to);

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { codeBlocks, readDocument } from "./markdown.ts";
 import { ROOT, temporary } from "./support.ts";
 
-// In a folder of its own and without the lock: otherwise whoever uses the checkout would fetch polars, too.
-Deno.test("(slow) the data frames of docs/querying.md have the rows", async () => {
+// In a separate folder and without the lock, because otherwise every user of the checkout would also fetch polars.
+Deno.test("(slow) the data frames of docs/querying.md contain the rows", async () => {
   const blocks = codeBlocks(await readDocument("docs/querying.md"));
   const { code } = blocks.find(({ code }) => code.includes("polars"))!;
   await using folder = await temporary();

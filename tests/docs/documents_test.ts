@@ -49,7 +49,7 @@ const SAMPLES: Readonly<Record<string, string>> = {
   "all others: interval, ...": "'1 day'::interval",
 };
 
-Deno.test("docs/types.md says of each type what it becomes", async () => {
+Deno.test("docs/types.md states the result of each type", async () => {
   await using db = await connect({ local: true });
   for (const [postgres, row, columns, arrow] of tableUnder(await readDocument("docs/types.md"), "Types")) {
     const sample = db.sql.unsafe(SAMPLES[postgres!] ?? assert.fail(`no sample of ${postgres}`));
@@ -68,7 +68,7 @@ Deno.test("docs/types.md says of each type what it becomes", async () => {
   }
 });
 
-/** The addresses of a document's headings, as GitHub makes them. */
+/** The anchors of a document's headings, as GitHub makes them. */
 function anchors(text: string): string[] {
   const prose = text.replace(/^```[^]*?^```$/gm, "");
   return [...prose.matchAll(/^#+ (.+)$/gm)].map(([, title]) =>
@@ -76,7 +76,7 @@ function anchors(text: string): string[] {
   );
 }
 
-/** What a document links to, but not on the web. */
+/** The links of a document that do not lead to the web. */
 function links(text: string): string[] {
   return [...text.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link!).filter((link) => !/^https:/.test(link));
 }
@@ -84,7 +84,7 @@ function links(text: string): string[] {
 const DOCUMENTS = await runDocuments();
 const LINKING = [...DOCUMENTS, "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
 
-Deno.test("what the documents link to is there", async () => {
+Deno.test("all links of the documents lead to existing files and headings", async () => {
   for (const name of LINKING) {
     for (const link of links(await readDocument(name))) {
       const target = new URL(link, new URL(name, "file:///"));
@@ -96,7 +96,7 @@ Deno.test("what the documents link to is there", async () => {
   }
 });
 
-Deno.test("each page and picture of docs is in a document, and each page in the list of pages", async () => {
+Deno.test("each page and picture of docs is linked in a document, and each page is in the list of pages", async () => {
   const texts = await Promise.all(DOCUMENTS.map(readDocument));
   const listed = links(await readDocument("docs/README.md"));
   for await (const { name } of Deno.readDir(`${ROOT}docs`)) {
@@ -106,11 +106,11 @@ Deno.test("each page and picture of docs is in a document, and each page in the 
   }
 });
 
-Deno.test("README.md stays short: what it would have to say more is on a page", async () => {
+Deno.test("README.md stays short", async () => {
   assert.ok((await readDocument("README.md")).split("\n").length <= 251);
 });
 
-Deno.test("each block of code says in what it is written, and why where it is not run", async () => {
+Deno.test("each block of code names its language, and gives a reason if it is not run", async () => {
   for (const name of DOCUMENTS) {
     const text = await readDocument(name);
     const lines = text.split("\n");

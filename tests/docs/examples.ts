@@ -1,12 +1,12 @@
 import { codeBlocks, readDocument, runDocuments } from "./markdown.ts";
 import { ROOT } from "./support.ts";
 
-/** A block of TypeScript that runs, of a document or of a comment. */
+/** A block of TypeScript in a document or a comment that is run. */
 export interface Example {
   file: string;
   line: number;
   code: string;
-  /** What the file exports, which its examples need not import. */
+  /** The names that the file exports, which its examples need not import. */
   exported: string[];
 }
 
@@ -37,7 +37,7 @@ function sources(folder: string): string[] {
   });
 }
 
-/** A module whose default export runs an example, and which finds its imports from any folder. */
+/** A module whose default export runs an example. It finds its imports from any folder. */
 export function exampleModule({ file, code, exported }: Example): string {
   const imports: string[] = [];
   const body = code.replace(/^import\s[^;]*?"([^"]+)";$/gm, (line, specifier: string) => {

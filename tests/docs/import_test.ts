@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { serveDir } from "./serve_checkout.ts";
 import { ROOT, temporary } from "./support.ts";
 
-/** Uses the workers, which are the part that a module's address matters to. */
+/** Uses the workers, because they depend on the module's address. */
 const SCRIPT = `
 await using db = await connect({ local: true });
 await db.load("trips", [{ id: 1 }, { id: 2 }], { create: true });
@@ -27,7 +27,7 @@ Deno.test("the module is imported by its path from any folder", async () => {
   assert.equal(await run(folder.path, `import { connect } from "${ROOT}mod.ts";${SCRIPT}`), "2 4\n");
 });
 
-Deno.test("(slow) a folder elsewhere names the module in a deno.json of one line", async () => {
+Deno.test("(slow) a folder elsewhere can map the module's name in a deno.json of one line", async () => {
   await using folder = await temporary();
   await Deno.writeTextFile(`${folder.path}/deno.json`, JSON.stringify({ imports: { lakebase: `${ROOT}mod.ts` } }));
   assert.equal(await run(folder.path, `import { connect } from "lakebase";${SCRIPT}`), "2 4\n");
@@ -39,7 +39,7 @@ Deno.test("(slow) the module is imported from a web server", async () => {
   assert.equal(await run(folder.path, `import { connect } from "${server.origin}mod.ts";${SCRIPT}`), "2 4\n");
 });
 
-Deno.test("the packages that the source names are those of deno.json", async () => {
+Deno.test("the source names the same packages as deno.json", async () => {
   const { imports } = JSON.parse(await Deno.readTextFile(`${ROOT}deno.json`)) as { imports: Record<string, string> };
   const known = new Set(Object.values(imports));
   let found = 0;
@@ -56,7 +56,10 @@ Deno.test("the packages that the source names are those of deno.json", async () 
   assert.ok(found > 40);
 });
 
-/** All of `deno.lock` is fetched before a task of a fresh clone runs, so what only the tests need is in `tests/deno.lock`. */
+/**
+ * Deno fetches all of `deno.lock` before it runs a task in a fresh clone, so packages that only the tests need must not
+ * be in it.
+ */
 Deno.test("deno.lock holds the packages of deno.json, and tests/deno.lock holds them in the same versions", async () => {
   const [{ imports }, lock, tests] = await Promise.all(
     ["deno.json", "deno.lock", "tests/deno.lock"].map(async (file) => JSON.parse(await Deno.readTextFile(ROOT + file))),

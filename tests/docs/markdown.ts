@@ -2,12 +2,12 @@ import { ROOT } from "./support.ts";
 
 /** A block of code. */
 export interface CodeBlock {
-  /** Such as `sh`. */
+  /** The language, such as `sh`. */
   language: string;
-  /** What stands behind the language; `ignore` for what does not run here. */
+  /** The text after the language: `ignore` for a block that does not run here. */
   rest: string;
   code: string;
-  /** The heading that it is under. */
+  /** The heading above the block. */
   under: string;
   line: number;
 }
@@ -54,7 +54,7 @@ export function tableUnder(text: string, heading: string): string[][] {
   return lines.slice(first + 2, end).map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
 }
 
-/** What stands between back-ticks in a text. */
+/** The text between backticks. */
 export function codeIn(text: string): string[] {
   return [...text.matchAll(/`([^`]+)`/g)].map(([, code]) => code!);
 }

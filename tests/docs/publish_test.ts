@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { codeBlocks, readDocument } from "./markdown.ts";
 import { ROOT, temporary } from "./support.ts";
 
-Deno.test("what is published is the module and its documents, without slow types", async () => {
+Deno.test("the published files are the module and its documents, without slow types", async () => {
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["publish", "--dry-run", "--allow-dirty", "--no-check"],
     cwd: ROOT,
@@ -10,7 +10,7 @@ Deno.test("what is published is the module and its documents, without slow types
   }).output();
   const said = new TextDecoder().decode(stderr);
   assert.ok(success, said);
-  // These fetch a module only when it is used; its address is whole, so nothing needs to be rewritten.
+  // These fetch a module when it is first used. They name it by its full address, so nothing has to be rewritten.
   assert.deepEqual([...said.matchAll(/^warning.*\n.*--> (\S+?):/gm)].map(([, path]) => path), [
     `${ROOT}src/core/late.ts`,
     `${ROOT}src/settings/environment.ts`,
@@ -28,7 +28,7 @@ Deno.test("what is published is the module and its documents, without slow types
   assert.deepEqual(extra, []);
 });
 
-Deno.test("actions are pinned by commit, and what connecting fetches by version", async () => {
+Deno.test("actions are pinned by commit, and packages for connecting by version", async () => {
   for await (const { name } of Deno.readDir(`${ROOT}.github/workflows`)) {
     const text = await Deno.readTextFile(`${ROOT}.github/workflows/${name}`);
     const used = [...text.matchAll(/uses: (?!\.\/)(\S+)/g)].map(([, action]) => action!);

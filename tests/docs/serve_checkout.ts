@@ -1,6 +1,6 @@
-/** Files of a folder over http. */
+/** Serves the files of a folder over HTTP. */
 export interface Served extends AsyncDisposable {
-  /** With a slash at its end. */
+  /** The address, with a slash at its end. */
   origin: string;
 }
 
@@ -11,8 +11,8 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Serves a checkout as a repository serves its raw files. What Deno has kept of it is taken away at the end: the port, and
- * with it the address, is another one each time.
+ * Serves a checkout like a repository serves its raw files. At the end it removes what Deno has cached, because the
+ * port, and so the address, differs each time.
  */
 export function serveDir(root: string): Served {
   const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, async (request) => {

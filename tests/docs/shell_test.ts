@@ -5,7 +5,7 @@ import { requires } from "../support/requirements.ts";
 import { type CodeBlock, codeBlocks, readDocument, runDocuments } from "./markdown.ts";
 import { ROOT, temporary } from "./support.ts";
 
-/** What of the checkout the commands need. */
+/** The parts of the checkout that the commands need. */
 const NEEDED = ["deno.json", "deno.lock", "mod.ts", "offline.ts", "src", "examples"];
 
 interface Command extends CodeBlock {
@@ -52,7 +52,7 @@ async function commands(document: string): Promise<Command[]> {
   }));
 }
 
-/** A home of its own; what Deno has fetched is that of this machine. */
+/** A separate home folder, with this machine's cache of Deno. */
 async function machine(home: string): Promise<Record<string, string>> {
   const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
   const { denoDir } = JSON.parse(new TextDecoder().decode(stdout));
@@ -66,7 +66,7 @@ async function machine(home: string): Promise<Record<string, string>> {
   };
 }
 
-/** In a shell that ends what it has left running. */
+/** Runs it in a shell that ends the programs that are still running. */
 async function run({ document, code, line }: Command, cwd: string, env: Record<string, string>): Promise<void> {
   const script =
     `unset JUPYTER_DATA_DIR XDG_DATA_HOME DENO_INSTALL_ROOT\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n${code}`;

@@ -13,11 +13,11 @@ Deno.test("the tasks run each test file once: in a suite, by itself, or with the
   }
   assert.deepEqual(left.toSorted(), [...loaded, ...clients].toSorted());
   for (const path of left) await Deno.stat(ROOT + path);
-  // Deno ignores nothing in a folder of which the command names a file as well.
+  // Deno's `--ignore` has no effect on a folder if the command also names a file in it.
   assert.match(tasks["test"]!, /--ignore=\S+ tests$/);
 });
 
-Deno.test("of these files, deno task test:slow runs the tests whose names say so, and deno task test all others", () => {
+Deno.test("deno task test:slow runs the tests that are named (slow), and deno task test runs all others", () => {
   const filterOf = (task: string) => / --filter '\/(.*?)\/'/.exec(tasks[task]!)![1]!;
   for (const [name, task] of [["a query", "test"], ["(slow) a query", "test:slow"]] as const) {
     for (const each of ["test", "test:slow"]) assert.equal(new RegExp(filterOf(each)).test(name), task === each, name);

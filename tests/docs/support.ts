@@ -1,7 +1,7 @@
 /** The checkout, with a slash at its end. */
 export const ROOT = decodeURIComponent(new URL("../../", import.meta.url).pathname);
 
-/** A folder that is there until it is disposed of. */
+/** A folder that exists until it is disposed of. */
 export interface TemporaryFolder extends AsyncDisposable {
   path: string;
 }

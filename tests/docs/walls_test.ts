@@ -12,7 +12,7 @@ async function* sources(folder: string): AsyncGenerator<string> {
   }
 }
 
-/** What the files of a room import from other rooms, types too: a room, or a file outside of `src`. */
+/** The imports of a room's files from other rooms, including types: a room, or a file outside of `src`. */
 async function importsOf(room: string, how: RegExp): Promise<string[]> {
   const found: string[] = [];
   for await (const file of sources(`${room}/`)) {
@@ -27,7 +27,7 @@ async function importsOf(room: string, how: RegExp): Promise<string[]> {
 const AT_ITS_START = /^(?:import|export)\s[^"`;]*?from "(\.[^"]+)"/gm;
 const LATER = /\bimport\("(\.[^"]+)"\)/g;
 
-/** The floors of ARCHITECTURE.md, from the top: a room imports what stands on a lower floor, and nothing else. */
+/** The floors of ARCHITECTURE.md, from the top. A room imports only from lower floors. */
 const FLOORS: readonly (readonly string[])[] = [
   ["cli", "cells"],
   ["api"],
@@ -42,10 +42,10 @@ const FLOORS: readonly (readonly string[])[] = [
   ["core"],
 ];
 
-/** The rooms that stand beside the floors. */
+/** The rooms beside the floors. */
 const BESIDE = ["kernel", "local"];
 
-/** The rooms that load those, when a person asks for one. */
+/** The rooms that load those rooms when a person asks for one. */
 const LOADS_BESIDE: readonly string[] = ["cli", "api"];
 
 function below(room: string): Set<string> {
@@ -57,26 +57,26 @@ function below(room: string): Set<string> {
 const roomOf = (row: string) => row.split(" -> ")[1]!.split("/")[0]!;
 
 for (const room of [...FLOORS.flat(), ...BESIDE]) {
-  Deno.test(`${room}/ imports only what is below it`, async () => {
+  Deno.test(`${room}/ imports only from rooms below it`, async () => {
     const allowed = below(room);
     assert.deepEqual((await importsOf(room, AT_ITS_START)).filter((row) => !allowed.has(roomOf(row))), []);
   });
 
-  Deno.test(`${room}/ loads later only what it may`, async () => {
+  Deno.test(`${room}/ loads late only from the rooms that it may load`, async () => {
     const beside = LOADS_BESIDE.includes(room) ? BESIDE : [];
     const allowed = new Set([...below(room), ...beside]);
     assert.deepEqual((await importsOf(room, LATER)).filter((row) => !allowed.has(roomOf(row))), []);
   });
 }
 
-Deno.test("each file of src stands in a room", async () => {
+Deno.test("each file of src is in a room", async () => {
   const loose: string[] = [];
   for await (const { name, isFile } of Deno.readDir(SRC)) if (isFile) loose.push(name);
   assert.deepEqual(loose, []);
 });
 
 for (const document of ["ARCHITECTURE.md", "CONTRIBUTING.md"]) {
-  Deno.test(`the files that ${document} names are there`, async () => {
+  Deno.test(`the files that ${document} names exist`, async () => {
     const text = await Deno.readTextFile(ROOT + document);
     const paths = [...text.matchAll(/`((?:[\w.]+\/)+[\w.]*)`/g)].map(([, path]) => path!);
     const roots = ["", "src/", "src/transfer/"];
@@ -86,7 +86,7 @@ for (const document of ["ARCHITECTURE.md", "CONTRIBUTING.md"]) {
   });
 }
 
-Deno.test("only draw/ and kernel/ know that there is a Jupyter", async () => {
+Deno.test("only draw/ and kernel/ use Jupyter", async () => {
   const touching: string[] = [];
   for await (const file of sources("")) {
     const code = (await Deno.readTextFile(SRC + file)).replace(/^\s*(\*|\/\/).*$/gm, "");
@@ -95,27 +95,27 @@ Deno.test("only draw/ and kernel/ know that there is a Jupyter", async () => {
   assert.deepEqual(touching.filter((file) => !/^(draw|kernel)\//.test(file)), []);
 });
 
-Deno.test("nothing but the kernel's prelude uses the internals of Deno, which may change with each version", async () => {
+Deno.test("only the kernel's prelude uses Deno's internals, which may change with each version", async () => {
   const using: string[] = [];
   for await (const file of sources("")) {
     if (/\bDeno\s*(?:\.|\[\s*Deno\.)internal\b/.test(await Deno.readTextFile(SRC + file))) using.push(file);
   }
-  // It works without them too, but each cell would take longer.
+  // The kernel also works without them, but each cell would take longer.
   assert.deepEqual(using, ["kernel/prelude.ts"]);
 });
 
-Deno.test("import of the module loads pg only", async () => {
+Deno.test("importing the module loads only pg", async () => {
   assert.deepEqual(await packagesOf("mod.ts", "loaded"), ["pg"]);
   assert.deepEqual(await packagesOf("src/transfer/load/load.ts", "loaded"), [], "a load of CSV");
 });
 
-Deno.test("import of the module loads nothing of a lakehouse", async () => {
+Deno.test("importing the module loads nothing of the lakehouse", async () => {
   const loaded = await modulesOf("mod.ts", "loaded");
   assert.ok(loaded.some((file) => file.endsWith("/src/api/lakehouse.ts")));
   assert.deepEqual(loaded.filter((file) => /\/src\/(lake|transfer|plot)\/|warehouse/.test(file)), []);
 });
 
-/** The packages that Deno fetches before a module runs. Each more is a wait of every user's first cell. */
+/** The packages that Deno fetches before a module runs. Each further package makes every user's first cell wait longer. */
 const FETCHED: Readonly<Record<string, readonly string[]>> = {
   "mod.ts": ["@databricks/sdk-experimental", "pg"],
   "src/local/mod.ts": ["node-forge", "pg"],
@@ -131,7 +131,7 @@ for (const [module, packages] of Object.entries(FETCHED)) {
   });
 }
 
-Deno.test("offline.ts leads to each module that is loaded late, and to each package of the source", async () => {
+Deno.test("offline.ts imports each module that is loaded late, and each package of the source", async () => {
   const reached = new Set((await graphOf("offline.ts")).modules.map(({ specifier }) => specifier));
   const packages = new Set<string>();
   for await (const file of sources("")) {
@@ -146,14 +146,17 @@ Deno.test("offline.ts leads to each module that is loaded late, and to each pack
   assert.deepEqual(await packagesOf("offline.ts", "fetched"), [...packages].toSorted());
 });
 
-/** The names of the packages that a module leads to: `loaded` with it, or also `fetched` with it, for an `import()`. */
+/**
+ * The names of the packages that a module imports: `loaded` with the module, or also `fetched` with it for an
+ * `import()`.
+ */
 async function packagesOf(module: string, how: "loaded" | "fetched"): Promise<string[]> {
   const reached = await modulesOf(module, how);
   const names = reached.flatMap((specifier) => /^npm:((?:@[^/]+\/)?[^@/]+)/.exec(specifier)?.[1] ?? []);
   return [...new Set(names)].toSorted();
 }
 
-/** All that a module leads to. */
+/** All modules that a module imports, directly or indirectly. */
 async function modulesOf(module: string, how: "loaded" | "fetched"): Promise<string[]> {
   const { modules, roots } = await graphOf(module);
   const known = new Map(modules.map((module) => [module.specifier, module]));

@@ -1,4 +1,4 @@
-/** Reads the HTML that the renderer writes, and refuses any that it should not write. */
+/** Reads the HTML that the renderer writes, and refuses any other HTML. */
 
 const TAGS = new Set(
   ("div style table caption thead tbody tr th td br small em i b strong span details summary").split(" "),
@@ -14,14 +14,14 @@ const ENTITIES: Record<string, string> = {
   "&#96;": "`",
 };
 
-/** What a reader sees of a table: its head and its rows, cell by cell, and all of its text. */
+/** The visible content of a table: its head and its rows, cell by cell, and all of its text. */
 export interface ReadTable {
   head: string[];
   rows: string[][];
   text: string;
 }
 
-/** Parses HTML, throwing where a tag, an attribute, an entity or the nesting is not as it should be. */
+/** Parses HTML. Throws if a tag, an attribute, an entity or the nesting is wrong. */
 export function readHtml(html: string): ReadTable {
   const read: ReadTable = { head: [], rows: [], text: "" };
   const open: string[] = [];

@@ -201,7 +201,7 @@ Deno.test("renderTable() drops rows from the end and says so", () => {
   assert.ok(bytes(bundle["text/plain"]) <= 100_000);
 });
 
-Deno.test("renderTable() bounds captions, footers and notices", () => {
+Deno.test("renderTable() limits captions, footers and notices", () => {
   const long = "<é>\n".repeat(1_000_000);
   const notices = Array.from(
     { length: 10_000 },
@@ -222,7 +222,7 @@ Deno.test("renderTable() bounds captions, footers and notices", () => {
   }
 });
 
-Deno.test("(slow) renderTable() reads no 50 MB value to its end, and draws no million rows", () => {
+Deno.test("(slow) renderTable() neither reads a value of 50 MB completely nor draws a million rows", () => {
   const long = "<\n".repeat(25_000_000);
   renderTable({
     columns: [column("a"), column("b", "json"), column("c", "_text"), column("d", "bytea")],
@@ -318,7 +318,7 @@ Deno.test({
 
 Deno.test({
   ...requires(
-    "a table of 20 rows is whole, and a longer one scrolls in a notebook but not in a page made of it",
+    "a table of 20 rows is shown completely; a longer one scrolls in a notebook, but not in an exported page",
     chromiumMissing,
   ),
   fn: async () => {

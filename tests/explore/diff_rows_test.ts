@@ -9,9 +9,9 @@ import { twoDatabasesTests } from "../support/two_databases.ts";
 const test = twoDatabasesTests();
 
 interface Case {
-  /** Runs on both. */
+  /** The statements for both databases. */
   both: string[];
-  /** Runs on the other database only. */
+  /** The statements for the other database only. */
   after: string[];
   /** The columns of the key. */
   key: string[] | null;
@@ -260,7 +260,7 @@ test("diff() fetches few rows of a large table, and counts all that differ", asy
   assert.deepEqual(many.total, { before: 12_000, after: 12_002 });
 });
 
-test("diff() splits groups that the estimate made too large", async ({ before, after, onBoth }) => {
+test("diff() splits groups that are too large because the estimate was wrong", async ({ before, after, onBoth }) => {
   await onBoth(
     ...FRESH,
     "CREATE FUNCTION few() RETURNS SETOF int ROWS 1 LANGUAGE plpgsql AS 'BEGIN RETURN QUERY SELECT generate_series(1, 60000); END'",

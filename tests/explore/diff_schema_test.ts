@@ -26,7 +26,7 @@ const SCHEMA = [
   "CREATE POLICY mine ON app.zones FOR SELECT USING (name = current_user)",
 ];
 
-/** A statement on the other database, and the changes that it makes: `change kind name`. */
+/** A statement for the other database, and the changes that it makes: `change kind name`. */
 const CHANGES: Record<string, string[]> = {
   "CREATE TABLE app.fresh (id int PRIMARY KEY, a text)": ["added table app.fresh"],
   "DROP TABLE app.days": ["removed table app.days", "removed table app.days_2026"],

@@ -98,7 +98,7 @@ test("profile() reads a sample of a large table unless all rows are wanted", asy
   await db.query("ANALYZE p_larger");
   assert.equal((await db.profile("p_larger")).sampled, false);
   await db.query("DROP TABLE p_larger");
-  // Before ANALYZE, the server takes each text for 32 bytes, and so estimates 100,000 rows.
+  // Before ANALYZE, the server assumes 32 bytes for each text, and so estimates 100,000 rows.
   await db.query("CREATE TABLE p_short AS SELECT i, 'a' AS a, 'b' AS b, 'c' AS c FROM generate_series(1, 210000) AS i");
   assert.equal((await db.profile("p_short")).of, 210_000);
   await db.query("DROP TABLE p_short");

@@ -28,7 +28,10 @@ test(requires("profile() ends on the server when it is stopped", postgresMissing
   await untilIdle(db);
 });
 
-/** A loaded server may get to the request to cancel only after the client has given up waiting for it. */
+/**
+ * Waits for the end on the server, because a busy server may handle the request to cancel after the client has stopped
+ * waiting.
+ */
 async function untilIdle(db: Lakebase): Promise<void> {
   const others = `SELECT FROM pg_stat_activity
     WHERE state <> 'idle' AND pid <> pg_backend_pid() AND backend_type = 'client backend'`;

@@ -5,7 +5,7 @@ import { bothTests } from "../support/lakebase.ts";
 
 const test = bothTests();
 
-/** A schema of its own for each test. */
+/** Makes a separate schema for each test. */
 async function withSchema(db: Lakebase, name: string): Promise<AsyncDisposable> {
   const id = db.sql.id(name);
   await db.sql`DROP SCHEMA IF EXISTS ${id} CASCADE`;

@@ -3,7 +3,7 @@ import { parseCatalog } from "../../src/kernel/catalog.ts";
 import { completeSql, inspectSql } from "../../src/kernel/editor.ts";
 import { errorOf, queryTest } from "../support/queries.ts";
 
-/** Each does something if a cell that has it is run, or looks like another in it. */
+/** Names that do something if a cell that contains one runs, or that look like another name. */
 const NAMES = [
   "x${globalThis.pwned=1}",
   '"; DROP TABLE trips; --',
@@ -26,7 +26,7 @@ function complete(name: string): string {
   return completeSql(cell, cell.length, catalog)!.matches[0]!;
 }
 
-queryTest("a hostile name is completed as the name that it is, and can begin no code", async ({ db }) => {
+queryTest("a hostile name is completed as a plain name, and can't begin code", async ({ db }) => {
   for (const name of NAMES) {
     const match = complete(name);
     assert.doesNotMatch(match, /\$\{|[\n\r\u202e\u200b]/, name);
@@ -38,7 +38,7 @@ queryTest("a hostile name is completed as the name that it is, and can begin no 
   }
 });
 
-Deno.test("what Shift-Tab shows of a hostile table has no control characters", () => {
+Deno.test("Shift-Tab shows a hostile table without control characters", () => {
   const columns = [["a\x1bc", "te\u202ext", true]];
   const table = { schema: "public", name: "t", kind: "r", visible: true, columns };
   const catalog = parseCatalog({ connections: [], tables: [table], functions: [] });

@@ -34,7 +34,7 @@ Deno.test("an endless answer of the workspace is an error, and reading stops", a
   await canceled.promise;
 });
 
-Deno.test("the choices for a missing endpoint are looked up within the same deadline", async () => {
+Deno.test("the alternatives to a missing endpoint are looked up within the same deadline", async () => {
   await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     if (request.url.endsWith("/e")) return Response.json({ message: "no such endpoint" }, { status: 404 });
     return new Response(new ReadableStream()); // which never ends
@@ -58,7 +58,7 @@ test("an endless list of the workspace is an error within connectTimeout", async
   assert.match(error.message, /its list of projects does not end: \d+ pages so far/);
 });
 
-test("the local workspace reads no more of a body than a request has, before anybody has logged in", async ({ local }) => {
+test("the local workspace limits a request's body before it has checked the login", async ({ local }) => {
   for (const path of ["/oidc/v1/token", "/api/2.0/postgres/credentials"]) {
     const response = await fetch(`${local.env["DATABRICKS_HOST"]}${path}`, {
       method: "POST",
@@ -70,7 +70,7 @@ test("the local workspace reads no more of a body than a request has, before any
   }
 });
 
-Deno.test("a message is refused by its header, before its bytes have come", () => {
+Deno.test("a message that is too long is refused by its header, before its bytes arrive", () => {
   const frame = (length: number, more: boolean) => {
     const bytes = new Uint8Array(9);
     bytes[0] = 2 | (more ? 1 : 0);
@@ -86,7 +86,7 @@ Deno.test("a message is refused by its header, before its bytes have come", () =
   assert.throws(feed, /it has more than 1000 bytes/);
 });
 
-queryTest("NDJSON that is nested without end is refused before it takes memory", async ({ db }) => {
+queryTest("NDJSON that is nested too deep is refused before it takes memory", async ({ db }) => {
   await db.query("CREATE TABLE IF NOT EXISTS nested (a jsonb)");
   const path = await Deno.makeTempFile({ suffix: ".ndjson" });
   const cases: [line: string, fits: boolean][] = [

@@ -18,7 +18,10 @@ import { sized } from "../support/random.ts";
 
 const TO = { host: "h.example.com", port: 5432, database: "d", user: "u", native: false };
 
-/** What reads a text of a server, a file or a person. The readers of errors and of cells have such tests of their own. */
+/**
+ * The functions that read a text of a server, a file or a person. The readers of errors and of cells have separate
+ * tests.
+ */
 const READERS: Record<string, (text: string) => unknown> = {
   "a warehouse's error": (message) => statementError({ message }, "SELECT 1"),
   "a warehouse's error with its place": (text) =>
@@ -63,7 +66,7 @@ const PIECES = [
   "a.b.",
 ];
 
-Deno.test("(slow) much hostile text takes linear time where a server's, a file's or a person's text is matched", () => {
+Deno.test("(slow) all patterns for texts of a server, a file or a person take linear time on hostile text", () => {
   for (const piece of PIECES) {
     const text = piece.repeat(Math.ceil(sized(1_000_000, 10_000_000) / piece.length));
     for (const [name, read] of Object.entries(READERS)) {
@@ -77,7 +80,7 @@ Deno.test("(slow) much hostile text takes linear time where a server's, a file's
 });
 
 queryTest(
-  "(slow) a line of NDJSON with a string of 12 MB is loaded, and escaped quotes take time in proportion",
+  "(slow) a line of NDJSON with a string of 12 MB is loaded, and escaped quotes take linear time",
   async ({ db }) => {
     await db.query("CREATE TABLE long_lines (a text)");
     const path = await Deno.makeTempFile({ suffix: ".ndjson" });

@@ -14,10 +14,10 @@ import { drawn, errorOf } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
 import { unqualified } from "./sql_names.ts";
 
-/** Marks the beginning of each entry of the server's log, and whose it is. */
+/** Marks the beginning of each entry of the server's log, and its user. */
 const MARK = "\u0001";
 
-/** Everything that the module's own statements could find in a schema before `pg_catalog`, each failing where it is used. */
+/** Every object that the module's own statements could find in a schema before `pg_catalog`. Each fails when it is used. */
 const HOSTILE = `
 CREATE SCHEMA evil;
 CREATE FUNCTION evil.boom() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'hijacked'; END $$;
@@ -77,7 +77,7 @@ ANALYZE;
 const PATH = "SET search_path = evil, pg_catalog, public";
 const PERSON = `CREATE ROLE person LOGIN SUPERUSER; ALTER ROLE person ${PATH};`;
 
-/** Each thing that the module does with SQL of its own; the person's SQL names what it means. */
+/** Every action of the module that runs its own SQL. The person's SQL qualifies its names. */
 const USES: Record<string, (db: Lakebase, folder: string, twin: Lakebase) => PromiseLike<unknown>> = {
   version: (db) => db.version(),
   tables: async (db) => assert.equal((await db.tables("public.*")).length, 3),
@@ -197,7 +197,7 @@ const USES: Record<string, (db: Lakebase, folder: string, twin: Lakebase) => Pro
 };
 
 Deno.test({
-  ...requires("(slow) a schema on the search path that has everything gets none of its code run", postgresMissing),
+  ...requires("(slow) no code of a hostile schema on the search path runs", postgresMissing),
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {
@@ -232,7 +232,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "(slow) a schema on the search path gets none of its code run in the embedded database either",
+  name: "(slow) no code of a hostile schema on the search path runs in the embedded database either",
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {
@@ -245,7 +245,7 @@ Deno.test({
   },
 });
 
-/** Has each session of a connection begin with the hostile schema on its path. */
+/** Makes each session of a connection begin with the hostile schema on its path. */
 function onHostilePath(db: Lakebase): void {
   const changed = new WeakSet<object>();
   db.pool.on("acquire", (client) => {
@@ -254,7 +254,7 @@ function onHostilePath(db: Lakebase): void {
   });
 }
 
-/** Uses everything but what `without` names on a connection whose `search_path` begins with the hostile schema. */
+/** Uses everything except what `without` names, on a connection whose `search_path` begins with the hostile schema. */
 async function useAll(db: Lakebase, twin: Lakebase, without = /^$/): Promise<void> {
   await using folder = await temporaryFolder();
   const hijacked = await errorOf(() => db.sql`SELECT upper('x')`);

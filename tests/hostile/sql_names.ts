@@ -5,10 +5,11 @@ await loadModule();
 type Node = Record<string, unknown>;
 
 /**
- * What a statement leaves for `search_path` to find: functions, operators, types, collations and the catalog's tables. A
- * schema on the path could have one of that name, and its owner's code would run as whoever runs the statement.
+ * Finds the names that a statement leaves to `search_path`: functions, operators, types, collations and the catalog's
+ * tables. A schema on the path could have an object of that name, and its owner's code would run as the user who runs
+ * the statement.
  *
- * @throws For what is no SQL.
+ * @throws For a text that is not SQL.
  */
 export function unqualified(sql: string): string[] {
   const found = new Set<string>();

@@ -3,14 +3,14 @@ import { unqualified } from "./sql_names.ts";
 
 const SOURCE = new URL("../../src/", import.meta.url);
 
-/** Where a piece of SQL may stand. */
+/** The positions in which a piece of SQL may be. */
 const PLACES = [
   (sql: string) => sql,
   (sql: string) => `SELECT ${sql}`,
   (sql: string) => `SELECT FROM pg_catalog.x AS q ${sql}`,
 ];
 
-/** What looks like SQL to a person or a test, and is not sent: help, hints and examples. */
+/** Texts that look like SQL but are not sent: help, hints and examples. */
 const SHOWN =
   /lakebase (query|pull|load|local|tables)|^Cannot |\bselect it as ::|\bwrite |an object is bound|value as text|a type as |\(\?:::jsonb\)/i;
 
@@ -48,10 +48,10 @@ function looseIn(text: string): string[] {
     try {
       return unqualified(place(text)).filter((what) => !what.endsWith(" p1")); // a name that is put in
     } catch {
-      // Not there.
+      // The file does not exist.
     }
   }
-  // A piece that is SQL only together with others: what a call, a cast or an operator looks like.
+  // A piece that is SQL only together with others: it looks like a call, a cast or an operator.
   const code = text.replace(/'[^']*'/g, "''");
   return [
     ...code.matchAll(
@@ -79,7 +79,7 @@ Deno.test("every SQL text in src names functions, operators and types with their
   assert.deepEqual(loose, []);
 });
 
-Deno.test("what is left to the search path is found, in whole statements and in pieces", () => {
+Deno.test("names that are left to the search path are found, in whole statements and in pieces", () => {
   const cases: [sql: string, found: string][] = [
     ["SELECT upper(a) FROM b", "function upper"],
     ["SELECT a = b FROM c", "operator ="],

@@ -4,7 +4,7 @@ import { LakebaseError } from "../../src/core/errors.ts";
 import { printable, printableJson } from "../../src/core/text.ts";
 import { cliTest, PROGRAM } from "../cli/support.ts";
 
-/** Each is a command to some terminal: reset, clipboard, title, link, the same in C1, a line written over, hidden text. */
+/** Commands to terminals: reset, clipboard, title, link, the same in C1, a line that is written over, hidden text. */
 const COMMANDS = [
   "\x1bc",
   "\x1b]52;c;cm0gLXJmIH4=\x07",
@@ -18,11 +18,11 @@ const COMMANDS = [
   "\u202e",
 ];
 
-/** What a terminal must not get from a value. */
+/** The characters that a terminal must not get from a value. */
 // deno-lint-ignore no-control-regex
 const OBEYED = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]/;
 
-/** A terminal, which keeps what it gets. */
+/** A terminal that records its input. */
 function terminal(isTerminal: boolean): typeof Deno.stdout & { text: string } {
   const kept = {
     text: "",
@@ -35,7 +35,7 @@ function terminal(isTerminal: boolean): typeof Deno.stdout & { text: string } {
   return kept as unknown as typeof Deno.stdout & { text: string };
 }
 
-Deno.test("what is printed on a terminal has no command to it, and a file gets it as it is", async () => {
+Deno.test("printed text contains no terminal commands, and a file gets it unchanged", async () => {
   for (const text of COMMANDS) {
     const [screen, file] = [terminal(true), terminal(false)];
     await print(screen, `a\t${text}b\n\x1b[2mNULL\x1b[22m\n`);
@@ -46,7 +46,7 @@ Deno.test("what is printed on a terminal has no command to it, and a file gets i
   }
 });
 
-Deno.test("JSON has escapes for what a terminal would obey, and means the same", () => {
+Deno.test("JSON escapes terminal commands, and keeps its value", () => {
   for (const text of COMMANDS) {
     const json = printableJson(`{"a": ${JSON.stringify(text)},\n "b": 1}`);
     assert.doesNotMatch(json, OBEYED);
@@ -54,7 +54,7 @@ Deno.test("JSON has escapes for what a terminal would obey, and means the same",
   }
 });
 
-Deno.test("an error and its causes have no command to a terminal", () => {
+Deno.test("an error and its causes contain no terminal commands", () => {
   for (const text of COMMANDS) {
     const cause = Object.assign(new Error(text, { cause: new Error(text) }), { detail: text, hint: text });
     cause.stack = `Error: ${text}\n    at ${text}`;
@@ -80,7 +80,7 @@ cliTest("(slow) each format of lakebase query is safe on a real terminal", async
   }
 });
 
-cliTest("an error of lakebase query repeats no command to a terminal", async ({ runAlone }) => {
+cliTest("an error of lakebase query contains no terminal commands", async ({ runAlone }) => {
   const { code, stderr: text } = await runAlone(["query", 'SELECT * FROM "\x1bc\x9b2J\x1b]52;c;eA==\x07"']);
   assert.equal(code, 1);
   assert.match(text, /<U\+001B>c<U\+009B>2J/);

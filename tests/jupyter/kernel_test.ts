@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type CellRun, jupyterMissing, runCells, runNotebook } from "../support/jupyter.ts";
 import { requires } from "../support/requirements.ts";
 
-// What this project relies on in Deno's own kernel, as it is.
+// The behavior of Deno's own kernel that this project relies on.
 
 /** Like a query: a thenable that runs when it is awaited, and draws itself. */
 const drawable = `class Drawable {
@@ -25,7 +25,7 @@ const untilStopped = `await new Promise((resolve) => {
 })`;
 
 Deno.test({
-  ...requires("a thenable that can draw itself does, as a cell's last expression", jupyterMissing),
+  ...requires("a thenable that can draw itself is drawn as a cell's last expression", jupyterMissing),
   fn: async () => {
     const { cells } = await runCells([drawable, "new Drawable()", "await new Drawable()"]);
     assert.deepEqual(result(cells[1]), { "text/html": "<b>drawn</b>", "text/plain": "awaited" });
@@ -44,7 +44,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...requires("a SIGINT listener hears Stop while a cell awaits, and the kernel stays alive", jupyterMissing),
+  ...requires("a SIGINT listener is called by Stop while a cell awaits, and the kernel stays alive", jupyterMissing),
   fn: async () => {
     const cells = ["let kept = 41", { code: untilStopped, interruptAt: "waiting" }, "kept + 1"];
     const run = await runCells(cells, { env: { NO_COLOR: "1" } });
@@ -55,7 +55,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...requires("a result that holds its thread once it is sent is not lost by nbclient", jupyterMissing),
+  ...requires("nbclient does not lose a result that blocks its thread after it was sent", jupyterMissing),
   fn: async () => {
     const held = `class Held {
       [Symbol.for("Jupyter.display")]() {

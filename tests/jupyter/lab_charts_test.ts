@@ -55,7 +55,7 @@ Deno.test({
   },
 });
 
-/** How bright the text of a table is, and what is behind it, from 0 to 255. */
+/** The brightness of a table's text and of its background, from 0 to 255. */
 const COLORS = `{
   const paint = document.createElement("canvas").getContext("2d");
   const bright = (color) => {
@@ -71,7 +71,7 @@ const COLORS = `{
   [bright(getComputedStyle(cell).color), bright(getComputedStyle(behind).backgroundColor)];
 }`;
 
-/** How much of a chart lets the page through, and how bright the first opaque gray, that of the title, is. */
+/** The part of a chart that is transparent, and the brightness of its first opaque gray, which is the title. */
 async function lookOf({ page }: LabNotebook, cell: number): Promise<{ clear: number; text: number }> {
   return await page.evaluate(`{
     const canvas = document.querySelectorAll(".jp-Notebook .jp-Cell")[${cell}].querySelector("canvas");
@@ -86,10 +86,10 @@ async function lookOf({ page }: LabNotebook, cell: number): Promise<{ clear: num
   }`);
 }
 
-/** The place of the fare in a row of the notebook's table. */
+/** The position of the fare in a row of the notebook's table. */
 const FARE = 3;
 
-/** Vega draws on a canvas; one with a single color would be blank. */
+/** Vega draws on a canvas. A canvas with a single color would be blank. */
 async function drawnAndSeen({ page }: LabNotebook, cell: number): Promise<void> {
   const output = page.locator(".jp-Notebook .jp-Cell").nth(cell).locator(".vega-embed");
   await output.waitFor();

@@ -4,7 +4,7 @@ import { notebookOf } from "../support/notebook.ts";
 import { notebookFolder } from "../support/notebook_folder.ts";
 import { requires } from "../support/requirements.ts";
 
-/** Each would call `window.pwned()` if a page took it for more than text. */
+/** Each text would call `window.pwned()` if a page treated it as more than text. */
 const HOSTILE = [
   "<script>pwned()</script>",
   "<img src=x onerror=pwned()>",
@@ -63,7 +63,7 @@ const hostile = ${JSON.stringify(HOSTILE)};
 ];
 
 Deno.test({
-  ...requires("nothing that a database sends runs in a notebook", jupyterLabMissing),
+  ...requires("no text from a database runs as code in a notebook", jupyterLabMissing),
   fn: async () => {
     await using folder = await notebookFolder();
     await using lab = await JupyterLab.start({ folder: folder.path });
@@ -93,7 +93,7 @@ Deno.test({
       ".jp-OutputArea-output :is(script, iframe, object, base, meta, [onerror], [onload], [autofocus], [href^=javascript])";
     assert.equal(await notebook.page.locator(live).count(), 0);
     assert.equal(await notebook.page.evaluate("window.ran"), 0);
-    // That the page would run a script is what makes this a test.
+    // The page could run a script, so this test can fail.
     await notebook.page.evaluate(
       `const image = new Image(); image.onerror = pwned; image.src = "data:,"; document.body.append(image)`,
     );

@@ -16,7 +16,7 @@ const CELLS = [
   "sql`SELECT id, zon FROM trips`",
   "let kept = 42;\nawait sql`SELECT pg_sleep(60)`",
   "kept + await sql`SELECT 1`.value()",
-  // Makes a file once the query above is sent: pressed before that, Stop is the kernel's.
+  // Makes a file once the query above is sent, because an earlier Stop belongs to the kernel.
   `const { pool } = await connect({ local: true });
 const sent = () => pool._clients.some((client) => client._activeQuery?.text?.includes("pg_sleep"));
 void (async () => {

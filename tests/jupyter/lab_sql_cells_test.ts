@@ -38,7 +38,7 @@ COMMENT ON TABLE "t<img src=x onerror=pwned()>" IS '<img src=x onerror=pwned()>'
   '%%sql\nSELECT * FROM "t<img src=x onerror=pwned()>"',
 ];
 
-/** The language in which JupyterLab colours a cell, and the colours that it uses there. */
+/** The language in which JupyterLab colors a cell, and the colors that it uses there. */
 async function coloured({ page }: LabNotebook, cell: number): Promise<{ language: string; colours: number }> {
   return await page.evaluate(`(() => {
     const { model, editor } = window.jupyterapp.shell.currentWidget.content.widgets[${cell}];
@@ -53,13 +53,13 @@ async function edit({ page }: LabNotebook, cell: number): Promise<void> {
   await page.keyboard.press("Control+End");
 }
 
-/** Names that a page could take for more than text, completed and looked at. */
+/** Names that a page could treat as more than text, which are completed and looked at. */
 async function hostileNames(notebook: LabNotebook): Promise<void> {
   const { page } = notebook;
   await page.evaluate("window.ran = 0; window.pwned = () => window.ran++");
   await notebook.run(7);
   const item = page.locator(".jp-Completer-item", { hasText: "onerror" });
-  // The catalogue is sent a moment after the cell.
+  // The catalog is sent a moment after the cell.
   for (let tries = 0; tries < 60 && await item.count() === 0; tries++) {
     await page.keyboard.press("Escape");
     await edit(notebook, 8);

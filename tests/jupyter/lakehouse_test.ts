@@ -8,11 +8,11 @@ import { requires } from "../support/requirements.ts";
 
 const STATEMENTS = "/api/2.0/sql/statements";
 
-/** Prints "go" once the server says so: pressed before what follows runs, Stop is the kernel's. */
+/** Prints "go" once the server says so, because an earlier Stop belongs to the kernel. */
 const FIRST = `import { lakehouse } from "lakebase"; const lake = await lakehouse(); let kept = 41;
   const goes = (path) => void fetch(Deno.env.get("TOLD_BY") + path).then(() => console.log("go"));`;
 
-/** After the API's first answer, which it holds for five seconds, a statement is polled. */
+/** The API holds its first answer for five seconds. After that, a statement is polled. */
 const STOPPED: readonly string[] = [
   "goes('/submitted'); await lake.sql`SELECT 1`",
   "goes('/polled'); await lake.sql`SELECT 2`",
@@ -20,11 +20,14 @@ const STOPPED: readonly string[] = [
   "goes('/submitted'); for await (const row of lake.sql`SELECT 4`) console.log(row)",
 ];
 
-/** A second Stop within two seconds is the kernel's, so two seconds pass; and Stop may come before the submission's answer. */
+/**
+ * Lets two seconds pass, because a second Stop within two seconds belongs to the kernel. Stop may also come before the
+ * submission's answer.
+ */
 const APART = `((now) => Date.now = () => now() + 2000)(Date.now); kept++;
   await (await fetch(Deno.env.get("TOLD_BY") + "/canceled")).text()`;
 
-/** Tells cells what the local Lakebase has been asked for. */
+/** Tells cells which requests the local Lakebase has received. */
 function teller(local: LocalLakebase) {
   const canceled = () => local.requests.flatMap(({ path }) => /statements\/([\w-]+)\/cancel$/.exec(path)?.[1] ?? []);
   const submitted = () => local.requests.filter(({ method, path }) => method === "POST" && path === STATEMENTS).length;
@@ -54,7 +57,7 @@ function shown({ messages }: CellRun): string {
 
 for (const kernel of ["Deno's own kernel", "the kernel with %%sql"]) {
   Deno.test({
-    ...requires(`Stop during statements of a SQL warehouse cancels them there, in ${kernel}`, jupyterMissing),
+    ...requires(`Stop cancels the running statements of a SQL warehouse, in ${kernel}`, jupyterMissing),
     sanitizeOps: false,
     sanitizeResources: false,
     fn: async () => {
@@ -73,7 +76,7 @@ for (const kernel of ["Deno's own kernel", "the kernel with %%sql"]) {
         timeout: 60,
       });
       assert.equal(alive, true, cells.map(shown).join("\n"));
-      assert.match(shown(cells[0]!), /Starting warehouse small, as it was stopped/);
+      assert.match(shown(cells[0]!), /Starting warehouse small, because it was stopped/);
       stopped.forEach((_, at) =>
         assert.match(shown(cells[1 + at * 2]!), /"evalue":"[^"]*(?:Canceled|Stop ended this cell)/)
       );

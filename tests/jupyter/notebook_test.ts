@@ -8,7 +8,7 @@ import { sharedGateway } from "../support/shared_servers.ts";
 const NOTEBOOKS = decodeURIComponent(new URL("../../notebooks/", import.meta.url).pathname);
 const FIRST = `import { connect, sql } from "lakebase"; const db = await connect({ max: 2 }); let kept = 41; ${GOES}`;
 const GO = "void goes('pg_sleep');";
-/** Waits until no statement is left on the server; a cell draws it, for what it prints may come after its end. */
+/** Waits until no statement is left on the server. A cell draws this, because its printed text may arrive after its end. */
 const ENDED = `apart(); kept++;
   while (await sql\`SELECT count(*) FROM pg_stat_activity
     WHERE state = 'active' AND query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()\`.value() > 0);
@@ -16,13 +16,13 @@ const ENDED = `apart(); kept++;
 
 let runs = 0;
 
-/** In a kernel of its own, on databases that are empty. */
+/** Runs cells in a separate kernel, on empty databases. */
 async function inKernel(cells: (string | KernelCell)[]): Promise<KernelRun> {
   const local = await sharedGateway({}, CLUSTER, `notebook ${++runs}`);
   return await runCells([FIRST, ...cells], { cwd: NOTEBOOKS, env: { ...local.env, NO_COLOR: "1" }, timeout: 60 });
 }
 
-/** What a cell showed, wrote or failed with. */
+/** The drawing, the output or the error of a cell. */
 function shown(cell: CellRun | undefined): string {
   return JSON.stringify(cell?.messages.filter(({ type }) => type !== "status" && type !== "execute_input"));
 }
@@ -57,7 +57,7 @@ kernelTest(
 );
 
 kernelTest(
-  "Stop cancels the statements of diff() on both servers, and the branch goes on until it is closed",
+  "Stop cancels the statements of diff() on both servers, and the branch lives until it is closed",
   async () => {
     const waiting = "(await held[0].query('SELECT count(*)::int AS n FROM pg_locks WHERE NOT granted'))[0].n";
     const until = (count: number) =>
@@ -79,13 +79,13 @@ kernelTest(
   },
 );
 
-kernelTest("a second Stop within two seconds does what it would without us", async () => {
+kernelTest("a second Stop within two seconds belongs to the kernel", async () => {
   const first = { code: GO + "await sql`SELECT pg_sleep(60)`", interruptAt: '"go' };
   const run = await inKernel(["const stopped = now(); Date.now = () => stopped", first, first]);
   assert.equal(run.alive, false);
 });
 
-kernelTest("Stop when nothing of ours runs is not ours", async () => {
+kernelTest("Stop belongs to the kernel when no statement of this module runs", async () => {
   const run = await inKernel(["await sql`SELECT 1`", {
     code: "console.log('go'); await new Promise((r) => setTimeout(r, 60_000))",
     interruptAt: '"go',

@@ -9,7 +9,7 @@ const FOLDER = decodeURIComponent(new URL("../../notebooks/", import.meta.url).p
 
 for (const { name } of [...Deno.readDirSync(FOLDER)].filter(({ name }) => name.endsWith(".ipynb"))) {
   Deno.test({
-    ...requires(`${name} runs on its kernel and shows what is saved in it`, jupyterMissing),
+    ...requires(`${name} runs on its kernel and shows its saved outputs`, jupyterMissing),
     fn: async () => {
       const saved: Notebook = JSON.parse(await Deno.readTextFile(FOLDER + name));
       await using sqlKernel = await installedKernel();
@@ -19,7 +19,7 @@ for (const { name } of [...Deno.readDirSync(FOLDER)].filter(({ name }) => name.e
       assert.equal(now.length, then.length);
       for (const [cell, outputs] of then.entries()) {
         assert.deepEqual(now[cell]!.filter(isDrawn), outputs.filter(isDrawn));
-        // What `console.log` writes last in a cell the stock kernel loses now and then; it is not ours to hold.
+        // The stock kernel sometimes loses the last `console.log` of a cell, which this module can't prevent.
         for (const written of now[cell]!.filter((output) => !isDrawn(output))) {
           assert.ok(outputs.some((output) => output.startsWith(written)), written);
         }
@@ -32,13 +32,13 @@ function isDrawn(output: string): boolean {
   return !output.startsWith("stream: ");
 }
 
-/** What each cell of code shows, as text, without what changes from run to run. */
+/** The output of each code cell as text, without the parts that change from run to run. */
 function shown({ cells }: Notebook): string[][] {
   return cells.filter((cell) => cell.cell_type === "code")
     .map((cell: Cell) => (cell.outputs ?? []).map(stable).filter((output) => !isProgress(output)));
 }
 
-/** Shown only where it took longer than a second. */
+/** This is shown only if it takes longer than a second. */
 function isProgress(output: string): boolean {
   return /^display_data: ((Pull|Load)(ing|ed)|Making a branch|Made branch) /.test(output);
 }

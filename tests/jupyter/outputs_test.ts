@@ -15,7 +15,7 @@ Deno.test({
     await using folder = await notebookFolder();
     const connect = 'import { connect, sql } from "lakebase";\nconst db = await connect({ local: true });';
     const queries = Array.from({ length: CELLS }, (_, n) =>
-      // Small and large outputs in turn, rows, commands and errors: each takes another way to the frontend.
+      // Small and large outputs in turn, rows, commands and errors, because each reaches the frontend in another way.
       [
         `sql\`SELECT \${${n}}::int AS n\``,
         `sql\`SELECT ${n} AS n, repeat('x', 200) AS x FROM generate_series(1, 400)\`.with({ limit: 400 })`,

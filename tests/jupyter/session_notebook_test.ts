@@ -16,7 +16,7 @@ import { sharedGateway, sharedPGlite } from "../support/shared_servers.ts";
 
 const NOTEBOOKS = decodeURIComponent(new URL("../../notebooks/", import.meta.url).pathname);
 
-/** What a cell showed, wrote or failed with. */
+/** The drawing, the output or the error of a cell. */
 function shown(cell: CellRun | undefined): string {
   return JSON.stringify(cell?.messages.filter(({ type }) => type !== "status" && type !== "execute_input"));
 }
@@ -30,7 +30,7 @@ interface KernelChoice {
 
 let runs = 0;
 
-/** What a cell showed and wrote, as text. */
+/** The drawing and the output of a cell, as text. */
 function plainText(cell: CellRun): string {
   return cell.messages.map(({ content }) => {
     const data = content["data"] as Record<string, string> | undefined;
@@ -38,7 +38,7 @@ function plainText(cell: CellRun): string {
   }).join("\n");
 }
 
-/** Gives `work` what runs cells on an empty Lakebase, in one of the kernels. */
+/** Calls `work` with a function that runs cells on an empty Lakebase, in one of the kernels. */
 async function inKernel<Run>(
   { kernel, backend = "PGlite" }: KernelChoice,
   work: (options: JupyterOptions) => Promise<Run>,
@@ -51,7 +51,7 @@ async function inKernel<Run>(
   try {
     return await work({ cwd: NOTEBOOKS, env, kernel: kernel === "own" ? name : "deno", timeout: 60 });
   } finally {
-    // Temporary tables of PGlite are gone with the last session.
+    // PGlite's temporary tables end with its last session.
     await eventually("the sessions of the kernel are over", () => local.connections === 0);
     await Deno.remove(prefix, { recursive: true });
   }
@@ -59,7 +59,7 @@ async function inKernel<Run>(
 
 const FIRST = `import { connect, sql } from "lakebase"; const db = await connect({ max: 3, idleTimeout: 1 });`;
 
-/** Cells in TypeScript, each with what it shows: what a cell prints, the stock kernel may send after the end of the cell. */
+/** Cells in TypeScript, each with its drawing, because the stock kernel may send printed text after the end of the cell. */
 const TYPESCRIPT: [string, RegExp][] = [
   [FIRST, /\[\]/],
   ["sql`CREATE TEMP TABLE mine AS SELECT 1 AS id`", /SELECT 1/],
@@ -81,7 +81,7 @@ const TYPESCRIPT: [string, RegExp][] = [
   ["await sql`BEGIN`; await db.close()", /was closed in a transaction.*rolled back/],
 ];
 
-/** The same from `%%sql` cells, for the kernel that has them. */
+/** The same in `%%sql` cells, for the kernel that supports them. */
 const SQL_CELLS: [string, RegExp][] = [
   [FIRST, /./],
   ["%%sql\nCREATE TEMP TABLE mine AS SELECT 1 AS id", /SELECT 1/],
@@ -164,7 +164,7 @@ for (const kernel of ["stock", "own"]) {
       const got = run.frontends.map((cells) => cells.map(plainText));
       for (const [index, name] of ["first", "second"].entries()) {
         assert.deepEqual(run.frontends[index]!.map(({ reply }) => reply?.status), Array(7).fill("ok"), String(got));
-        // The stock kernel gives what a cell shows to the frontend whose request came last.
+        // The stock kernel sends the outputs of a cell to the frontend whose request came last.
         const shown = kernel === "own" ? got[index]! : got.flat();
         for (let cell = 0; cell < 5; cell++) {
           assert.ok(shown.some((text) => text.includes(`${name} ${cell}`)), String(got));

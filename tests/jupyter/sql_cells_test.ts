@@ -4,7 +4,7 @@ import { type CellRun, GOES, jupyterMissing, type KernelCell, runCells } from ".
 import { notebookFolder } from "../support/notebook_folder.ts";
 import { requires } from "../support/requirements.ts";
 
-/** Runs cells in a notebook that knows `lakebase` by name; the first `connect()` starts a Lakebase on this machine. */
+/** Runs cells in a notebook that can import `lakebase` by name. The first `connect()` starts a Lakebase on this machine. */
 async function run(cells: (string | KernelCell)[], env: Record<string, string> = {}): Promise<CellRun[]> {
   await using folder = await notebookFolder();
   await using kernel = await installedKernel();
@@ -23,7 +23,7 @@ async function run(cells: (string | KernelCell)[], env: Record<string, string> =
   return ran.cells;
 }
 
-/** What a cell shows, as text. */
+/** The drawing of a cell, as text. */
 function shown(cell: CellRun | undefined): string {
   assert.equal(cell?.reply?.status, "ok", cell?.reply?.evalue);
   const cleared = cell.messages.findLastIndex(({ type }) => type === "clear_output"); // what runs is shown after a second
@@ -34,7 +34,7 @@ function shown(cell: CellRun | undefined): string {
   ).join("\n");
 }
 
-/** What a cell fails with; it is shown as well. */
+/** The error of a cell, which is drawn as well. */
 function failure(cell: CellRun | undefined): string {
   assert.equal(cell?.reply?.status, "error", JSON.stringify(cell?.messages));
   const error = cell.messages.find(({ type }) => type === "error");
@@ -138,7 +138,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...requires("what is wrong in a %%sql cell fails the cell, and the kernel lives", jupyterMissing),
+  ...requires("an error in a %%sql cell fails the cell, and the kernel lives", jupyterMissing),
   fn: async () => {
     const bad: [cell: string, says: RegExp][] = [
       ["%%sql --limt 1\nSELECT 1", /^UsageError: .*did you mean --limit/],
@@ -185,7 +185,7 @@ Deno.test({
       { code: "void goes('pg_sleep'); const slow = await %sql SELECT pg_sleep(60)", interruptAt: '"go' },
       "%%sql\nSELECT ${kept[0].answer}::int AS answer",
     ]);
-    // The second where the query takes its time to end.
+    // The second one if the query takes a while to end.
     for (const cell of [cells[2], cells[3]]) {
       assert.match(failure(cell), /^LakebaseError: Canceled$|Stop ended this cell/);
     }

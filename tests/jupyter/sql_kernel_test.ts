@@ -68,7 +68,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...requires("Stop ends a loop, one behind an await, and a wait for anything, and keeps the kernel", jupyterMissing),
+  ...requires("Stop ends a loop, a loop after an await, and any wait, and the kernel lives", jupyterMissing),
   fn: async () => {
     const stopped = (code: string) => ({
       code: `var kept = ${JSON.stringify(code)}; ${code.replace("GO", 'console.log("go")')}`,
@@ -90,7 +90,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...requires("Stop on a wait that can't be ended says so, and the cell goes on", jupyterMissing),
+  ...requires("Stop says so if it can't end a cell, and the cell goes on", jupyterMissing),
   fn: async () => {
     const drawn = 'new Promise((done) => setTimeout(done, 15_000, { "text/plain": "7" }))';
     const code = `({ [Symbol.for("Jupyter.display")]: () => { console.log("go"); return ${drawn} } })`;
@@ -145,7 +145,7 @@ Deno.test({
 });
 
 Deno.test({
-  ...requires("a notebook's folder is its kernel's, with its own import map", jupyterMissing),
+  ...requires("a kernel runs in its notebook's folder, with that folder's import map", jupyterMissing),
   fn: async () => {
     await using kernel = await installedKernel();
     const cwd = await Deno.realPath(await Deno.makeTempDir());
@@ -159,7 +159,10 @@ Deno.test({
 });
 
 Deno.test({
-  ...requires("a bare query that fails has failed its cell, and ends a notebook that runs unattended", jupyterMissing),
+  ...requires(
+    "a query without await that fails also fails its cell, and ends a notebook that runs unattended",
+    jupyterMissing,
+  ),
   fn: async () => {
     await using folder = await notebookFolder();
     await using kernel = await installedKernel();
@@ -189,7 +192,7 @@ function nbconvertMissing(): string | undefined {
 }
 
 Deno.test({
-  ...requires("nbconvert --execute fails when a bare query fails, and only then", nbconvertMissing),
+  ...requires("nbconvert --execute fails if, and only if, a query without await fails", nbconvertMissing),
   fn: async () => {
     await using kernel = await installedKernel();
     await using folder = await notebookFolder();

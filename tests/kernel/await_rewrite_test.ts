@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { makeStoppable } from "../../src/kernel/await_rewrite.ts";
 import { eachCode, waitCode } from "../../src/kernel/prelude.ts";
 
-/** What a cell becomes, with W for a wait and E for what a loop reads. */
+/** The code of a rewritten cell, with W for a wait and E for the iterable of a loop. */
 function waited(code: string): string {
   const portable = code.includes("async");
   return makeStoppable(code, 7).replaceAll(waitCode(7, portable), "W").replaceAll(eachCode(7, portable), "E");
 }
 
-Deno.test("the operand of each await is found, whatever it is", () => {
+Deno.test("the operand of each await is found", () => {
   const cases: [code: string, becomes: string][] = [
     ["await x", "await W(x)"],
     ["await x.y?.z?.(1)?.[2]! as T", "await W(x.y?.z?.(1)?.[2]!) as T"],

@@ -1,6 +1,6 @@
 import { type Catalog, parseCatalog } from "../../src/kernel/catalog.ts";
 
-/** A catalog as the child sends it. */
+/** A catalog in the form that the child sends. */
 export const SENT = {
   connections: ["db2"],
   tables: [

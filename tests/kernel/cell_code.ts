@@ -3,17 +3,17 @@ import { rewriteCell } from "../../src/kernel/magic.ts";
 
 const HOOK = Symbol.for("lakebase.cell");
 
-/** What the client is called with. */
+/** The arguments of a call of the client. */
 export type Call = [options: Record<string, unknown>, ...statements: [strings: string[], values: unknown[]][]];
 
-/** The code that a cell becomes. */
+/** The code into which a cell is rewritten. */
 export function codeOf(cell: string): string {
   const rewritten = rewriteCell(cell, { module: "data:," });
   assert.equal(rewritten.kind, "code", `${JSON.stringify(cell)}: ${JSON.stringify(rewritten)}`);
   return (rewritten as { code: string }).code;
 }
 
-/** Runs what a cell becomes, and returns what it would have the client run; `answer` is what that gives. */
+/** Runs the rewritten code, and returns what it would make the client run. `answer` is the client's result. */
 export async function sent(
   cell: string,
   scope: Record<string, unknown> = {},

@@ -4,13 +4,13 @@ import { completeSql } from "../../src/kernel/editor.ts";
 import { newSeed, randomFrom } from "../support/random.ts";
 import { CATALOG } from "./catalog.ts";
 
-/** Completes where `|` stands. */
+/** Completes at `|`. */
 function complete(marked: string, catalog: Catalog | null = CATALOG) {
   const [before = "", after = ""] = marked.split("|");
   return completeSql(before + after, [...before].length, catalog ?? undefined);
 }
 
-/** What the cell would be with one of the matches taken. */
+/** The cell after one of the matches was accepted. */
 function taken(marked: string, match: string): string {
   const { cursor_start, cursor_end } = complete(marked)!;
   const points = [...marked.replace("|", "")];

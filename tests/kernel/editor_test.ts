@@ -39,7 +39,7 @@ Deno.test("help and errors become cells that print or fail", () => {
   assert.match(codeForChild("%%sql\nSELECT 1", "file:///mod.ts"), /file:\/\/\/mod\.ts/);
 });
 
-/** Looks at where `|` stands. */
+/** Inspects at `|`. */
 function inspect(marked: string): string | undefined {
   const [before = "", after = ""] = marked.split("|");
   return inspectSql(before + after, [...before].length, CATALOG)?.["text/plain"];

@@ -7,13 +7,13 @@ import { encodeMessage } from "../../src/kernel/zmtp.ts";
 export interface Output {
   type: string;
   content: Record<string, unknown>;
-  /** It came after its request's `idle`. */
+  /** Whether the message came after its request's `idle`. */
   late: boolean;
 }
 
 export interface Execution {
   reply: Record<string, unknown>;
-  /** What the cell sent, without its statuses. */
+  /** The messages of the cell, without its statuses. */
   outputs: Output[];
   /** Milliseconds until the reply and until `idle`. */
   replyAt: number;
@@ -31,18 +31,18 @@ interface Waiting {
 
 type Wires = Record<Exclude<ChannelName, "hb">, ZmtpConnection>;
 
-/** One frontend of a kernel, byte for byte. */
+/** A frontend of a kernel that reads and writes bytes. */
 export class Frontend implements Disposable {
   readonly wires: Wires;
   readonly signer: Signer;
-  /** Every message on iopub, whoever it is for. */
+  /** All messages on iopub, for any frontend. */
   readonly heard: Envelope[] = [];
-  /** Messages whose signature does not hold. */
+  /** Messages with a wrong signature. */
   invalid = 0;
-  /** Nothing is read while this is pending. */
+  /** While this promise is pending, nothing is read. */
   reading: Promise<unknown> = Promise.resolve();
   onInput: ((envelope: Envelope) => void) | undefined;
-  /** Rejects when the kernel sends what can't be read. */
+  /** Rejects when the kernel sends unreadable bytes. */
   readonly #garbled = Promise.withResolvers<never>();
   readonly #waiting = new Map<string, Waiting>();
 

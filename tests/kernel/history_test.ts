@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { CellHistory } from "../../src/kernel/frontends.ts";
 import { RawKernel } from "./raw_kernel.ts";
 
-/** What a request finds, as numbers of cells. */
+/** The cells that a request finds, as their numbers. */
 function lines(history: CellHistory, request: Record<string, unknown>): unknown[] {
   return (history.reply(request)["history"] as unknown[][]).map(([, line]) => line);
 }
@@ -34,7 +34,7 @@ Deno.test("history is answered like IPython's", () => {
   assert.equal(lines(history, { hist_access_type: "tail" }).length, 1000);
   for (let n = 3000; n < 3010; n++) history.add(n, "x".repeat(5e6));
   assert.deepEqual(lines(history, { hist_access_type: "tail" }), [3007, 3008, 3009]);
-  // A matcher that backtracks would not end.
+  // A matcher that backtracks would never end.
   assert.deepEqual(lines(history, { hist_access_type: "search", pattern: "*x".repeat(20) + "y" }), []);
 });
 

@@ -5,7 +5,7 @@ import { UsageError } from "../../src/kernel/failure.ts";
 import { rewriteCell } from "../../src/kernel/magic.ts";
 import { sized } from "../support/random.ts";
 
-/** Readers of what a person typed, or an editor sends while they type. */
+/** Readers of text that a person typed, or that an editor sends while the person types. */
 const READERS: Record<string, (text: string) => unknown> = {
   "a cell": (text) => rewriteCell(text, { module: "" }),
   "a %%sql cell": (text) => rewriteCell(`%%sql\n${text}`, { module: "" }),
@@ -63,7 +63,7 @@ const PARTS = [
   ],
 ];
 
-Deno.test("(slow) much hostile text takes linear time, and breaks no reader of cells", () => {
+Deno.test("(slow) the readers of cells take linear time on hostile text, and never throw", () => {
   for (const part of PARTS) {
     const text = part.repeat(Math.ceil(sized(100_000, 500_000) / part.length));
     for (const read of Object.values(READERS)) {
@@ -76,7 +76,7 @@ Deno.test("(slow) much hostile text takes linear time, and breaks no reader of c
   }
 });
 
-Deno.test("a word of millions of letters is a word", () => {
+Deno.test("a word of millions of letters is read as one word", () => {
   for (const part of ["𝒜", "\u0301", "a\u0301"]) {
     const text = `a${part.repeat(sized(5_000_000, 20_000_000) / part.length)}`;
     for (const read of [READERS["a %%sql cell"]!, READERS["a cell"]!, parseScript]) read(text);

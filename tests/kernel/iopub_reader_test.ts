@@ -12,7 +12,7 @@ function isSigned(message: Message): boolean {
   return envelope !== undefined && signer.verifies(envelope);
 }
 
-/** A message's signature, which holds only for the whole of it. */
+/** A message's signature, which is valid only for the whole message. */
 function label(message: Message): string {
   const signature = new TextDecoder().decode(message.frames[1]);
   return isSigned(message) ? `${signature.slice(0, 12)} ${message.raw.length}` : `spoilt ${signature.slice(0, 12)}`;
@@ -26,7 +26,7 @@ function newReader(errors: Error[] = []): IopubReader {
   return new IopubReader({ isSigned, onError: (error) => errors.push(error) });
 }
 
-/** What a stream in pieces of a length is taken for. */
+/** The messages that are read from a stream in pieces of a given length. */
 function read(stream: Uint8Array, step: number, errors?: Error[]): string[] {
   const reader = newReader(errors);
   const messages: Message[] = [];
@@ -34,7 +34,7 @@ function read(stream: Uint8Array, step: number, errors?: Error[]): string[] {
   return messages.map(label);
 }
 
-/** One message in the middle of another. */
+/** Puts one message into the middle of another. */
 function woven(
   outer: Uint8Array<ArrayBuffer>,
   at: number,
@@ -99,7 +99,7 @@ Deno.test("randomly interleaved messages are separated", () => {
     }
     const step = 1 + random.below(random.one([30, 5000]));
     const got = read(joinBytes(parts), step);
-    // Woven in at the very front, a message is before the other anyway.
+    // A message that is inserted at the very front comes before the other in any case.
     assert.deepEqual(got, wanted, `LAKEBASE_TEST_SEED=${seed}, round ${round}`);
   }
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { checkDeno, checkedName, type Machine, prefixKernels, userKernels } from "../../src/kernel/install.ts";
 
-// As jupyter_core.paths.jupyter_data_dir has it.
+// The folders of jupyter_core.paths.jupyter_data_dir.
 const FOLDERS: [os: Machine["os"], env: Record<string, string>, kernels: string][] = [
   ["linux", { HOME: "/home/me" }, "/home/me/.local/share/jupyter/kernels"],
   ["linux", { HOME: "/home/me", XDG_DATA_HOME: "/data" }, "/data/jupyter/kernels"],

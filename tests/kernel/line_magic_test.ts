@@ -3,7 +3,7 @@ import { UsageError } from "../../src/kernel/failure.ts";
 import { lineMagics } from "../../src/kernel/line_magic.ts";
 import { rewriteCell } from "../../src/kernel/magic.ts";
 
-/** What each magic of a cell is used for. */
+/** The use of each magic's result in a cell. */
 function uses(cell: string): string[] {
   return lineMagics(cell).map(({ use }) => use);
 }

@@ -40,7 +40,7 @@ function randomSql(random: Random): { sql: string; written: string; values: numb
       values++;
     } else {
       const part = random.one(parts);
-      // What would make one piece of two is kept apart.
+      // Separates pieces that would become one piece.
       const gap = /[^ \r\n(),;:{}]$/.test(sql) ? " " : "";
       sql += gap + part;
       written += gap + part;

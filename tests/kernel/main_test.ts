@@ -7,12 +7,12 @@ import { eventually, inTime } from "../support/eventually.ts";
 import { executeContent, type Frontend } from "./frontend.ts";
 import { OURS, RawKernel, STOCK } from "./raw_kernel.ts";
 
-/** The kernel of the tests that neither end it nor need a fresh one. */
+/** The kernel of the tests that neither end it nor need a new one. */
 let shared: RawKernel;
 Deno.test.beforeAll(async () => void (shared = await RawKernel.start()));
 Deno.test.afterAll(() => shared[Symbol.asyncDispose]());
 
-/** A test with a frontend of its own; what is read of the kernel's process outlasts it. */
+/** A test with a separate frontend. The reading of the kernel's process outlives the test. */
 function frontendTest(name: string, run: (frontend: Frontend) => Promise<void>): void {
   const fn = async () => {
     using frontend = await shared.frontend();
@@ -113,7 +113,7 @@ frontendTest(
 );
 
 frontendTest("(slow) a frontend that reads slowly gets complete messages", async (frontend) => {
-  // The child is then in the middle of an output when it says that the cell has ended.
+  // At that moment the child says that the cell has ended, while it is still writing an output.
   const [reads, path] = [Promise.withResolvers<void>(), await Deno.makeTempFile()];
   frontend.reading = reads.promise;
   const running = frontend.execute(`for (let n = 0; n < 20; n++) {
@@ -197,14 +197,14 @@ Deno.test("a prompt whose frontend goes away, or that Stop ends, returns null", 
   assert.equal(stopped.reply["ename"], "Interrupted");
 });
 
-Deno.test("invalid bytes and messages are dropped and reported, and the kernel lives", async () => {
+Deno.test("invalid bytes and messages are dropped and reported, and the kernel goes on", async () => {
   await using kernel = await RawKernel.start();
   const { info } = kernel;
   const connected = async (channel: "shell" | "iopub") => {
     const conn = await Deno.connect({ hostname: info.ip, port: info.ports[channel] });
     await conn.write(greeting());
     await conn.write(ready(channel === "shell" ? "DEALER" : "SUB"));
-    // Closing with bytes unread would reset the connection, and what was sent on it might never be seen.
+    // Closing with unread bytes would reset the connection, and the bytes sent on it might be lost.
     for (let read = 0; read <= GREETING_BYTES;) read += await conn.read(new Uint8Array(512)) ?? Infinity;
     return conn;
   };
@@ -311,7 +311,7 @@ Deno.test("a Deno process that dies fails its cell, and ends the kernel", async 
     using frontend = await kernel.frontend();
     const { reply, outputs } = await frontend.execute(code);
     assert.match(String(reply["evalue"]), new RegExp(`ended ${how}; its variables are lost`));
-    // It may die before it has repeated what it was given.
+    // The child may die before it has echoed its input.
     assert.deepEqual(types(outputs).filter((type) => type !== "execute_input"), ["error"]);
     assert.equal((await kernel.process.status).code, 1);
   }
@@ -324,7 +324,7 @@ Deno.test("Stop ends the processes that a cell has started, and so does the end 
   const waiting = frontend.execute(`${code} console.log("started"); (await status).signal`);
   await eventually("the cell waits", () => hasPrinted(frontend, "started"));
   await frontend.request("control", "interrupt_request");
-  // Its process ends at once, and then the wait for it: with its signal, or on a busy machine by Stop.
+  // Its process ends at once, and then the wait for it: because of its signal, or on a busy machine because of Stop.
   assert.match(JSON.stringify((await inTime("the end of the cell", waiting)).outputs), /SIGINT|Interrupted/);
   const { outputs } = await frontend.execute("pid");
   const first = Number(/(?:m|plain":")(\d+)/.exec(JSON.stringify(outputs.at(-1)!.content))![1]);
@@ -369,7 +369,7 @@ Deno.test({
   ignore: Deno.build.os === "windows",
   fn: async () => {
     for (const [env, lives] of [[{ JPY_PARENT_PID: "2" }, false], [{}, true]] as const) {
-      // The shell is Jupyter here: it starts the kernel, and is gone.
+      // Here the shell plays Jupyter: it starts the kernel and ends.
       await using kernel = await RawKernel.start({ command: ["/bin/sh", "-c", '"$0" "$@" & wait', ...OURS], env });
       using frontend = await kernel.frontend();
       const { outputs } = await frontend.execute("Deno.ppid");
@@ -379,7 +379,7 @@ Deno.test({
       const [child] = await denoKernels(pid);
       kernel.process.kill("SIGKILL");
       if (lives) {
-        // The kernel checks its parent each second; this cell takes longer.
+        // The kernel checks its parent once a second, and this cell takes longer.
         const { reply } = await frontend.execute("await new Promise((done) => setTimeout(done, 2500))");
         assert.equal(reply["status"], "ok");
         Deno.kill(pid, "SIGTERM");

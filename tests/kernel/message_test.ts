@@ -26,7 +26,7 @@ Deno.test("a message has Jupyter's signature", async () => {
 
 Deno.test("an edited message keeps the bytes of its other parts, its identities and its buffers", () => {
   const signer = new Signer("a key");
-  // Spaces and an order that JSON.stringify would not give back.
+  // With spaces and an order that JSON.stringify would not reproduce.
   const parts = ['{ "msg_type": "x",  "msg_id": "7" }', "{}", '{"b":1,"a": 2}', '{"code": "1"}'].map(text);
   const raw = encodeMessage([text("who"), DELIMITER, text("00"), ...parts, Uint8Array.of(1, 2), text("")]);
   const envelope = opened(raw);

@@ -10,7 +10,7 @@ async function folderOf(files: Record<string, string>): Promise<AsyncDisposable 
   return { path, [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }) };
 }
 
-/** What each cell ends in: what it shows as text, or its error. */
+/** The outcome of each cell: its drawing as text, or its error. */
 async function run(cwd: string, cells: readonly string[]): Promise<string[]> {
   await using kernel = await RawKernel.start({ cwd, env: { NO_COLOR: "1", LAKEBASE_LOCAL: "1" } });
   using frontend = await kernel.frontend();

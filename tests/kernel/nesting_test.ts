@@ -15,7 +15,7 @@ Deno.test("brackets that are nested too deep are distinguished from many bracket
   assert.ok(nestsTooDeep("[".repeat(5e6)));
 });
 
-Deno.test("(slow) no cell is so deep or so long that its parser ends the kernel", async () => {
+Deno.test("(slow) no cell is nested so deep or is so long that it ends the kernel", async () => {
   await using kernel = await RawKernel.start();
   using frontend = await kernel.frontend();
   await frontend.execute("let kept = 42");

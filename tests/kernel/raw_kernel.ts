@@ -3,7 +3,7 @@ import { kernelSpec } from "../../src/kernel/install.ts";
 import { Signer } from "../../src/kernel/message.ts";
 import { Frontend } from "./frontend.ts";
 
-/** The command of this module's kernel; the connection file comes behind it. */
+/** The command of this module's kernel. The connection file follows as the last argument. */
 export const OURS: readonly string[] = kernelSpec({
   deno: Deno.execPath(),
   main: new URL("../../src/kernel/main.ts", import.meta.url).href,
@@ -17,11 +17,11 @@ export interface RawKernelOptions {
   command?: readonly string[];
   cwd?: string;
   env?: Record<string, string>;
-  /** Where it listens; on ports that are free when not given. */
+  /** The connection info of the kernel; free ports by default. */
   info?: ConnectionInfo;
 }
 
-/** A kernel's process, to be spoken to without any Jupyter library. */
+/** A kernel's process that a test speaks to without a Jupyter library. */
 export class RawKernel implements AsyncDisposable {
   readonly info: ConnectionInfo;
   readonly process: Deno.ChildProcess;
@@ -40,7 +40,7 @@ export class RawKernel implements AsyncDisposable {
     const folder = await Deno.makeTempDir({ prefix: "lakebase-raw-" });
     await Deno.writeTextFile(`${folder}/connection.json`, connectionFileText(info));
     const [program, ...args] = command;
-    // A shell sends its standard error to a file, so that no read of a pipe is left pending in the test.
+    // A shell sends standard error to a file, so that no read of a pipe stays pending in the test.
     const process = new Deno.Command("/bin/sh", {
       args: ["-c", 'exec "$@" 2>"$0"', `${folder}/stderr`, program!, ...args, `${folder}/connection.json`],
       cwd: cwd ?? folder,
@@ -52,7 +52,7 @@ export class RawKernel implements AsyncDisposable {
     return new RawKernel(info, process, folder);
   }
 
-  /** What the kernel wrote to stderr so far. */
+  /** The text that the kernel has written to stderr so far. */
   get stderr(): string {
     return Deno.readTextFileSync(`${this.#folder}/stderr`);
   }

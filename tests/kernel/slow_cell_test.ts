@@ -20,7 +20,10 @@ async function showsWhatItRuns(): Promise<void> {
   const textOf = ({ content }: { content: Record<string, unknown> }) =>
     String((content["data"] as Record<string, string> | undefined)?.["text/plain"] ?? "");
 
-  /** Runs a cell that waits for a lock, which it keeps to its end, and gives it the lock once it has shown as much. */
+  /**
+   * Runs a cell that waits for a lock, which this process holds, and releases the lock once the cell has shown its
+   * statement.
+   */
   const run = async (code: string, shows: number) => {
     await session.sql`SELECT pg_advisory_lock(7)`;
     const before = frontend.heard.length;

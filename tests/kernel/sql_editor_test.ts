@@ -12,7 +12,7 @@ Deno.test("the kernel completes and explains the SQL of the connected database, 
     const content = { code: before + after, cursor_pos: [...before].length };
     return (await frontend.request("shell", "complete_request", content))["matches"] as string[];
   };
-  /** The catalog comes in the background. */
+  /** The catalog arrives in the background. */
   const completeAtLast = async (marked: string, match: string) => {
     await eventually(`${marked} is completed to ${match}`, async () => (await complete(marked)).includes(match));
   };

@@ -48,7 +48,7 @@ Deno.test("Stop ends any wait, and the variables stay", async () => {
     assert.equal(outputs.filter(({ type }) => type === "error").length, 1, code);
     assert.match(shown(await frontend.execute("kept")), /42/);
   }
-  // An error that a cell broadcasts is not its end.
+  // An error that a cell broadcasts does not end the cell.
   const broadcast = 'Deno.jupyter.broadcast("error", { ename: "E", evalue: "", traceback: [] })';
   const after = await stopped(
     frontend,
@@ -56,7 +56,8 @@ Deno.test("Stop ends any wait, and the variables stay", async () => {
   );
   assert.equal(after.reply["ename"], "Interrupted");
   assert.match(shown(await frontend.execute("await late()")), /late/); // which belongs to a cell that was stopped
-  // What is busy right after a timer may be called by Deno's own JavaScript, and Deno does not recover when that is terminated.
+  // Deno's own JavaScript may call code that is busy right after a timer, and Deno does not recover if that code is
+  // terminated.
   const waits = 'await new Promise((done) => setTimeout(done, 50)); await Deno.stat(".")';
   const busyLater = `await (async () => { ${waits}; while (true) {} })()`;
   assert.equal((await stopped(frontend, `console.log("go"); ${busyLater}`)).reply["ename"], "Interrupted");
@@ -68,7 +69,7 @@ Deno.test("(slow) a cell that Stop ends cleans up, and the background work of ot
   await frontend.execute(`let beats = 0;
     const beat = (async () => { for (;;) { await new Promise((done) => setTimeout(done, 20)); beats++; } })();
     beat.catch((error) => beats = error);`);
-  // These have no wait of their own: what waits then is the cell's from above.
+  // These have no wait of their own, so the cell above is the one that waits.
   for (const before of ["undefined", "throw new Error()"]) {
     await frontend.execute(before);
     const wait = '({ [Symbol.for("Jupyter.display")]: () => new Promise((done) => setTimeout(done, 9000, {})) })';

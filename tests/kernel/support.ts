@@ -1,13 +1,13 @@
 import { install } from "../../src/kernel/install.ts";
 
-/** A Jupyter folder of the test's own with this module's kernel; `options` go to `runCells` and `runNotebook`. */
+/** A separate Jupyter folder with this module's kernel. `options` are for `runCells` and `runNotebook`. */
 export interface InstalledKernel extends AsyncDisposable {
   options: { kernel: string; env: Record<string, string> };
-  /** Where it was installed. */
+  /** The folder of the kernel. */
   folder: string;
 }
 
-/** Installs the kernel as a user does, into a folder that is gone afterwards. */
+/** Installs the kernel as a user does, into a folder that is removed afterwards. */
 export async function installedKernel(): Promise<InstalledKernel> {
   const prefix = await Deno.makeTempDir({ prefix: "lakebase-prefix-" });
   const { name, folder } = await install({ prefix });

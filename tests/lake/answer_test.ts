@@ -62,9 +62,9 @@ Deno.test("a warehouse is found by its id or name, or as the only one", () => {
   assert.equal(choose([ALL[0]!, ALL[2]!], undefined, at).id, "a1");
   assert.throws(() => choose(ALL, undefined, at), {
     code: "ENDPOINT_AMBIGUOUS",
-    message: /has 4 of them[^]*a1 +Small \(STOPPED\)[^]*e5 +Twin \(STARTING\)/,
+    message: /has 4; name one with[^]*a1 +Small \(STOPPED\)[^]*e5 +Twin \(STARTING\)/,
   });
-  assert.throws(() => choose(ALL, "Twin", at), { code: "ENDPOINT_AMBIGUOUS", message: /take the id:\n +d4 .*\n +e5/ });
+  assert.throws(() => choose(ALL, "Twin", at), { code: "ENDPOINT_AMBIGUOUS", message: /use an id:\n +d4 .*\n +e5/ });
   assert.throws(() => choose(ALL, "Smal", at), { code: "ENDPOINT_NOT_FOUND", message: /did you mean "Small"/ });
   assert.throws(() => choose(ALL, "zzzzzz", at), { code: "ENDPOINT_NOT_FOUND", message: /there are:\n +a1/ });
   assert.throws(() => choose(ALL, "c3", at), { code: "ENDPOINT_NOT_FOUND", message: /"Old" is DELETED/ });
@@ -74,7 +74,7 @@ Deno.test("a warehouse is found by its id or name, or as the only one", () => {
   });
 });
 
-/** Answers about a statement, and what is wrong with them. */
+/** Answers about a statement, each with the problem that is found in it. */
 const ANSWERS: [answer: unknown, problem: string][] = [
   [7, "the answer is another number"],
   [{ status: "SUCCEEDED" }, "status is a string"],
@@ -98,7 +98,7 @@ Deno.test("an answer about a statement that has another shape is refused by the 
   for (const [answer, problem] of ANSWERS) {
     assert.throws(() => readStatement(answer), (error: LakebaseError) => {
       assert.equal(error.code, "CONNECTION_LOST");
-      assert.ok(error.message.includes(`is not understood, ${problem}. Whether it takes effect`), error.message);
+      assert.ok(error.message.includes(`can't be understood: ${problem}. Whether it takes effect`), error.message);
       return true;
     });
     const part = (answer as { result?: unknown }).result;

@@ -64,7 +64,7 @@ test("a statement of 16 MiB runs, and one byte more is refused", async ({ local 
   assert.equal(local.requests.length, before);
 });
 
-test("a chunk that is another one for good is an error, whichever chunk comes first", async ({ local, settings }) => {
+test("a chunk that is wrong every time is an error, whichever chunk comes first", async ({ local, settings }) => {
   const lake = await open(local);
   const query = lake.sql`SELECT n, repeat('x', n * 10) AS word FROM generate_series(1, 11) AS n`;
   await using db = await connect(settings());
@@ -103,7 +103,7 @@ test("rows of a warehouse go into a Volume, whole or not at all", async ({ local
   ]);
 });
 
-test("several chunks are fetched ahead, and a load tells its progress from the number of rows of the result", async ({ local, settings }) => {
+test("several chunks are fetched ahead, and a load reports its progress by the result's number of rows", async ({ local, settings }) => {
   const lake = await open(local);
   await using db = await connect(settings());
   local.faults.warehouse.link({ answer: "never", chunk: 0 });
@@ -130,7 +130,7 @@ test("several chunks are fetched ahead, and a load tells its progress from the n
   await db.query("DROP TABLE progress");
 });
 
-/** Names that Unity Catalog has for no catalog and no schema. */
+/** Names that no catalog or schema of Unity Catalog can have. */
 const NO_NAMES = [
   "",
   " ",
@@ -147,7 +147,7 @@ const NO_NAMES = [
   7,
 ];
 
-test("a name that no catalog or schema has is refused before anything is asked or started", async ({ local, settings }) => {
+test("a name that no catalog or schema can have is refused before a request is sent or a warehouse starts", async ({ local, settings }) => {
   await using db = await connect(settings());
   const before = local.requests.length;
   for (const option of ["catalog", "schema"] as const) {
@@ -169,13 +169,13 @@ test("a name that no catalog or schema has is refused before anything is asked o
   assert.match((await errorOf(unusual.sql`SELECT 1`)).message, /NO_SUCH_CATALOG.*目录-`"'/);
 });
 
-/** What the API says of two chunks of two rows each, in JSON or by links. */
+/** The API's description of two chunks of two rows each, in JSON or by links. */
 const MANIFEST = {
   schema: { columns: [{ name: "n", type_name: "INT", type_text: "INT" }] },
   ...{ total_chunk_count: 2, total_row_count: 4 },
 };
 
-/** Answers that do not fit together, and what the error says of them. */
+/** Contradictory answers, and the message of the error. */
 const MISSING: readonly (readonly [about: string, answer: object, message: RegExp, inline?: true])[] = [
   [
     "the result is cut off at 100 GiB",
@@ -209,7 +209,7 @@ const MISSING: readonly (readonly [about: string, answer: object, message: RegEx
 ];
 
 for (const [about, answer, message, inline] of MISSING) {
-  test(`rows that are missing are told, also if ${about}`, async ({ local, settings }) => {
+  test(`missing rows are an error, also if ${about}`, async ({ local, settings }) => {
     const lake = await open(local);
     await using db = await connect(settings());
     const body = JSON.stringify({ statement_id: "s", status: { state: "SUCCEEDED" }, ...answer });
@@ -228,7 +228,7 @@ for (const [about, answer, message, inline] of MISSING) {
   });
 }
 
-test("a chunk that the API does not count is missed", async ({ local, settings }) => {
+test("a chunk that the API does not count is noticed as missing", async ({ local, settings }) => {
   const lake = await open(local);
   await using db = await connect(settings());
   const arrow = await (async () => {
@@ -250,7 +250,7 @@ test("a chunk that the API does not count is missed", async ({ local, settings }
   assert.equal((await db.tables("never")).length, 0);
 });
 
-test("a result that the warehouse keeps no longer is missed by its name", async ({ local }) => {
+test("the error of a result that the warehouse no longer keeps says so", async ({ local }) => {
   const lake = await open(local);
   const before = local.requests.length;
   const reading = async () => {
@@ -267,7 +267,7 @@ test("a result that the warehouse keeps no longer is missed by its name", async 
   assert.match(error.message, /the warehouse does not have it any more; it keeps a result for one hour.*in parts/);
 });
 
-/** Where a work of a lakehouse is when Stop is pressed: the request that hangs, and the statement's state afterwards. */
+/** The phase in which Stop is pressed: the request that hangs, and the statement's state afterwards. */
 const PHASES: readonly {
   phase: string;
   hang: (local: LocalLakebase) => void;
@@ -339,10 +339,13 @@ for (const { phase, hang, hangs, canceled } of PHASES) {
   });
 }
 
-/** Calls of the client that have no answer yet. */
+/** The calls of the client that are not answered yet. */
 let calls = 0;
 
-/** Moves the fake time to its next timer, again and again. Requests take no time: it stands still while one is under way. */
+/**
+ * Moves the fake time to its next timer repeatedly. Requests take no time, because the time stands still while one is
+ * under way.
+ */
 async function whileTimePasses(clock: Clock, local: LocalLakebase, turn: () => Promise<void>, over: () => boolean) {
   for (let seen = -1; !over();) {
     for (let idle = 0; idle < 5 && !over(); idle++) {
@@ -355,7 +358,7 @@ async function whileTimePasses(clock: Clock, local: LocalLakebase, turn: () => P
 }
 
 Deno.test({
-  name: "a statement waits for a warehouse that starts for minutes, and outlives its login's token",
+  name: "a statement waits minutes for a warehouse that starts, even beyond the end of the login's token",
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {

@@ -11,7 +11,7 @@ import { drawn, errorOf } from "../support/queries.ts";
 
 const test = localTests({ warehouses: [{ name: "small" }] });
 
-test("%%sql cells run in a lakehouse by its name, with commands and a catalog for completion", async ({ local }) => {
+test("%%sql cells run in the lakehouse that they name, with commands and a catalog for completion", async ({ local }) => {
   const lake = await lakehouse({ workspace: workspaceOf(local), catalog: "main", schema: "public" });
   const cells = makeSqlCells({
     current: () => Promise.reject(new Error("the current connection")),

@@ -16,14 +16,14 @@ function open(local: LocalLakebase): Promise<Lakehouse> {
   return lakehouse({ workspace: workspaceOf(local) });
 }
 
-/** The calls to the workspace while something runs. */
+/** The calls to the workspace while some work runs. */
 async function callsOf(local: LocalLakebase, work: () => Promise<unknown>): Promise<string[]> {
   const before = local.requests.length;
   await work();
   return local.requests.slice(before).map(({ method, path }) => `${method} ${path}`);
 }
 
-/** Checks that nothing secret is in an error, however it is printed. */
+/** Checks that an error contains no secret, however it is printed. */
 function checkSecrets(error: LakebaseError): void {
   const text = Deno.inspect(error, { depth: 20, showHidden: true }) + error.stack;
   assert.doesNotMatch(text, /X-Amz-|\/results\/|customer-key|eyJ|dapi[0-9a-f]{8}|Bearer \S{8}/);
@@ -51,7 +51,7 @@ const VALUES = {
   ...{ doc: { a: [1.5, 9223372036854775807n] }, nothing: null },
 };
 
-test("a value is the same in each way to read it, and in a table that load() makes of it", async ({ local, settings }) => {
+test("each way of reading gives the same value, and so does a table that load() makes", async ({ local, settings }) => {
   const lake = await open(local);
   const query = lake.sql`${lake.sql.unsafe(TYPES)}`;
   assert.deepEqual(await query.first(), VALUES);
@@ -107,7 +107,7 @@ test("values are bound with their types", async ({ local }) => {
 });
 
 withLargeChunks(
-  "a statement is one call, and what is drawn is limited by the API and not in the SQL",
+  "a statement is one call, and a drawing is limited by the API and not in the SQL",
   async ({ local }) => {
     const lake = await open(local);
     const query = lake.sql`SELECT n FROM generate_series(1, 100) AS n`;
@@ -223,28 +223,31 @@ FROM tripz`);
   ]);
 });
 
-onPglite("a statement runs once: a lost answer is said to be unknown", async ({ local }) => {
-  const lake = await open(local);
-  await lake.sql`CREATE TABLE once (a int)`;
-  local.faults.workspace(`POST ${STATEMENTS}`, { answer: "lost", times: 1 });
-  const lost = await errorOf(lake.sql`INSERT INTO once VALUES (1)`);
-  assert.deepEqual([lost.code, /whether it ran is not known; it was not submitted again/.test(lost.message)], [
-    "CONNECTION_LOST",
-    true,
-  ]);
-  local.faults.workspace(`POST ${STATEMENTS}`, { status: 503, times: 1 });
-  assert.equal((await errorOf(lake.sql`INSERT INTO once VALUES (2)`)).code, "CONNECTION_LOST");
-  local.faults.workspace(`POST ${STATEMENTS}`, { status: 429, times: 2 });
-  await lake.sql`INSERT INTO once VALUES (3)`;
-  assert.deepEqual((await lake.sql`SELECT a FROM once ORDER BY a`).map(({ a }) => a), [1, 3]);
-  await lake.sql`DROP TABLE once`;
-});
+onPglite(
+  "a statement runs only once: if its answer is lost, the error says that the outcome is unknown",
+  async ({ local }) => {
+    const lake = await open(local);
+    await lake.sql`CREATE TABLE once (a int)`;
+    local.faults.workspace(`POST ${STATEMENTS}`, { answer: "lost", times: 1 });
+    const lost = await errorOf(lake.sql`INSERT INTO once VALUES (1)`);
+    assert.deepEqual([lost.code, /whether it ran is not known; it was not submitted again/.test(lost.message)], [
+      "CONNECTION_LOST",
+      true,
+    ]);
+    local.faults.workspace(`POST ${STATEMENTS}`, { status: 503, times: 1 });
+    assert.equal((await errorOf(lake.sql`INSERT INTO once VALUES (2)`)).code, "CONNECTION_LOST");
+    local.faults.workspace(`POST ${STATEMENTS}`, { status: 429, times: 2 });
+    await lake.sql`INSERT INTO once VALUES (3)`;
+    assert.deepEqual((await lake.sql`SELECT a FROM once ORDER BY a`).map(({ a }) => a), [1, 3]);
+    await lake.sql`DROP TABLE once`;
+  },
+);
 
 for (
   const answer of ["expired", "forbidden", "unavailable", "html", "other-chunk", "truncated", "cut", "reset"] as const
 ) {
   onPglite(
-    `a chunk that is ${answer} once is read again; always, it is an error without secrets`,
+    `a chunk that is ${answer} once is read again; if it always is, the error shows no secrets`,
     async ({ local, settings }) => {
       const lake = await open(local);
       const query = lake.sql`SELECT n, repeat('x', n) AS word FROM generate_series(1, 11) AS n`;
@@ -261,7 +264,7 @@ for (
   );
 }
 
-onPglite("links that expire between two chunks are asked for anew", async ({ local }) => {
+onPglite("links that expire between two chunks are requested anew", async ({ local }) => {
   const lake = await open(local);
   const seen: unknown[] = [];
   for await (const { n } of lake.sql`SELECT n FROM generate_series(1, 40) AS n`) {
@@ -321,7 +324,7 @@ onPglite("an abort ends a download that hangs, and the loop and the load around 
 });
 
 onPglite(
-  "a warehouse is found by name, started where it is stopped, and missed where it is not there",
+  "a warehouse is found by name and started if it is stopped; a missing one is an error",
   async ({ local }) => {
     const workspace = workspaceOf(local);
     assert.equal((await lakehouse({ workspace, warehouse: "SMALL" })).warehouse.name, "small");
@@ -336,17 +339,20 @@ onPglite(
   },
 );
 
-onPglite("a warehouse that stops while a statement runs ends it with its own words", async ({ local }) => {
-  const lake = await open(local);
-  local.faults.warehouse.hold = "RUNNING";
-  const before = local.requests.length;
-  const running = errorOf(lake.sql`SELECT 1`);
-  await eventually("the statement polls", () => local.requests.slice(before).some(({ method }) => method === "GET"));
-  local.faults.warehouse.stop();
-  const error = await running;
-  assert.match(error.code, /^(QUERY_FAILED|CANCELED)$/);
-  assert.notEqual(error.message, "");
-});
+onPglite(
+  "if a warehouse stops while a statement runs, the statement fails with the warehouse's message",
+  async ({ local }) => {
+    const lake = await open(local);
+    local.faults.warehouse.hold = "RUNNING";
+    const before = local.requests.length;
+    const running = errorOf(lake.sql`SELECT 1`);
+    await eventually("the statement polls", () => local.requests.slice(before).some(({ method }) => method === "GET"));
+    local.faults.warehouse.stop();
+    const error = await running;
+    assert.match(error.code, /^(QUERY_FAILED|CANCELED)$/);
+    assert.notEqual(error.message, "");
+  },
+);
 
 onPglite("tables, schemas and columns of a catalog", async ({ local }) => {
   const lake = await open(local);
@@ -389,7 +395,7 @@ onPglite("rows go into files, and plans are texts", async ({ local }) => {
   await Deno.remove(folder, { recursive: true });
 });
 
-onPglite("a result of more than 25 MiB in an answer fails, and comes by links", async ({ local }) => {
+onPglite("a result of more than 25 MiB fails inline, and arrives by links", async ({ local }) => {
   const lake = await open(local);
   const large = () => lake.sql`SELECT repeat('x', ${30 * 1024 ** 2}) AS word`;
   const error = await errorOf(large().first());
@@ -398,14 +404,14 @@ onPglite("a result of more than 25 MiB in an answer fails, and comes by links", 
   assert.equal(((await large())[0]!["word"] as string).length, 30 * 1024 ** 2);
 });
 
-onPglite("a warehouse that is deleted later is missed by its name", async ({ local }) => {
+onPglite("a statement on a warehouse that was deleted fails with the warehouse's name", async ({ local }) => {
   const lake = await open(local);
   local.faults.workspace(`POST ${STATEMENTS}`, {
     ...{ status: 400, times: 1 },
     body: '{"error_code":"INVALID_PARAMETER_VALUE","message":"0123 is not a valid endpoint id."}',
   });
   const error = await errorOf(lake.sql`SELECT 1`);
-  assert.deepEqual([error.code, /"small" is not there any more: 0123/.test(error.message)], [
+  assert.deepEqual([error.code, /"small" no longer exists: 0123/.test(error.message)], [
     "ENDPOINT_NOT_FOUND",
     true,
   ]);
@@ -441,7 +447,7 @@ onPglite(
   },
 );
 
-onPglite("a login that ends while a statement runs says that its outcome is not known", async ({ local }) => {
+onPglite("if a login ends while a statement runs, the error says that the outcome is not known", async ({ local }) => {
   const lake = await open(local);
   local.faults.warehouse.hold = "RUNNING";
   const running = errorOf(lake.sql`SELECT 1`);

@@ -44,7 +44,7 @@ const BOUND: [value: unknown, type: string, text: string][] = [
   [new URL("https://a.example/b"), "STRING", "https://a.example/b"],
 ];
 
-Deno.test("a value is bound with the type that keeps all of it", () => {
+Deno.test("a value is bound with a type that can hold it exactly", () => {
   for (const [value, type, text] of BOUND) assert.deepEqual(encodeParameter(value, 1), { type, value: text });
   const long = "x".repeat(1_000_000);
   assert.deepEqual(encodeParameter(long, 1), { type: "STRING", value: long });
@@ -76,7 +76,7 @@ const REFUSED: [value: unknown, why: RegExp][] = [
   [new Decimal(`0.${"1".repeat(39)}`), /parameter 3 has 39 digits/],
 ];
 
-Deno.test("what can't be bound is refused with its position", () => {
+Deno.test("a value that can't be bound is refused with its position", () => {
   for (const [value, why] of REFUSED) {
     assert.throws(() => compileForWarehouse(sql`SELECT ${1}, ${2}, ${value}`), { code: "BAD_PARAMETER", message: why });
   }
@@ -140,13 +140,13 @@ const KINDS: [text: string, reads: boolean, rows: boolean][] = [
   ["", false, false],
 ];
 
-Deno.test("what a statement does is told by its words", () => {
+Deno.test("the words of a statement show whether it only reads", () => {
   for (const [text, reads, rows] of KINDS) {
     assert.deepEqual([text, readsOnly(text), returnsRows(text)], [text, reads, rows]);
   }
 });
 
-Deno.test("a value within quotes or a comment is refused: a warehouse would take its name for text", () => {
+Deno.test("a value within quotes or a comment is refused, because a warehouse would take its name for text", () => {
   const [x, days] = ["Harlem", 3];
   const refused: [Fragment, RegExp][] = [
     [sql`SELECT '${x}'`, /parameter 1 is within quotes.*write \$\{value\} without the quotes/],

@@ -61,7 +61,7 @@ Deno.test("values of an inline result are those of a Lakebase", () => {
   }
 });
 
-Deno.test("columns keep their names apart, and their warehouse's types", () => {
+Deno.test("columns have distinct names, and the warehouse's types", () => {
   const columns = [
     { name: "a", type_name: "DECIMAL", type_precision: 5, type_scale: 1 },
     { name: "a", type_name: "LONG", type_text: "BIGINT" },
@@ -85,7 +85,7 @@ Deno.test("nested values never overflow the stack, and types are read in linear 
   assert.deepEqual(parseType("").parts, undefined);
 });
 
-/** A value of each type as another writer of Arrow sends it, and what becomes of it: the table of docs/lakehouse.md. */
+/** A value of each type as another writer of Arrow sends it, and its result: the table of docs/lakehouse.md. */
 const ARROW: readonly (readonly [
   type: string,
   sent: arrow.DataType,

@@ -54,7 +54,7 @@ async function failure(work: Promise<unknown>): Promise<LakebaseError> {
 }
 
 for (const name of ["t.csv", "t.tsv.gz", "t.ndjson", "t.arrow", "t.parquet", "a b #1 100% why? 😀.parquet"]) {
-  transferTest(`a table goes to the Volume as ${name}, and comes back`, async ({ db }) => {
+  transferTest(`a table is written to a Volume as ${name}, and loaded back`, async ({ db }) => {
     const pulled = await db.pull("trips", `${ROOT}/${name}`);
     assert.deepEqual([pulled.rows, pulled.path], [20_000, `${ROOT}/${name}`]);
     assert.equal(pulled.bytes, (await Deno.stat(`${DISK}/${name}`)).size);
@@ -65,7 +65,7 @@ for (const name of ["t.csv", "t.tsv.gz", "t.ndjson", "t.arrow", "t.parquet", "a 
   });
 }
 
-transferTest("rows and columns in memory go to the Volume of their connection", async ({ db }) => {
+transferTest("rows and columns in memory are written to the Volume of their connection", async ({ db }) => {
   const query = db.sql`SELECT * FROM trips ORDER BY id`;
   await (await query).pull(`${ROOT}/rows.csv`);
   await (await query.columns()).pull(`${ROOT}/columns.csv`);
@@ -78,7 +78,7 @@ transferTest("rows and columns in memory go to the Volume of their connection", 
 });
 
 transferTest(
-  "a dataset goes into a folder of the Volume, and comes back by folder, glob and list",
+  "a dataset is written into a folder of the Volume, and loaded back by folder, glob and list",
   async ({ db, local }) => {
     const before = local.requests.length;
     const pulled = await db.pull("trips", `${ROOT}/trips/`, { rowsPerFile: 8000 });
@@ -124,7 +124,7 @@ transferTest("a failed pull leaves the Volume as it was", async ({ db }) => {
   assert.deepEqual(onDisk(), ["/t.csv"]);
 });
 
-transferTest("a dataset is replaced only by a whole one", async ({ db, local }) => {
+transferTest("only a complete dataset replaces an older one", async ({ db, local }) => {
   await db.pull("trips", `${ROOT}/trips/`, { rowsPerFile: 15_000, format: "csv", partitionBy: ["zone"] });
   const before = onDisk();
   const error = await failure(db.pull("trips", `${ROOT}/trips/`));
@@ -161,7 +161,7 @@ transferTest(
   },
 );
 
-transferTest("a part of a dataset that is refused for a moment is sent again", async ({ db, local }) => {
+transferTest("a part of a dataset that is refused temporarily is sent again", async ({ db, local }) => {
   for (const fault of [{ status: 429, times: 1 }, { status: 503, times: 2 }, { after: 10_000, times: 1 }]) {
     local.faults.workspace("PUT */part-00001*", fault);
     const { paths } = await db.pull("trips", `${ROOT}/trips/`, { rowsPerFile: 5000, format: "csv", replace: true });
@@ -171,12 +171,15 @@ transferTest("a part of a dataset that is refused for a moment is sent again", a
   }
 });
 
-transferTest("a file that is too large for the workspace is refused, with the way out", async ({ db, local }) => {
-  local.faults.workspace("PUT */files/*", { status: 413 });
-  const error = await failure(db.pull("trips", `${ROOT}/t.csv`));
-  assert.equal(error.code, "BAD_FILE");
-  assert.match(error.message, /rowsPerFile.*\{n\}/);
-});
+transferTest(
+  "a file that is too large for the workspace is refused, and the error names the alternatives",
+  async ({ db, local }) => {
+    local.faults.workspace("PUT */files/*", { status: 413 });
+    const error = await failure(db.pull("trips", `${ROOT}/t.csv`));
+    assert.equal(error.code, "BAD_FILE");
+    assert.match(error.message, /rowsPerFile.*\{n\}/);
+  },
+);
 
 for (const format of ["csv", "parquet", "arrow"] as const) {
   transferTest(`a load of ${format} goes on where a connection broke`, async ({ db, local }) => {
@@ -235,7 +238,7 @@ for (const [what, path, message] of BAD) {
   });
 }
 
-transferTest("a folder is no file, and a file is no folder", async ({ db }) => {
+transferTest("a folder is refused as a file, and a file as a folder", async ({ db }) => {
   await Deno.mkdir(`${DISK}/folder.csv/x`, { recursive: true });
   await Deno.writeTextFile(`${DISK}/file.csv`, "id\n");
   assert.match((await failure(db.pull("trips", `${ROOT}/folder.csv`))).message, /it is a folder; name a file in it/);

@@ -13,7 +13,7 @@ const ROOT = "/Volumes/main/raw/landing";
 const DISK = `${folder}/main/raw/landing`;
 const localTest = localTests({ volumesDir: folder, workspaceId: "77" });
 
-/** A test of the store, in a Volume that is empty at its start. */
+/** A test of the store, in a Volume that is empty at the start. */
 function volumeTest(
   name: string,
   run: (test: { local: LocalLakebase; open: (options?: VolumesOptions) => Volumes }) => Promise<void>,
@@ -108,7 +108,7 @@ volumeTest("stat tells files, folders and nothing apart, and knows an empty Volu
   await volumes.remove(`${ROOT}/never`);
 });
 
-volumeTest("a Volume that is not there is named, before anything is written", async ({ open }) => {
+volumeTest("a missing Volume is named before anything is written", async ({ open }) => {
   const error = await failure(open().stat("/Volumes/main/raw/nope/x.csv"));
   assert.equal(error.code, "BAD_FILE");
   assert.match(error.message, /there is no Volume main\.raw\.nope.*CREATE VOLUME main\.raw\.nope/);
@@ -132,26 +132,29 @@ volumeTest("a folder of several pages is listed whole, and one without end is re
   assert.deepEqual(await open().list(ROOT), []);
 });
 
-volumeTest("a file is not there until it is whole, and stays as it was until then", async ({ open }) => {
-  const volumes = open();
-  const first = volumes.create(`${ROOT}/t.csv`, undefined);
-  await first.write(bytes("half"));
-  assert.deepEqual(onDisk(), []);
-  assert.equal(await first.abort(), true);
-  assert.deepEqual(onDisk(), []);
-  await write(volumes, `${ROOT}/t.csv`, bytes("old"));
-  const second = volumes.create(`${ROOT}/t.csv`, await volumes.stat(`${ROOT}/t.csv`));
-  await second.write(bytes("new"));
-  assert.equal(await read(volumes, `${ROOT}/t.csv`), "old");
-  await second.abort();
-  assert.equal(await read(volumes, `${ROOT}/t.csv`), "old");
-  await write(volumes, `${ROOT}/t.csv`, bytes("new"));
-  assert.equal(await read(volumes, `${ROOT}/t.csv`), "new");
-  await write(volumes, `${ROOT}/empty`);
-  assert.equal((await volumes.stat(`${ROOT}/empty`))?.size, 0);
-});
+volumeTest(
+  "a file does not exist before it is complete, and an existing file stays unchanged until then",
+  async ({ open }) => {
+    const volumes = open();
+    const first = volumes.create(`${ROOT}/t.csv`, undefined);
+    await first.write(bytes("half"));
+    assert.deepEqual(onDisk(), []);
+    assert.equal(await first.abort(), true);
+    assert.deepEqual(onDisk(), []);
+    await write(volumes, `${ROOT}/t.csv`, bytes("old"));
+    const second = volumes.create(`${ROOT}/t.csv`, await volumes.stat(`${ROOT}/t.csv`));
+    await second.write(bytes("new"));
+    assert.equal(await read(volumes, `${ROOT}/t.csv`), "old");
+    await second.abort();
+    assert.equal(await read(volumes, `${ROOT}/t.csv`), "old");
+    await write(volumes, `${ROOT}/t.csv`, bytes("new"));
+    assert.equal(await read(volumes, `${ROOT}/t.csv`), "new");
+    await write(volumes, `${ROOT}/empty`);
+    assert.equal((await volumes.stat(`${ROOT}/empty`))?.size, 0);
+  },
+);
 
-volumeTest("a file that has come meanwhile is not replaced, and not removed", async ({ open }) => {
+volumeTest("a file that another program writes meanwhile is neither replaced nor removed", async ({ open }) => {
   const volumes = open();
   const writer = volumes.create(`${ROOT}/t.csv`, undefined);
   await Deno.writeTextFile(`${DISK}/t.csv`, "another's");
@@ -160,12 +163,12 @@ volumeTest("a file that has come meanwhile is not replaced, and not removed", as
     await writer.close();
   })());
   assert.equal(error.code, "BAD_FILE");
-  assert.match(error.message, /there is a file of that name by now; it was not replaced/);
+  assert.match(error.message, /a file of that name exists now; it was not replaced/);
   await writer.abort();
   assert.equal(await Deno.readTextFile(`${DISK}/t.csv`), "another's");
 });
 
-volumeTest("a file over the limit is refused at the limit, and nothing of it stays", async ({ open }) => {
+volumeTest("a file over the limit is refused at the limit, and leaves nothing behind", async ({ open }) => {
   const limit = 1024 ** 3 / 1024; // 1 MiB
   const volumes = open({ limit });
   const writer = volumes.create(`${ROOT}/t.csv`, undefined);
@@ -238,17 +241,20 @@ for (const fault of PASSING) {
   });
 }
 
-volumeTest("a file of somebody else that comes between two attempts is not taken for ours", async ({ local, open }) => {
-  const volumes = open();
-  const writer = volumes.create(`${ROOT}/t.csv`, undefined);
-  local.faults.workspace("PUT */files/*", { status: 503, times: 1 });
-  await writer.write(bytes("mine"));
-  await Deno.writeTextFile(`${DISK}/t.csv`, "another's");
-  const error = await failure(writer.close());
-  assert.match(error.message, /there is a file of that name by now; it was not replaced/);
-  assert.equal(await writer.abort(), false); // it may be ours, as far as an upload can know
-  assert.equal(await Deno.readTextFile(`${DISK}/t.csv`), "another's");
-});
+volumeTest(
+  "someone else's file that appears between two attempts is not taken for this module's own",
+  async ({ local, open }) => {
+    const volumes = open();
+    const writer = volumes.create(`${ROOT}/t.csv`, undefined);
+    local.faults.workspace("PUT */files/*", { status: 503, times: 1 });
+    await writer.write(bytes("mine"));
+    await Deno.writeTextFile(`${DISK}/t.csv`, "another's");
+    const error = await failure(writer.close());
+    assert.match(error.message, /a file of that name exists now; it was not replaced/);
+    assert.equal(await writer.abort(), false); // it may be ours, as far as an upload can know
+    assert.equal(await Deno.readTextFile(`${DISK}/t.csv`), "another's");
+  },
+);
 
 volumeTest("an upload of more than 8 MiB whose connection breaks is not sent again, and leaves nothing", async ({
   local,
@@ -269,7 +275,7 @@ volumeTest("an upload of more than 8 MiB whose connection breaks is not sent aga
   assert.deepEqual(onDisk(), []);
 });
 
-volumeTest("a reading whose connection breaks goes on from there", async ({ local, open }) => {
+volumeTest("reading continues where its connection broke", async ({ local, open }) => {
   const text = Array.from({ length: 100_000 }, (_, n) => `${n}\n`).join("");
   await Deno.writeTextFile(`${DISK}/t.csv`, text);
   const volumes = open();
@@ -282,7 +288,7 @@ volumeTest("a reading whose connection breaks goes on from there", async ({ loca
   assert.equal((await ranges.read(ranges.size, 50)).length, 0);
 });
 
-volumeTest("a reading of a file that changes meanwhile fails", async ({ local, open }) => {
+volumeTest("reading a file that changes meanwhile fails", async ({ local, open }) => {
   await Deno.writeTextFile(`${DISK}/t.csv`, "x".repeat(300_000));
   const volumes = open();
   const ranges = await volumes.openRanges(`${ROOT}/t.csv`);
@@ -309,23 +315,26 @@ volumeTest("reading is tried again after 429 and 503, and stops with the signal"
   await assert.rejects(reading, { message: "stopped" });
 });
 
-volumeTest("an upload whose answer is lost is looked at: it is complete, or it is not", async ({ local, open }) => {
-  const volumes = open();
-  const lost = () => local.faults.workspace("PUT */files/*", { answer: "lost", times: 1 });
-  lost();
-  await write(volumes, `${ROOT}/new.csv`, bytes("12345"));
-  lost();
-  await write(volumes, `${ROOT}/new.csv`, bytes("123456789"));
-  assert.equal(await read(volumes, `${ROOT}/new.csv`), "123456789");
-  local.faults.workspace("PUT */files/*", { answer: "reset" });
-  const error = await failure(write(volumes, `${ROOT}/new.csv`, bytes("1")));
-  assert.equal(error.code, "WORKSPACE_UNAVAILABLE");
-  assert.match(error.message, /^Cannot write .*new\.csv: Cannot reach the workspace/);
-  local.faults.reset();
-  assert.equal(await read(volumes, `${ROOT}/new.csv`), "123456789");
-});
+volumeTest(
+  "after an upload whose answer is lost, the file is checked: it is complete, or it is not",
+  async ({ local, open }) => {
+    const volumes = open();
+    const lost = () => local.faults.workspace("PUT */files/*", { answer: "lost", times: 1 });
+    lost();
+    await write(volumes, `${ROOT}/new.csv`, bytes("12345"));
+    lost();
+    await write(volumes, `${ROOT}/new.csv`, bytes("123456789"));
+    assert.equal(await read(volumes, `${ROOT}/new.csv`), "123456789");
+    local.faults.workspace("PUT */files/*", { answer: "reset" });
+    const error = await failure(write(volumes, `${ROOT}/new.csv`, bytes("1")));
+    assert.equal(error.code, "WORKSPACE_UNAVAILABLE");
+    assert.match(error.message, /^Cannot write .*new\.csv: Cannot reach the workspace/);
+    local.faults.reset();
+    assert.equal(await read(volumes, `${ROOT}/new.csv`), "123456789");
+  },
+);
 
-volumeTest("many small requests go five at a time", async ({ local, open }) => {
+volumeTest("small requests are sent at most five at a time", async ({ local, open }) => {
   const volumes = open();
   local.faults.latency = 20;
   const before = local.requests.length;

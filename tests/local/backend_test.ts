@@ -14,7 +14,7 @@ const [PARSE, BIND, EXECUTE, SYNC, FLUSH] = [
 
 const discard = () => Promise.resolve();
 
-/** The engine of the tests that leave it as it was: each start takes a second of processor time. */
+/** The engine of the tests that do not change it, because each start takes a second of processor time. */
 const engine = new Engine();
 Deno.test.beforeAll(() => engine.start(undefined));
 Deno.test.afterAll(() => engine.stop(false));
@@ -24,14 +24,14 @@ Deno.test("Engine.run() rejects when the database crashes, then and afterwards",
   await crashing.start(undefined);
   const { status } = await crashing.run({ input: concatBytes([query("BEGIN")]), output: discard });
   assert.equal(status, "T");
-  // Postgres ends over a message that it doesn't know.
+  // Postgres ends after a message that it does not know.
   await assert.rejects(crashing.run({ input: concatBytes([frame("!")]), output: discard }));
   await assert.rejects(crashing.run({ input: concatBytes([query("SELECT 1")]), output: discard }));
   await assert.rejects(crashing.unlessCrashed(new Promise(() => {})));
   await crashing.stop(false);
 });
 
-Deno.test("Engine.start() rejects where there can be no database, and stop() ends it", async () => {
+Deno.test("Engine.start() rejects if no database can be there, and stop() ends it", async () => {
   const failing = new Engine();
   const file = await Deno.makeTempFile();
   await assert.rejects(failing.start(`${file}/inside a file`));

@@ -9,7 +9,7 @@ import { call, client, connect, mint, row } from "./client.ts";
 const BRANCHES = "/api/2.0/postgres/projects/local/branches";
 
 interface Answer {
-  /** The status of HTTP. */
+  /** The HTTP status. */
   http: number;
   error_code?: string;
   message?: string;
@@ -22,7 +22,7 @@ async function ask(local: LocalLakebase, route: string, body?: unknown): Promise
   return { ...await response.json(), http: response.status };
 }
 
-/** The operation when it is done. */
+/** The operation after it has ended. */
 async function finished(local: LocalLakebase, started: Answer): Promise<Answer> {
   assert.equal(started.http, 200, started.message);
   let operation = started;
@@ -33,7 +33,7 @@ async function finished(local: LocalLakebase, started: Answer): Promise<Answer> 
   return operation;
 }
 
-/** Creates a branch, and waits until it is there. */
+/** Creates a branch, and waits until it exists. */
 async function create(local: LocalLakebase, id: string, spec: Record<string, unknown> = {}): Promise<Answer> {
   return await finished(
     local,
@@ -45,7 +45,7 @@ async function drop(local: LocalLakebase, ...ids: string[]): Promise<void> {
   for (const id of ids) await finished(local, await ask(local, `DELETE ${BRANCHES}/${id}?purge=true`));
 }
 
-/** Logs in to a branch. Not every resolver knows `*.localhost`, so the name goes into SNI only. */
+/** Logs in to a branch. Only SNI has the host name, because some resolvers do not know `*.localhost`. */
 async function open(local: LocalLakebase, id: string, config: pg.ClientConfig = {}): Promise<pg.Client> {
   const { endpoints: [endpoint] } = await ask(local, `GET ${BRANCHES}/${id}/endpoints`);
   const password = await mint(local, { endpoint: endpoint.name });
@@ -106,7 +106,7 @@ both("a native password, a group of settings and a cancel reach the branch", asy
   await drop(local, "native");
 });
 
-test("the operation takes its time, fails, and a new branch refuses logins for a while", async ({ local }) => {
+test("faults make the operation slow, make it fail, and make a new branch refuse logins for a while", async ({ local }) => {
   local.faults.branch = { takes: 100, refuseLogins: 60_000 };
   const started = await ask(local, `POST ${BRANCHES}?branch_id=slow`, { spec: { no_expiry: true } });
   assert.equal(started["done"], false);
@@ -122,7 +122,7 @@ test("the operation takes its time, fails, and a new branch refuses logins for a
   await drop(local, "slow", "bad");
 });
 
-test("a branch that is deleted while it is made is not made", async ({ local }) => {
+test("a branch that is deleted while it is being made is not completed", async ({ local }) => {
   local.faults.branch = { takes: 50 };
   const started = await ask(local, `POST ${BRANCHES}?branch_id=gone`, { spec: { no_expiry: true } });
   await drop(local, "gone");
@@ -221,7 +221,7 @@ test("branches are changed, protected, deleted, restored and purged", async ({ l
   assert.equal((await call(local, `GET ${name}`)).status, 404);
 });
 
-test("a branch ends when its time is over, by the service's clock", async ({ local }) => {
+test("a branch ends at its expiry, by the service's clock", async ({ local }) => {
   await create(local, "short", { ttl: "60s" });
   await create(local, "protected", { ttl: "60s", is_protected: true });
   local.faults.clockOffset = 61_000;

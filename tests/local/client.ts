@@ -41,7 +41,7 @@ export async function connect(local: LocalLakebase, config: pg.ClientConfig = {}
   return made;
 }
 
-/** The error that a login is refused with. */
+/** The error with which a login is refused. */
 export async function refusal(local: LocalLakebase, config: pg.ClientConfig = {}): Promise<pg.DatabaseError> {
   const made = client(local, await mint(local), config);
   try {
@@ -53,7 +53,7 @@ export async function refusal(local: LocalLakebase, config: pg.ClientConfig = {}
   throw new Error("the login was let in");
 }
 
-/** The values of the first row that some SQL gives. */
+/** The values of the first row of a query. */
 export async function row(connected: pg.Client, sql: string, values?: unknown[]): Promise<unknown[]> {
   const { rows } = await connected.query({ text: sql, values: values ?? [], rowMode: "array" });
   return rows[0] ?? [];

@@ -10,7 +10,7 @@ import { client, connect, mint, refusal, row } from "./client.ts";
 const local = await startLocal({ lockTimeout: 300_000, handshakeTimeout: 300_000 });
 Deno.test.afterAll(() => local.close());
 
-// The worker's message port was opened before the first test, which the leak detector counts against that test.
+// The worker's message port was opened before the first test, and the leak detector would count it against that test.
 const firstTest = { sanitizeOps: false };
 
 Deno.test(
@@ -116,7 +116,7 @@ Deno.test("startup parameters and options hold for the session, through RESET AL
   await Promise.all([connected.end(), other.end()]);
 });
 
-Deno.test("a new session has what ALTER ROLE and ALTER DATABASE keep, below its own options", async () => {
+Deno.test("a new session has the settings of ALTER ROLE and ALTER DATABASE, unless its own options override them", async () => {
   const admin = await connect(local);
   await admin.query(`
     ALTER DATABASE databricks_postgres SET statement_timeout = '8s';
@@ -149,7 +149,7 @@ Deno.test("a new session has what ALTER ROLE and ALTER DATABASE keep, below its 
   await Promise.all([admin.end(), after.end()]);
 });
 
-Deno.test("a setting of a session's own name stays its own", async () => {
+Deno.test("a custom setting stays in its session", async () => {
   const [one, two] = await Promise.all([connect(local), connect(local)]);
   const tenant = "SELECT current_setting('app.tenant', true)";
   await one.query("SET app.tenant = 'blue'");
@@ -215,7 +215,7 @@ Deno.test("a query can be cancelled, while it runs and while it waits", async ()
     (canceller as never as Canceller).connect(Number(local.env["PGPORT"]), "127.0.0.1");
     await done;
   };
-  /** A request that comes before the query does nothing, so it is sent until the query has ended. */
+  /** Sends the request until the query has ended, because a request that comes before the query has no effect. */
   const canceled = async (target: pg.Client, running: Promise<void>) => {
     let over = false;
     const ended = running.finally(() => over = true);

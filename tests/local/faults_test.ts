@@ -18,12 +18,12 @@ async function state(): Promise<string> {
   return (await (await call(local, `GET ${ENDPOINT}`)).json()).status.current_state;
 }
 
-/** Waits until a call has arrived, also while no time passes. */
+/** Waits until a call has arrived, even while no time passes. */
 const arrived = ((wait) => async (before: number) => {
   while (local.requests.length === before) await new Promise<void>((resolve) => void wait(resolve, 2));
 })(setTimeout);
 
-/** Runs work in which no time passes but what `pass()` lets pass. */
+/** Runs work during which time passes only by `pass()`. */
 async function timeless(work: (pass: (ms: number) => void) => Promise<void>): Promise<void> {
   const clock = install({ toFake: ["setTimeout", "clearTimeout", "performance"] });
   try {
@@ -33,7 +33,7 @@ async function timeless(work: (pass: (ms: number) => void) => Promise<void>): Pr
   }
 }
 
-/** Lets all that happens without a fault happen first: another Lakebase is logged in to, and answers. */
+/** Does everything first that happens without a fault: another Lakebase answers a login. */
 async function answeredElsewhere(): Promise<void> {
   await using other = await ownLakebase();
   await (await connect(other)).end();
@@ -203,7 +203,7 @@ Deno.test("faults.dropConnections() ends open connections without a message", as
   await mint(local); // another call is answered meanwhile, so the query has arrived
   faults.dropConnections();
   await Promise.all([query, ended]);
-  // The embedded database cancels the query a second after its client left, because all sessions share one backend.
+  // The embedded database cancels the query a second after its client has left, because all sessions share one backend.
   const again = await connect(local);
   assert.deepEqual(await row(again, "SELECT 1"), [1]);
   await again.end();

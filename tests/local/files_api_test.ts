@@ -5,7 +5,7 @@ import { ownLakebase } from "../support/lakebase.ts";
 
 const ROOT = "/Volumes/main/raw/landing";
 
-/** A test of the Files API with requests of its own. */
+/** A test of the Files API that sends its own requests. */
 function filesTest(name: string, run: (test: FilesTest) => Promise<void>, options: LocalOptions = {}): void {
   Deno.test({
     name,
@@ -119,7 +119,7 @@ filesTest("a file over the limit is refused, and a broken connection leaves no f
   assert.equal((await call("GET", file)).text.length, 1000);
 }, { fileLimit: 1000 });
 
-/** Prints how many folders of Volumes there are while a local Lakebase has a file in one, and after its end. */
+/** Prints the number of Volume folders while a local Lakebase has a file in one, and after it has ended. */
 const COUNT_FOLDERS = `
   import { startLocal } from "lakebase/local";
   const folders = () =>
@@ -150,7 +150,7 @@ Deno.test({
       await using kept = await ownLakebase({ volumesDir: `${folder}/`, volumes: ["a.b.c"] });
       await upload(kept);
     }
-    // In a process of its own, because the environment of this one belongs to the tests beside it, too.
+    // In a separate process, because concurrent tests share this one's environment.
     const counted = await script(COUNT_FOLDERS, { TMPDIR: temporary }).output();
     assert.equal(new TextDecoder().decode(counted.stdout), "1 0\n", new TextDecoder().decode(counted.stderr));
     await using again = await ownLakebase({ volumesDir: folder, volumes: [] }); // a Volume is there if its folder is

@@ -32,7 +32,7 @@ Deno.test.afterAll(() => local.close());
 const PORT = Number(local.env["PGPORT"]);
 const endpoint = (id: string): string => `projects/local/branches/production/endpoints/${id}`;
 
-/** Connects to 127.0.0.1 under another name, because not every resolver knows `*.localhost`. */
+/** Connects to 127.0.0.1 under another name, because some resolvers do not know `*.localhost`. */
 function under(host: string): pg.ClientConfig {
   const stream = (): Socket => {
     const socket = connectSocket(PORT, "127.0.0.1");
@@ -42,7 +42,7 @@ function under(host: string): pg.ClientConfig {
   return { host, stream };
 }
 
-/** Everything that the Postgres port sends in answer to some bytes, until it hangs up. */
+/** All bytes that the Postgres port sends in answer to some bytes, until it closes the connection. */
 async function answer(bytes: Uint8Array, port = PORT): Promise<string> {
   const { promise, resolve } = Promise.withResolvers<string>();
   const socket = connectSocket(port, "127.0.0.1", () => socket.write(bytes));
@@ -53,7 +53,7 @@ async function answer(bytes: Uint8Array, port = PORT): Promise<string> {
   return await promise;
 }
 
-/** The first answer to some bytes sent in TLS, which the client asks for with SSLRequest or begins directly. */
+/** The first answer to some bytes sent over TLS, which the client requests with SSLRequest or begins directly. */
 async function inTls(bytes: Uint8Array, asks = true): Promise<string> {
   const socket = connectSocket(PORT, "127.0.0.1");
   if (asks) {

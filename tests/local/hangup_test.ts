@@ -21,7 +21,7 @@ function copyData(): Buffer {
   return message;
 }
 
-queryTest("a client that dies while it sends leaves no transaction behind", async ({ db, local }) => {
+queryTest("a client that dies while it is sending leaves no transaction behind", async ({ db, local }) => {
   await db.sql`CREATE TABLE sent (line text)`;
   for (let n = 0; n < 6; n++) {
     const client = await db.pool.connect();

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { LOCKED } from "../support/files.ts";
 
-// In a process of its own, for a test's own memory is that of every test that runs beside it. And by Deno's own TLS,
-// which reads when it is read: a paused `node:tls` client goes on reading, and heaps up what it reads.
+// In a separate process, because this process's memory includes that of concurrent tests. It uses Deno's own TLS, which
+// reads only on demand: a paused `node:tls` client continues to read, and collects what it reads.
 const SCRIPT = `
   import { startLocal } from "lakebase/local";
   import { mint } from "${import.meta.resolve("./client.ts")}";
@@ -34,7 +34,7 @@ const SCRIPT = `
   await until("Z");
   const before = Deno.memoryUsage().rss;
   await tls.write(query(sql));
-  // A server that does not wait for the client has sent all within a second.
+  // A server that does not wait for its client has sent everything within a second.
   await new Promise((resolve) => setTimeout(resolve, 1000));
   const growth = Deno.memoryUsage().rss - before;
   const bytes = await until("Z");
@@ -47,7 +47,7 @@ const ENDLESS = `
   import process from "node:process";
   import { connect } from "lakebase";
   const db = await connect({ local: true });
-  /** The seconds of processor time that this process takes in a second. */
+  /** The seconds of processor time that this process uses in a second. */
   const load = async () => {
     const before = process.cpuUsage();
     await new Promise((resolve) => setTimeout(resolve, 1000));

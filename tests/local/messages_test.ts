@@ -105,7 +105,7 @@ const stream = (...messages: Uint8Array[]) => new Uint8Array(messages.flatMap((m
 function scan(scanner: ResponseScanner, bytes: Uint8Array, size: number): Uint8Array {
   const parts: Uint8Array[] = [];
   for (let at = 0; at < bytes.length; at += size) {
-    // The scanner may only keep what it has copied: PGlite writes over its buffer.
+    // The scanner may keep only copies, because PGlite overwrites its buffer.
     const chunk = bytes.slice(at, at + size);
     parts.push(...scanner.scan(chunk).map((part) => part.slice()));
     chunk.fill(0);

@@ -17,7 +17,7 @@ async function refusesConnections(port: string | undefined): Promise<boolean> {
   );
 }
 
-/** Free ports that the system does not hand out again at once. */
+/** Free ports that the system does not give out again at once. */
 function ports(): { workspacePort: number; postgresPort: number } {
   return { workspacePort: freePort(), postgresPort: freePort() };
 }
@@ -57,7 +57,7 @@ Deno.test("the signal closes the local Lakebase", async () => {
   await assert.rejects(startLocal({ signal: AbortSignal.abort() }), { name: "AbortError" });
 });
 
-Deno.test("(slow) a folder keeps every committed row of a process that is killed, and is free at once", async () => {
+Deno.test("(slow) a folder keeps every committed row of a killed process, and is free at once", async () => {
   const home = await Deno.makeTempDir();
   const module = new URL("../../mod.ts", import.meta.url).href;
   const script = `import { connect } from ${JSON.stringify(module)};
@@ -82,7 +82,7 @@ Deno.test("(slow) a folder keeps every committed row of a process that is killed
   await Deno.remove(home, { recursive: true });
 });
 
-Deno.test("(slow) a folder is used by one Lakebase at a time, and holds nothing else", async () => {
+Deno.test("(slow) a folder is used by one Lakebase at a time, and a folder with other files is refused", async () => {
   const home = await Deno.makeTempDir();
   const dataDir = `${home}/new/data`;
   const unfinished = `${home}/unfinished`; // as a first start leaves it that was killed
@@ -131,7 +131,7 @@ Deno.test("dataDir keeps the data and the roles from one run to the next", async
   await Deno.remove(home, { recursive: true });
 });
 
-// A worker that is terminated while it starts may leave one of the runtime's own calls open, which the leak detector counts.
+// A worker that is terminated during its start may leave a call of the runtime open, which the leak detector counts.
 Deno.test({ name: "a port that is taken is an error", sanitizeOps: false }, async () => {
   const taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   for (const name of ["postgresPort", "workspacePort"]) {

@@ -8,7 +8,7 @@ const quiet = { sanitizeOps: false, sanitizeResources: false };
 
 const NESTED_JSON = `repeat('[', 20000) || repeat(']', 20000)`;
 
-/** Each ends in 54001, or succeeds; 42601 is the parser's own limit. */
+/** Each statement ends with 54001 or succeeds; 42601 is the parser's own limit. */
 const DEEP = [
   `SELECT (${NESTED_JSON})::jsonb`, // first, on a cold database: code that runs often is compiled to use less stack
   `SELECT (${NESTED_JSON})::json`,
@@ -25,7 +25,7 @@ const DEEP = [
 ];
 
 Deno.test({
-  name: "recursion in the embedded database ends its statement, not the database",
+  name: "endless recursion in the embedded database ends its statement, not the database",
   ...quiet,
   fn: async () => {
     await using local = await startLocal();
@@ -49,7 +49,7 @@ Deno.test({
   },
 });
 
-Deno.test("(slow) where Deno runs with a larger stack, embedded functions call themselves deeper, and still end with 54001", async () => {
+Deno.test("(slow) with a larger stack of Deno, embedded functions recurse deeper, and still end with 54001", async () => {
   const code = `import { connect } from ${JSON.stringify(import.meta.resolve("../../mod.ts"))};
     await using db = await connect({ local: true, envFile: false });
     await db.query("CREATE FUNCTION fact(n int) RETURNS numeric LANGUAGE plpgsql AS " +
@@ -72,12 +72,12 @@ Deno.test("(slow) where Deno runs with a larger stack, embedded functions call t
   assert.deepEqual(await Promise.all(runs), [[615, "54001", 1], [615, "54001", 1]]);
 });
 
-/** Reads memory at an address where there is none. */
+/** Reads memory at an invalid address. */
 const CRASH = "SELECT crash(2147483647)";
 
 for (const kept of [true, false]) {
   Deno.test({
-    name: `an embedded database that crashes says so once, and starts again with ${kept ? "its folder" : "nothing"}`,
+    name: `after a crash, an embedded database says so once, and starts again with ${kept ? "its folder" : "no data"}`,
     ...quiet,
     fn: async () => {
       const folder = await Deno.makeTempDir();

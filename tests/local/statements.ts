@@ -49,7 +49,7 @@ export async function rows(local: LocalLakebase, statement: string, more?: Recor
   return result.data_array ?? [];
 }
 
-/** The answer, once the statement is over. */
+/** The answer after the statement has ended. */
 export async function over(local: LocalLakebase, id: string): Promise<Answer> {
   let answer = await json<Answer>(local, `GET ${STATEMENTS}/${id}`);
   await eventually("the statement is over", async () => {

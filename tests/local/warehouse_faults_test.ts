@@ -11,7 +11,7 @@ const WAREHOUSE = `/api/2.0/sql/warehouses/${local.env["DATABRICKS_WAREHOUSE_ID"
 Deno.test.afterEach(() => faults.reset());
 Deno.test.afterAll(() => local.close());
 
-/** The servers' timers outlast a test. */
+/** The servers' timers outlive a test. */
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, sanitizeOps: false, sanitizeResources: false, fn });
 }
@@ -36,7 +36,7 @@ for (const hold of ["PENDING", "RUNNING"] as const) {
   });
 }
 
-test("a statement that is not over at the end of the wait goes on, or is canceled", async () => {
+test("a statement that has not ended after the wait continues, or is canceled", async () => {
   faults.warehouse.hold = "RUNNING";
   const wait_timeout = "5s"; // the shortest
   const [goesOn, canceled] = await Promise.all([
@@ -65,7 +65,7 @@ async function links(): Promise<Link[]> {
   return (await Promise.all(chunks)).map(({ external_links }) => external_links![0]!);
 }
 
-/** The status of a link, and the numbers behind it; `broken` for a connection that breaks, or a file that can't be read. */
+/** The status of a link, and its numbers; `broken` for a connection that breaks, or a file that can't be read. */
 async function follow({ external_link, http_headers }: Link, headers = {}): Promise<unknown[]> {
   try {
     const response = await fetch(external_link, { headers: { ...http_headers, ...headers } });
@@ -136,7 +136,7 @@ test("a warehouse that is stopped ends its statements, and the next one starts i
   assert.equal((await json<{ state: string }>(local, `GET ${WAREHOUSE}`)).state, "RUNNING");
 });
 
-test("a start takes its time, and statements wait for it", async () => {
+test("statements wait for a slow start", async () => {
   await using slow = await ownLakebase({ warehouses: [{ name: "slow", state: "STOPPED", startTime: 3_600_000 }] });
   const path = `/api/2.0/sql/warehouses/${slow.env["DATABRICKS_WAREHOUSE_ID"]}`;
   const { statement_id } = await run(slow, "SELECT 1", { wait_timeout: "0s" });

@@ -3,7 +3,7 @@ import { ApiError } from "../../src/local/api_json.ts";
 import { readRequest } from "../../src/local/warehouse/api.ts";
 import { translate, UnboundParameter } from "../../src/local/warehouse/dialect.ts";
 
-/** Fields of a request, and what is wrong with them. */
+/** Fields of a request, each with its fault. */
 const REFUSALS: [Record<string, unknown>, RegExp][] = [
   [{ statement: "" }, /^Field 'statement' is required/],
   [{ statement: 1 }, /^Field 'statement' must be a string/],
@@ -41,7 +41,7 @@ const PARAMETERS = [
   { name: "b", value: "x", type: "BINARY" },
 ];
 
-/** A statement, and what Postgres is given. */
+/** A statement, and its translation for Postgres. */
 const TRANSLATIONS: [string, string][] = [
   ["SELECT :a, :a + 1", "SELECT $1, $1 + 1"],
   ["SELECT :d", "SELECT ($1::pg_catalog.numeric(5, 2))"],

@@ -7,7 +7,7 @@ import { type Answer, json, type Link, over, rows, run, STATEMENTS } from "./sta
 const OPTIONS = { warehouses: [{ name: "small", chunkRows: 3 }] };
 const test = bothTests(OPTIONS);
 
-/** SQL of a value, its `type_text`, `type_name` and text. */
+/** The SQL of a value, its `type_text`, `type_name` and text. */
 const VALUES: [string, string, string, string | null][] = [
   ["32767::int2", "SMALLINT", "SHORT", "32767"],
   ["(-2147483648)::int4", "INT", "INT", "-2147483648"],
@@ -99,7 +99,7 @@ test("parameters are bound by name, with their types", async ({ local }) => {
   ]]);
 });
 
-test("names may have three parts and back-ticks", async ({ local }) => {
+test("names may have three parts and backticks", async ({ local }) => {
   await rows(local, "CREATE SCHEMA IF NOT EXISTS main.taxi");
   assert.deepEqual(await rows(local, "CREATE TABLE main.taxi.`trips ``2``` AS SELECT 1 AS id, 'x' AS `Zone 1`"), [[
     "1",
@@ -206,7 +206,7 @@ test("a statement that runs is canceled", async ({ local }) => {
   assert.deepEqual(await rows(local, "SELECT 1"), [["1"]]);
 });
 
-test("a closed statement has no result any more", async ({ local }) => {
+test("a closed statement no longer has a result", async ({ local }) => {
   const { statement_id } = await run(local, "SELECT 1", EXTERNAL);
   assert.deepEqual(await json(local, `DELETE ${STATEMENTS}/${statement_id}`), {});
   assert.deepEqual(await json(local, `GET ${STATEMENTS}/${statement_id}`), {

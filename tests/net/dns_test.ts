@@ -57,7 +57,7 @@ Deno.test("lookup() supports both callback forms of Node", async () => {
   assert.deepEqual(await all.promise, [null, [{ address: "127.0.0.1", family: 4 }]]);
 });
 
-/** Resolves a name that no resolver knows, with a `dig` of our own on the PATH, or none. */
+/** Resolves a name that no resolver knows, with our own `dig` on the PATH, or with none. */
 async function resolveWith(
   dig: string | undefined,
   host = "ep-test.invalid",

@@ -129,7 +129,7 @@ Deno.test("connectError() restores the trace of a LakebaseError, which pg-pool o
   assert.equal((error.cause as Error).message, "ENOTFOUND");
 });
 
-Deno.test("connect() ends in time where a server takes the login and then says nothing", async () => {
+Deno.test("connect() ends in time if a server accepts the login and then does not answer", async () => {
   const message = (type: string, ...body: number[]) => [type.charCodeAt(0), 0, 0, 0, body.length + 4, ...body];
   const loggedIn = [...message("R", 0, 0, 0, 0), ...message("K", 0, 0, 0, 1, 0, 0, 0, 2), ...message("Z", 73)];
   using listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });

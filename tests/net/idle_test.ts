@@ -10,9 +10,9 @@ interface Client {
 interface Rig extends Disposable {
   clock: Clock;
   timer: IdleTimer<Client>;
-  /** How often it looked for idle clients. */
+  /** The number of checks for idle clients. */
   looks: number;
-  /** Which were closed, and when. */
+  /** The clients that were closed, with the times. */
   closed: [name: string, at: number][];
   /** Gives a client back. */
   release: (name: string) => Client;

@@ -84,7 +84,10 @@ test("a row that is too long fails its own statement, and the session goes on", 
   assert.equal(await db.sql`SELECT count(*) FROM kept`.value(), 1);
 });
 
-/** Values that JavaScript or Postgres has no room for; each would end the process, the session or the call with a bare error. */
+/**
+ * Values that are too large for JavaScript or Postgres. Each would end the process, the session or the call with an
+ * unhelpful error.
+ */
 const TOO_LARGE: [what: string, value: () => unknown, message: RegExp][] = [
   ["bytes of 1.1 GB", () => new Uint8Array(1_100_000_000), /its text or its values have 1,100 MB.*at most 1,073 MB/],
   ["an object of 540 MB", () => ({ a: "x".repeat(270_000_000), b: "x".repeat(270_000_000) }), /no JSON form/],

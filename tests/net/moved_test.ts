@@ -7,7 +7,7 @@ import { eventually } from "../support/eventually.ts";
 import { localTests } from "../support/lakebase.ts";
 import { requires } from "../support/requirements.ts";
 
-/** On PGlite only: no backend hears of names and addresses. */
+/** On PGlite only, because names and addresses do not reach a backend. */
 const test = localTests({ passwords: { app: "native-secret" } });
 
 /** A second address for a port of this machine: a relay that can be closed. */
@@ -30,14 +30,14 @@ function relay(address: string, to: number, at = 0): Disposable & { port: number
         try {
           conn.close();
         } catch {
-          // Its stream has closed it already.
+          // The relay's stream has already closed it.
         }
       }
     },
   };
 }
 
-/** Only Linux has all of 127.0.0.0/8 at once. */
+/** Only on Linux are all addresses of 127.0.0.0/8 usable at once. */
 const manyAddresses = () => Deno.build.os === "linux" ? undefined : "this system has one loopback address";
 
 test(requires("an endpoint that moves to another address is found there", manyAddresses), async ({ local }) => {

@@ -19,7 +19,7 @@ import {
 } from "../../src/net/pg_internals.ts";
 import { localTests } from "../support/lakebase.ts";
 
-/** The driver as it is, without what this module makes of it: each test fails where a new version changes what is used. */
+/** The unchanged driver. Each test fails if a new version changes a part that this module uses. */
 const PASSWORD = "native-secret";
 const test = localTests({ passwords: { app: PASSWORD } });
 
@@ -75,7 +75,7 @@ test("pg: forgetPassword() leaves the password nowhere in a connected client", a
   assert.equal((await client.query("SELECT 1 AS n")).rows[0].n, 1);
 });
 
-/** Whether a text stands in an object or in what it refers to. */
+/** Whether an object, or an object that it refers to, contains a text. */
 function holds(object: object, text: string, seen = new Set<unknown>()): boolean {
   seen.add(object);
   return Reflect.ownKeys(object).some((key) => {
@@ -110,7 +110,7 @@ test("pg: ignoreEnvironment() undoes PGREPLICATION, PGBINARY and PGOPTIONS", asy
   await client.end();
 });
 
-/** What a client says of itself at the login. */
+/** The client's startup message. */
 function startup(client: pg.Client): string {
   return JSON.stringify((client as unknown as { getStartupConf(): object }).getStartupConf());
 }

@@ -214,7 +214,7 @@ test("(slow) connect({ local: true }) takes no PGOPTIONS of the environment", as
   assert.equal(new TextDecoder().decode(stdout), "1\n", new TextDecoder().decode(stderr));
 }, { neverReached: "it is about the environment" });
 
-/** An address of this machine that others reach too, where it has one. */
+/** An address of this machine that others can also reach, if it has one. */
 function outerAddress(): string | undefined {
   return Deno.networkInterfaces().find(({ family, address }) => family === "IPv4" && !address.startsWith("127."))
     ?.address;
@@ -270,7 +270,10 @@ test("the error of a password function is reported without its message, which ma
   assert.equal((error?.cause as Error).name, "TypeError");
 });
 
-/** A server that refuses its first connection with an SQLSTATE, as a compute that starts, and leads the others to a port. */
+/**
+ * A server that refuses its first connection with an SQLSTATE, like a compute that is starting, and forwards the others
+ * to a port.
+ */
 function startingServer(sqlstate: string, port: number) {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const fields = ["SFATAL", "VFATAL", `C${sqlstate}`, "Mthe compute is not up yet", ""].join("\0") + "\0";

@@ -19,7 +19,7 @@ function pgbouncerMissing(): string | undefined {
 
 const LOGIN: ConnectOptions = { host: "127.0.0.1", database: "postgres", password: "none", sslMode: "disable" };
 
-/** Each thing behind a pooler in transaction mode, and what comes of it. */
+/** Each feature behind a pooler in transaction mode, with its result. */
 const USES: Record<string, (db: Lakebase, folder: string) => PromiseLike<unknown>> = {
   "values": async (db) => {
     const query = () =>
@@ -60,7 +60,11 @@ const USES: Record<string, (db: Lakebase, folder: string) => PromiseLike<unknown
 };
 
 Deno.test({
-  ...requires("everything works behind PgBouncer, whatever formats a role has", postgresMissing, pgbouncerMissing),
+  ...requires(
+    "everything works behind PgBouncer, whatever formats the role has set",
+    postgresMissing,
+    pgbouncerMissing,
+  ),
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {

@@ -39,7 +39,7 @@ Deno.test({
     over = true;
     client.release();
     const bytes = most * 1000;
-    // Deno may read up to three times 256 kB before this test has its turn. Without the limit 2 MB came in one turn.
+    // Deno may read up to three times 256 kB before this test gets its turn. Without the limit, 2 MB came in one turn.
     assert.ok(bytes > 0 && bytes <= 1_000_000, `${bytes} bytes in one turn`);
   },
 });

@@ -13,10 +13,10 @@ import { untilSent } from "../support/queries.ts";
 
 const test = bothTests({ passwords: { app: "native-secret" } });
 
-/** A limit of a check that a busy machine does not reach. */
+/** A time limit of a check that a busy machine does not exceed. */
 const LIMIT = 30_000;
 
-/** A pool whose watch is fast, and the number of its connections and checks so far: each looks up the host. */
+/** A pool whose watch is fast, and the number of its connections and checks so far, each of which looks up the host. */
 async function watchedPool(
   { env, ca }: LocalLakebase,
   watch: WatchOptions,
@@ -36,7 +36,7 @@ async function watchedPool(
   return Object.assign(pool, { lookups: () => lookups });
 }
 
-/** Waits until a pool has looked up its host so many times more, as for each connection and each check. */
+/** Waits until a pool has looked up its host this many more times: once for each connection and each check. */
 async function lookedUp({ lookups }: { lookups: () => number }, more: number): Promise<void> {
   const before = lookups();
   await eventually(`${more} more checks have begun`, () => lookups() >= before + more);
@@ -67,7 +67,7 @@ test("watchClient() keeps a slow statement, and a server that was silent for a m
   await pool.end();
 });
 
-/** Lets a statement on another connection take so long that it is checked. */
+/** Makes a statement on another connection take so long that it is checked. */
 async function checkedElsewhere(local: LocalLakebase): Promise<void> {
   const pool = await watchedPool(local, { silence: 50, limit: LIMIT });
   await pool.query("SELECT 1");
@@ -77,7 +77,10 @@ async function checkedElsewhere(local: LocalLakebase): Promise<void> {
   await pool.end();
 }
 
-/** Waits until a pool checks nothing while another one does; on a busy machine, a check of before may not have ended yet. */
+/**
+ * Waits until a pool checks nothing while another pool does. On a busy machine, an earlier check may not have ended
+ * yet.
+ */
 async function unchecked(pool: { lookups: () => number }, local: LocalLakebase): Promise<void> {
   await eventually("the pool checks nothing", async () => {
     const before = pool.lookups();
@@ -86,7 +89,7 @@ async function unchecked(pool: { lookups: () => number }, local: LocalLakebase):
   });
 }
 
-/** A way to the server that can forget the connections that it has, as a firewall does: what they carry is lost. */
+/** A relay to the server that can forget its connections like a firewall, so that their data are lost. */
 function forgetfulRelay({ env }: LocalLakebase): Disposable & { port: number; forget: () => void } {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const open = new Set<Deno.TcpConn>();
@@ -116,14 +119,14 @@ function forgetfulRelay({ env }: LocalLakebase): Disposable & { port: number; fo
         try {
           conn.close();
         } catch {
-          // Its other side has closed it.
+          // The other side has already closed it.
         }
       }
     },
   };
 }
 
-/** The error that a statement ends with. */
+/** The error with which a statement ends. */
 async function failureOf(work: Promise<unknown>): Promise<string> {
   return await inTime("the statement's end", work.then(() => "it was answered", (error) => error.message));
 }
@@ -206,7 +209,7 @@ test("watchClient() keeps a statement whose rows are read slowly after the serve
 }, { notOnPglite: SOME_PROCESS });
 
 for (const what of ["pull", "transaction"] as const) {
-  test(`a network that swallows everything during a ${what} is detected`, async ({ local }) => {
+  test(`a network that drops everything during a ${what} is detected`, async ({ local }) => {
     await using db = overPool(await watchedPool(local, { silence: 150, limit: 150 }));
     await db.sql`DROP TABLE IF EXISTS swallowed`;
     await db.sql`CREATE TABLE swallowed (n int)`;
@@ -227,7 +230,7 @@ for (const what of ["pull", "transaction"] as const) {
   });
 }
 
-/** What a person holds, over a pool whose watch is fast. */
+/** The objects of the API that a person uses, on a pool whose watch is fast. */
 function overPool(pool: LakebasePool): Lakebase {
   const { host, port, database, user } = pool.options as { host: string; port: number; database: string; user: string };
   return new Lakebase({

@@ -162,7 +162,7 @@ queryTest("plot() draws hostile names and values as text, and merges a piece of 
   assert.deepEqual(plot.data, [{ x: evil, color: "javascript:alert(1)", y: 3 }]);
 });
 
-/** Each means something to Vega-Lite, to a frontend's tooltips, or to JavaScript, or ends a text in an expression. */
+/** Each name means something to Vega-Lite, to a frontend's tooltips, or to JavaScript, or ends a text in an expression. */
 const NAMES = [
   "image",
   "title",
@@ -201,7 +201,7 @@ async function tooltips(spec: Record<string, unknown>): Promise<Record<string, u
   return found;
 }
 
-queryTest("plot() gives no name of a column a meaning, in any kind of chart", async ({ db }) => {
+queryTest("no column name has a special meaning in any kind of chart", async ({ db }) => {
   const evil = `x" onerror="pwned()`;
   for (const name of NAMES) {
     for (const mark of (name === "image" ? ["bar", "box", "point", "heatmap"] as const : ["bar", "box"] as const)) {

@@ -282,7 +282,7 @@ for (const { what, rows, options = {}, data, says } of CASES) {
   });
 }
 
-/** The cells that a case names, without the last digits. */
+/** The cells that a case names, without their last digits. */
 function only(row: Cells, wanted: Cells): Cells {
   return Object.fromEntries(Object.keys(wanted).map((name) => [name, row[name]]));
 }

@@ -4,5 +4,5 @@ import "../../src/plot/vega/vega.min.js";
 import "../../src/plot/vega/vega-lite.min.js";
 import type { Vega, VegaLite } from "../../src/plot/vega/globals.d.ts";
 
-/** Vega and Vega-Lite, as the worker that draws has them. */
+/** Vega and Vega-Lite, as the worker loads them. */
 export const { vega, vegaLite } = globalThis as unknown as { vega: Vega; vegaLite: VegaLite };

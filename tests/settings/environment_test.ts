@@ -3,7 +3,7 @@ import { parseEnv } from "node:util";
 import config from "../../deno.json" with { type: "json" };
 import { canonicalDotenv, readEnvFile, scanDotenv } from "../../src/settings/environment.ts";
 
-/** What a file is read as; `unlike` where Node's `parseEnv` reads it otherwise, for the reasons at `scanDotenv`. */
+/** The result of reading a file; `unlike` if Node's `parseEnv` reads it differently, for the reasons at `scanDotenv`. */
 const CASES: [text: string, values: Record<string, string>, unlike?: "unlike"][] = [
   ["A=1\nB=2", { A: "1", B: "2" }],
   ["A=x\r\nB=y\r\n", { A: "x", B: "y" }],
@@ -41,7 +41,10 @@ const CASES: [text: string, values: Record<string, string>, unlike?: "unlike"][]
   ["A='unclosed", { A: "'unclosed" }],
 ];
 
-/** The files of the table that `@std/dotenv` reads otherwise: it ends a value at an escaped quote, and expands `$name`. */
+/**
+ * The files of the table that `@std/dotenv` reads differently, because it ends a value at an escaped quote and expands
+ * `$name`.
+ */
 const UNLIKE_STD: Record<string, Record<string, string>> = {
   'A="say \\"hi\\" now"': { A: "say \\" },
   'A="say \\"hi\\" it\'s" # c\nB=1': { A: "say \\", B: "1" },
@@ -71,7 +74,7 @@ Deno.test("canonicalDotenv() is read by Node as it was scanned, and has nothing 
   }
 });
 
-// JSR may be out of reach, and never answer.
+// JSR may be unreachable and never answer.
 if (Deno.env.get("LAKEBASE_TEST_JSR") !== undefined) {
   Deno.test("@std/dotenv reads the table as it says, and what canonicalDotenv() writes as it was scanned", async () => {
     const { parse } = await import(config.imports["@std/dotenv"]);

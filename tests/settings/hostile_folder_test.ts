@@ -6,7 +6,7 @@ import { notebookFolder } from "../support/notebook_folder.ts";
 import { requires } from "../support/requirements.ts";
 import { ownLakebase } from "../support/lakebase.ts";
 
-/** A folder that somebody else has written, and a home with a login of one's own. */
+/** A folder that someone else has written, and a home folder with the user's own login. */
 async function makeFolders(): Promise<{ folder: string; home: string } & AsyncDisposable> {
   const [folder, home] = await Promise.all([Deno.makeTempDir(), Deno.makeTempDir()]);
   const remove = async () => {
@@ -25,7 +25,7 @@ interface Run {
 
 const CONNECT = `await connect(options).then((db) => db.close(), ({ code, message }) => console.log(code, message));`;
 
-/** Connects in a process of its own, as a script in a folder does. */
+/** Connects in a separate process, like a script in a folder. */
 async function run({ cwd, home, env = {}, options = {}, code = CONNECT }: Run) {
   const script = `import { connect, check } from "lakebase";
     const options = ${JSON.stringify({ connectTimeout: 3, ...options })}; void check;
@@ -40,7 +40,7 @@ async function run({ cwd, home, env = {}, options = {}, code = CONNECT }: Run) {
   return { said: said!, warned: warned! };
 }
 
-/** A server that waits for a login, over HTTP and as any other: what it got is all that came in. */
+/** A server that waits for a login over HTTP or any other protocol, and records all bytes that it gets. */
 function attacker() {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   let got = "";
@@ -125,10 +125,10 @@ Deno.test("(slow) a .env gets no login from another source", async () => {
   assert.equal(thief.got(), "");
 });
 
-/** A busy machine takes seconds to log in. */
+/** The time limit for a login, which takes seconds on a busy machine. */
 const PATIENT = { connectTimeout: 60 };
 
-/** The PostgreSQL server of the local Lakebase outlasts a test. */
+/** The PostgreSQL server of the local Lakebase outlives a test. */
 const SHARED = { sanitizeOps: false, sanitizeResources: false };
 
 Deno.test("(slow) a minted token goes to the server that the workspace names, not to one of .env", SHARED, async () => {

@@ -37,7 +37,7 @@ Deno.test("resolveSettings() takes options over environment over .env over defau
   }
 });
 
-Deno.test("resolveSettings() fills in the defaults of the design", () => {
+Deno.test("resolveSettings() fills in the documented defaults", () => {
   const settings = settle({}, {});
   const { port, sslMode, max, idleTimeout, maxLifetime, connectTimeout, statementTimeout, readOnly } = settings;
   assert.deepEqual(
@@ -60,7 +60,7 @@ Deno.test("resolveSettings() fills in the defaults of the design", () => {
   }
 });
 
-Deno.test("resolveSettings() reads each environment variable of the design", () => {
+Deno.test("resolveSettings() reads each documented environment variable", () => {
   const cases: [Record<string, string>, Partial<ReturnType<typeof settle>>][] = [
     [{ LAKEBASE_ENDPOINT: "projects/p/branches/b/endpoints/e" }, { endpoint: "projects/p/branches/b/endpoints/e" }],
     [{ LAKEBASE_INSTANCE: "i" }, { instance: "i" }],
@@ -98,7 +98,7 @@ Deno.test("resolveSettings() puts a branch in the place of the endpoint's, and a
     [{ endpoint: E }, { LAKEBASE_BRANCH: "c" }, { endpoint: E, branch: undefined }],
     [{ endpoint: "p" }, { LAKEBASE_BRANCH: "c" }, { endpoint: "projects/p/branches/c" }],
     [{ instance: "i" }, { LAKEBASE_BRANCH: "c" }, { instance: "i", branch: undefined }],
-    // What "lakebase branch create" prints: all of it is the same branch's.
+    // The output of "lakebase branch create", all of which belongs to the same branch.
     [{}, { LAKEBASE_BRANCH: "b", LAKEBASE_ENDPOINT: E, PGHOST: "h.example.com" }, {
       endpoint: E,
       host: "h.example.com",
@@ -254,7 +254,7 @@ Deno.test("resolveLocal() takes the option over the environment over .env, and r
   }
 });
 
-/** What a login does with a server, by where each stands: the rule is in SECURITY.md, as a table. */
+/** What happens to a login with a server, by the origin of each; the same rules as the table in SECURITY.md. */
 const TRUST: [string, ConnectOptions, Env, string, string, "used" | "confirmed" | RegExp][] = [
   // A native password.
   ["host env, password env", {}, { PGHOST: "h", PGUSER: "u", PGPASSWORD: "p" }, "", "", "used"],
@@ -387,7 +387,7 @@ const TRUST: [string, ConnectOptions, Env, string, string, "used" | "confirmed" 
     /DATABRICKS_AUTH_TYPE in \.env/,
   ],
   ["program .env", {}, { DATABRICKS_HOST: "w", DATABRICKS_TOKEN: "t" }, "DATABRICKS_CLI_PATH=./tool", "", "used"],
-  // The OAuth token that the workspace mints, to a server.
+  // The OAuth token that the workspace mints, for a server.
   ["server env, login env", {}, { PGHOST: "h", DATABRICKS_HOST: "w", DATABRICKS_TOKEN: "t" }, "", "", "used"],
   ["server env, login of a profile", {}, { PGHOST: "h" }, "", "[DEFAULT]\nhost=w\ntoken=t", "used"],
   [
@@ -412,7 +412,7 @@ const TRUST: [string, ConnectOptions, Env, string, string, "used" | "confirmed" 
 ];
 
 for (const [name, options, env, file, profiles, expected] of TRUST) {
-  Deno.test(`a login is only used as an equally trusted source says: ${name}`, () => {
+  Deno.test(`a login is only used as an equally trusted source demands: ${name}`, () => {
     const settled = () => settle(options, env, file, profiles);
     if (typeof expected !== "string") return assert.throws(settled, { code: "BAD_SETTING", message: expected });
     const { unconfirmedHost, login } = settled();
@@ -440,7 +440,7 @@ Deno.test("with a host from .env the SDK is bound to the login beside it", () =>
   assert.deepEqual(login?.attributes, { token: "t", authType: "pat" });
 });
 
-Deno.test("where the environment logs in one way, .env adds no other", () => {
+Deno.test("if the environment has one login method, .env adds no other", () => {
   const env = { DATABRICKS_HOST: "w", DATABRICKS_TOKEN: "t" };
   const { login } = settle({}, env, "DATABRICKS_CLIENT_ID=i\nDATABRICKS_CLIENT_SECRET=s");
   assert.deepEqual(login?.attributes, { token: "t" });

@@ -8,7 +8,7 @@ queryTest("an empty query gives no rows", async ({ db }) => {
   assert.equal(await db.sql``.value(), undefined);
 });
 
-queryTest("several statements in one give the last one's result, and each runs once", async ({ db }) => {
+queryTest("several statements in one text give the last one's result, and each runs once", async ({ db }) => {
   await db.sql`CREATE TABLE counted (id serial)`;
   const several = () => db.sql`INSERT INTO counted DEFAULT VALUES; SELECT count(*) AS n FROM counted`;
   assert.equal((await several())[0]?.["n"], 1);
@@ -22,7 +22,7 @@ queryTest("several statements in one give the last one's result, and each runs o
   await db.sql`DROP TABLE counted`;
 });
 
-queryTest("an error that looks like a refusal of several statements does not make it run twice", async ({ db }) => {
+queryTest("an error that looks like a refusal of several statements does not run the text twice", async ({ db }) => {
   await db.sql`CREATE SEQUENCE ran`;
   const text = `SELECT nextval('ran'), (SELECT 1 / (CASE WHEN nextval('ran') > 0 THEN 0 END))`;
   await errorOf(() => drawn(db.sql`${db.sql.unsafe(text)}`));

@@ -3,7 +3,7 @@ import { queryTest } from "../support/queries.ts";
 
 type Drawn = Record<symbol, () => Record<string, string> | Promise<Record<string, string>>>;
 
-/** What a notebook draws of a value, as text. */
+/** The notebook's drawing of a value, as text. */
 async function drawn(value: unknown): Promise<string> {
   return (await (value as Drawn)[Symbol.for("Jupyter.display")]!())["text/plain"]!;
 }

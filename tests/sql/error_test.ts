@@ -19,7 +19,7 @@ queryTest("an error shows the message, the SQLSTATE, the line with a caret, and 
     table.message,
     'relation "tripz" does not exist (SQLSTATE 42P01)\nLINE 2:     FROM tripz\n                 ^\nDid you mean trips?',
   );
-  // The server itself suggests some names, and ours would say the same again.
+  // The server itself suggests some names, and our suggestion would repeat them.
   assert.match((await errorOf(db.sql`SELECT zon FROM trips`)).message, /\^\nHINT: [^\n]*"trips\.zone"\.$/);
   assert.match((await errorOf(db.sql`SELECT fares FROM trips`)).message, /Did you mean "Fare"\?/);
   await db.sql`DROP TABLE trips`;
@@ -99,7 +99,7 @@ queryTest("an error for another tool's placeholder says what to write, and no ot
 });
 
 queryTest(
-  "a list for jsonb, an object for a composite or a text, and one value for a list are told",
+  "errors explain a list for jsonb, an object for a composite or a text, and one value for a list",
   async ({ db }) => {
     await db.sql`CREATE TYPE address AS (street text, no int)`;
     await db.sql`CREATE TABLE places (plain json, doc jsonb, home address, ids int[])`;
@@ -234,7 +234,7 @@ queryTest("a session that the server ends with FATAL is not used again", async (
   await admin.end();
 }, { notOnPglite: "its one backend can't be ended" });
 
-queryTest("after close() a query fails and says so, also one that waits", async ({ open }) => {
+queryTest("after close() a query fails with that reason, even one that is waiting", async ({ open }) => {
   const db = await open({ max: 1 });
   const held = await db.pool.connect();
   const waiting = errorOf(db.sql`SELECT 1`);
@@ -248,7 +248,7 @@ queryTest("after close() a query fails and says so, also one that waits", async 
 
 Deno.test({
   ...requires(
-    "a right that is missing is told with who you are, whose the object is, and the owner's GRANT",
+    "the error for a missing privilege names your role, the object's owner, and the GRANT that the owner can run",
     postgresMissing,
   ),
   sanitizeOps: false,
@@ -364,7 +364,7 @@ queryTest("a refusal with a known remedy names the remedy", async ({ db, open })
 queryTest(
   "a transaction that the server ended while it was idle says why, and that it was rolled back",
   async ({ db }) => {
-    // By the pool, which stays outside of the transaction.
+    // Uses the pool, which is outside of the transaction.
     const sessions = async (pid: number) => {
       const { rows } = await db.pool.query("SELECT count(*)::int AS n FROM pg_stat_activity WHERE pid = $1", [pid]);
       return rows[0]!.n as number;

@@ -22,7 +22,7 @@ const SETUP = `
   CREATE AGGREGATE noting(int) (SFUNC = p2, STYPE = int, INITCOND = '0');
   CREATE DOMAIN checked AS int CHECK (p(VALUE) > 0);`;
 
-/** Makes what the statements use, unless a test before has made it. */
+/** Makes the objects that the statements use, unless an earlier test has made them. */
 async function setUp(db: Lakebase): Promise<void> {
   if (await db.sql`SELECT to_regclass('written')::text`.value() === null) await db.query(SETUP);
   await db.query(UNDO);
@@ -48,7 +48,7 @@ Deno.test("isPlainPlan() accepts only plans that list columns of tables", () => 
   assert.equal(isPlainPlan("[]"), false);
 });
 
-/** What a statement has done: rows written, numbers drawn from a sequence, rows locked. */
+/** The effects of a statement: rows written, numbers drawn from a sequence, rows locked. */
 const DONE = `SELECT (SELECT count(*) FROM written)
   + (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM counted)
   + (SELECT count(*) FROM src WHERE xmax <> 0)`;
@@ -56,7 +56,7 @@ const UNDO = `TRUNCATE written; ALTER SEQUENCE counted RESTART; DROP TABLE IF EX
   CREATE TABLE src AS SELECT n FROM generate_series(1, 100) AS n; CREATE VIEW writing AS SELECT p(n) AS n FROM src;
   CREATE VIEW quoted AS SELECT "Write It"(n) AS n FROM src; CREATE VIEW outer_view AS SELECT n + 1 AS n FROM writing`;
 
-/** Statements, and how much psql has them do. */
+/** Statements, and the effects that they have in psql. */
 const STATEMENTS: [statement: string, done: number][] = [
   ["SELECT n FROM src", 0],
   ["SELECT n, reads(n), now(), lower('p(1)') FROM src", 0],
@@ -99,7 +99,7 @@ function psqlMissing(): string | undefined {
 }
 
 Deno.test({
-  ...requires("(slow) psql has each statement do what the table says", psqlMissing, postgresMissing),
+  ...requires("(slow) in psql each statement has the effects in the table", psqlMissing, postgresMissing),
   sanitizeResources: false,
   sanitizeOps: false,
   fn: async () => {
@@ -130,7 +130,7 @@ const WAYS: Record<string, (query: Query) => PromiseLike<unknown>> = {
   "await": (query) => query,
 };
 
-queryTest("(slow) a statement does the same however few of its rows are shown", async ({ db }) => {
+queryTest("(slow) a statement has the same effects however few of its rows are shown", async ({ db }) => {
   const tryAll = async (sql: Sql) => {
     const run = (text: string) => sql`${sql.unsafe(text)}`;
     for (const [way, ask] of Object.entries(WAYS)) {
@@ -164,7 +164,7 @@ queryTest("a statement that runs again has all its effects, and its rows are kep
 });
 
 queryTest(
-  "of a statement that has to run to its end, rows of more than some megabytes are not kept",
+  "if a statement has to run to its end, only some megabytes of its rows are kept",
   async ({ db }) => {
     const large = db.sql`SELECT p(n) AS n, repeat('x', 100000) AS text FROM src`;
     await setUp(db);
@@ -177,7 +177,7 @@ queryTest(
 );
 
 queryTest(
-  "a statement that only reads is left at the rows that are shown, once it is known to be large",
+  "a statement that only reads ends after the shown rows, once it is known to be large",
   async ({ db }) => {
     await db.query("DROP DOMAIN IF EXISTS checked"); // of what a domain calls a plan does not tell: then all runs to its end
     const drawMany = (rows: number) => drawn(db.sql`SELECT n FROM generate_series(1, ${rows}) AS n`);
@@ -191,7 +191,7 @@ queryTest(
 );
 
 queryTest(
-  "a statement that fails behind the rows that are shown is not asked for them, or fails as a whole",
+  "a statement that would fail after the shown rows is not run so far, or fails as a whole",
   async ({ db }) => {
     await setUp(db);
     const reading = await drawn(db.sql`SELECT 1 / (n - 90) FROM src`);
@@ -202,7 +202,7 @@ queryTest(
   },
 );
 
-queryTest("an error of a drawn statement points at the place in the person's text", async ({ db }) => {
+queryTest("an error of a drawn statement points at the position in the person's text", async ({ db }) => {
   for (const text of ["SELECT n, missing FROM generate_series(1, 100) AS n", "SELECT 1 FROM nowhere_at_all"]) {
     const awaited = await errorOf(db.sql`${db.sql.unsafe(text)}`);
     assert.match(awaited.message, /\n +\^/);
@@ -210,7 +210,7 @@ queryTest("an error of a drawn statement points at the place in the person's tex
   }
 });
 
-queryTest("a drawn statement of few rows runs once, with its plan asked for in front of it", async ({ db }) => {
+queryTest("a drawn statement with few rows runs once, after a request for its plan", async ({ db }) => {
   await db.query("CREATE TABLE drawn_once (n int)");
   await db.query(`CREATE FUNCTION write_once(n int) RETURNS int LANGUAGE sql
     AS 'INSERT INTO drawn_once VALUES (n) RETURNING n'`);

@@ -25,13 +25,13 @@ const HOSTILE = [
   "",
 ];
 
-/** What a fragment says, and what it must come to: texts and values in their order. */
+/** A random fragment, and its expected texts and values in order. */
 interface Made {
   fragment: Fragment;
   pieces: ({ text: string } | { value: string | null })[];
 }
 
-/** Texts of a template are the program's own: they hold no `$1`, which would be a parameter. */
+/** Texts of a template, which belong to the program: they contain no `$1`, which would be a parameter. */
 const TEXTS = ["SELECT ", ", ", " + ", "", " 1", "0", " AND ", "::text ", "(", ")", " -- x\n", " /* y */ ", "'it''s'"];
 
 function make(random: Random, depth: number): Made {
@@ -76,14 +76,14 @@ function makeValue(random: Random, depth: number): { value: unknown; said: Made[
   return { value: text, said: [{ value: text }] };
 }
 
-/** The texts as they are, a parameter as its number; blanks that keep numbers apart don't count. */
+/** The unchanged texts, and each parameter as its number. Spaces that separate numbers do not count. */
 function written(pieces: Made["pieces"], behind = ""): string {
   let number = 0;
   const text = pieces.map((piece) => "text" in piece ? piece.text : `$${++number}${behind}`).join("");
   return behind === "" ? text.replaceAll(" ", "") : text;
 }
 
-/** Every number of a parameter, or what looks like one. */
+/** All numbers of parameters, and all texts that look like one. */
 function numbersIn(text: string): string {
   return [...text.matchAll(/\$\d+/g)].join(" ");
 }

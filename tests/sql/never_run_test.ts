@@ -7,7 +7,7 @@ import { CLUSTER, sharedPostgres } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
 import { LOCKED } from "../support/files.ts";
 
-/** A test of a script on the PostgreSQL server of all tests, which outlasts it. */
+/** A test of a script on the PostgreSQL server of all tests, which outlives the test. */
 function scriptTest(name: string, fn: () => Promise<void>): void {
   Deno.test({ ...requires(name, postgresMissing), sanitizeOps: false, sanitizeResources: false, fn });
 }
@@ -20,7 +20,7 @@ async function connected(): Promise<string> {
     await sql\`DROP TABLE IF EXISTS t; CREATE TABLE t (a int)\`;`;
 }
 
-/** What a script writes to its standard error, of statements that were never run. */
+/** The warnings on a script's standard error about statements that were never run. */
 async function told(body: string, before?: string): Promise<string[]> {
   const script = `import { connect, show, sql } from "${import.meta.resolve("../../mod.ts")}";
     ${before ?? await connected()}
@@ -61,7 +61,7 @@ scriptTest("a script is warned of each statement that it never ran", async () =>
   ]);
 });
 
-Deno.test("(slow) of very many statements the first 100,000 are remembered, and of a long one 100 characters are shown", async () => {
+Deno.test("(slow) the first 100,000 statements are remembered, and 100 characters of a long one are shown", async () => {
   const whole = `SELECT '${"x".repeat(91)}'`;
   const cut = `SELECT '${"x".repeat(92)}'`;
   assert.deepEqual(
@@ -72,7 +72,7 @@ Deno.test("(slow) of very many statements the first 100,000 are remembered, and 
       "never run (99,998 times): put `await` before it: sql`SELECT 1`",
     ],
   );
-  // Turns of the event loop between them make no difference.
+  // Turns of the event loop between the statements make no difference.
   const slowly = `for (let n = 0; n < 150_000; n++) {
     sql\`SELECT 1\`;
     if (n % 50_000 === 0) await new Promise((done) => setTimeout(done));
@@ -108,14 +108,14 @@ scriptTest(
   },
 );
 
-/** What a cell writes to its standard error. */
+/** The text that a cell writes to its standard error. */
 function errors(cell: CellRun | undefined): string {
   const streams = cell?.messages.filter(({ type, content }) => type === "stream" && content["name"] === "stderr") ?? [];
   return streams.map(({ content }) => content["text"]).join("");
 }
 
 Deno.test({
-  ...requires("(slow) a cell is told of the statements that it never ran", jupyterMissing),
+  ...requires("(slow) a cell reports the statements that it never ran", jupyterMissing),
   fn: async () => {
     await using folder = await notebookFolder();
     await using kernel = await installedKernel();
@@ -127,7 +127,7 @@ Deno.test({
       "await later",
     ];
     const env = { ...kernel.options.env, NO_COLOR: "1" };
-    // The cell fails, which says enough of the statements behind the one that failed.
+    // The cell fails, and its error is enough about the statements after the one that failed.
     const failing = "%%sql\nSELECT 1;\nSELECT 1 / ${0};\nINSERT INTO t VALUES (${5})";
     const own = await runCells([...cells, failing], { kernel: kernel.options.kernel, cwd: folder.path, env });
     assert.deepEqual(own.cells.map(errors), [
@@ -139,8 +139,8 @@ Deno.test({
       "",
     ]);
     assert.match(String(own.cells.at(-1)!.reply?.["evalue"] ?? JSON.stringify(own.cells.at(-1)!.messages)), /22012/);
-    // Deno's own kernel does not tell the end of a cell: a moment later it is told of what was made before. What it prints may
-    // come after the last cell, so the cells keep it, and draw it.
+    // Deno's own kernel does not report the end of a cell, so the warning about earlier statements comes a moment
+    // later. It may come after the last cell, so the cells record and draw it.
     const keep = "var told = []; console.error = (...said) => void told.push(said.join(' '))";
     const draw = "while (told.length < 2) await new Promise((done) => setTimeout(done, 50));\ntold.join('; ')";
     const stock = await runCells([keep, ...cells, draw], { cwd: folder.path, env: { NO_COLOR: "1" } });

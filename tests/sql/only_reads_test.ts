@@ -29,7 +29,7 @@ Deno.test("onlyReads() ignores what quotes and comments contain", () => {
   for (const [text, reads] of CASES) assert.equal(onlyReads({ text }), reads, text);
 });
 
-Deno.test("what a plan calls is found, whatever its texts hold", () => {
+Deno.test("the functions that a plan calls are found, whatever its texts contain", () => {
   const plan = JSON.stringify({ "Node Type": "Result", Output: ["(lower('a\"b'::text) || f(x))", "'nextval('::text"] });
   assert.deepEqual([...namesCalled(plan)], ["lower", "f", "nextval"]);
   assert.equal(planWrites(plan), false);

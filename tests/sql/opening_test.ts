@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { type Opening, openingMessages } from "../../src/sql/execution.ts";
 
-/** The messages of a buffer: the code, and the body as text in which a zero is a dot. */
+/** The messages in a buffer: the code, and the body as text with a dot for each zero. */
 function messagesOf(bytes: Buffer): [code: string, body: string][] {
   const messages: [string, string][] = [];
   let at = 0;

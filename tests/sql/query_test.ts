@@ -224,7 +224,7 @@ queryTest("show() draws nested arrays of results one by one", async ({ db }) => 
 });
 
 queryTest(
-  "sql is that of the connection that connect() was last called for, db.sql its own, tx.sql the transaction's",
+  "sql uses the last connection of connect(), db.sql its own connection, and tx.sql the transaction",
   async ({ db, local }) => {
     const readOnly = "SELECT current_setting('default_transaction_read_only')";
     const other = await connect({ ...optionsOf(local), readOnly: true });

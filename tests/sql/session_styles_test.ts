@@ -10,7 +10,10 @@ import { drawn, errorOf, queryTest, sharedPostgres } from "../support/queries.ts
 import { newSeed, type Random, randomFrom } from "../support/random.ts";
 import { requires } from "../support/requirements.ts";
 
-/** What others may have set: for the role, the database, the role in the database, in PGOPTIONS, or by a statement. */
+/**
+ * Settings that others may have made: for the role, the database, the role in the database, in PGOPTIONS, or by a
+ * statement.
+ */
 const SETTINGS: Record<string, string[]> = {
   bytea_output: ["hex", "escape"],
   DateStyle: ["ISO, MDY", "ISO, DMY", "German", "SQL, DMY", "SQL, MDY", "Postgres, DMY"],
@@ -47,7 +50,7 @@ const NAMES = Object.keys(VALUES);
 const SELECT = `SELECT ${Object.entries(VALUES).map(([name, value]) => `${value} AS ${name}`).join(", ")}`;
 const TEXTS = `SELECT ${Object.entries(VALUES).map(([name, value]) => `(${value})::text AS ${name}`).join(", ")}`;
 
-/** The formats that a login sets. The order of day and month, the zone and the strings stay as they are. */
+/** The formats that a login sets. The order of day and month, the zone and the strings stay unchanged. */
 const LOGIN =
   "SET DateStyle TO ISO; SET IntervalStyle TO postgres; SET bytea_output TO hex; SET extra_float_digits TO 1";
 
@@ -59,7 +62,7 @@ function psqlMissing(): string | undefined {
   }
 }
 
-/** What psql says with the same settings. It has also written the row into the table `truth`. */
+/** The output of psql with the same settings. psql has also written the row into the table `truth`. */
 interface Answer {
   texts: Record<string, string>;
   csv: string;
@@ -87,12 +90,12 @@ async function askPsql(server: Record<string, string>, options: string, statemen
   return { texts: Object.fromEntries(NAMES.map((name, index) => [name, values[index]!])), csv: csv!, tsv: tsv! };
 }
 
-/** What a use of the row is compared with. */
+/** The reference for a use of the row. */
 interface Given {
   answer: Answer;
-  /** The digits that a statement's extra_float_digits leaves of a number. */
+  /** The digits of a number that a statement's extra_float_digits keeps. */
   digits: number;
-  /** The statements that set something in the transaction. */
+  /** The statements that make settings in the transaction. */
   inside: readonly string[];
   /** A connection whose role has no settings. */
   plain: Lakebase;
@@ -134,13 +137,13 @@ async function checkKept(plain: Lakebase, names: readonly string[] = NAMES): Pro
 const empty = (plain: Lakebase) =>
   plain.query("DROP TABLE IF EXISTS kept; CREATE TABLE kept (LIKE truth); GRANT ALL ON kept TO PUBLIC");
 
-/** Pulls the row to a file and loads that elsewhere. */
+/** Pulls the row to a file and loads the file elsewhere. */
 const throughFile = (format: "ndjson" | "arrow" | "parquet"): Use => async (db, { plain, inside, folder }) => {
   await row(db).pull(`${folder}/row.${format}`);
   return async () => {
     await empty(plain);
     await plain.load("kept", `${folder}/row.${format}`);
-    // JSON has the digits that the person has asked for, as that of row_to_json().
+    // JSON has the digits that the person has requested, like that of row_to_json().
     const rounded = format === "ndjson" && /extra_float_digits = '(-15|0)'/.test(inside.join());
     const others = NAMES.filter((name) => !(rounded && /third|small/.test(name)));
     await checkKept(plain, others);
@@ -155,7 +158,7 @@ const fromFile = (format: "csv" | "ndjson" | "arrow" | "parquet"): Use => async 
   return () => checkKept(plain);
 };
 
-/** What a program does with the row. Each gives a check of what came of it, to be done after the transaction. */
+/** The uses of the row by a program. Each returns a check of its result, to be run after the transaction. */
 const USES: Record<string, Use> = {
   "rows": async (db, { answer }) => {
     const [found] = await row(db);
@@ -278,17 +281,17 @@ function someSettings(random: Random): string[] {
   );
 }
 
-/** Settings as PGOPTIONS has them. */
+/** Settings in the form of PGOPTIONS. */
 const asOptions = (settings: string[]) =>
   settings.map((setting) => `-c ${setting.replace(" = ", "=").replace(/'(.*)'/, "$1").replaceAll(" ", "")}`).join(" ");
 
-/** Connects with other PGOPTIONS than those of the environment, which the tests of a process share. */
+/** Connects with its own PGOPTIONS, because the tests of a process share their environment. */
 async function openWith(serverOptions: string, options: ConnectOptions): Promise<Lakebase> {
   const read = await readSettings({ ...options, envFile: false }, useLocal);
   return new Lakebase(await openParts({ ...read, settings: { ...read.settings, serverOptions } }));
 }
 
-/** Sets what others may have set. */
+/** Makes the settings of others. */
 async function setOutside(admin: Lakebase, random: Random): Promise<string[]> {
   await admin.query(
     "ALTER ROLE styled RESET ALL; ALTER DATABASE postgres RESET ALL; ALTER ROLE styled IN DATABASE postgres RESET ALL",
@@ -339,7 +342,7 @@ function settingsTest(
 
 const seed = newSeed();
 settingsTest(
-  "(slow) whatever is set for a role, a database and in PGOPTIONS, every use of a row gives what psql gives",
+  "(slow) with any settings of a role, a database and PGOPTIONS, every use of a row gives the same as psql",
   seed,
   async ({ random, admin, plain, folder, server, place }) => {
     for (let round = 0; round < 2; round++) {
@@ -401,7 +404,7 @@ Deno.test({
 });
 
 settingsTest(
-  "(slow) whatever a transaction sets, every use of a row gives what psql gives, or says which setting is in its way",
+  "(slow) with any settings of a transaction, every use of a row gives the same as psql, or names the setting that prevents it",
   seed,
   async ({ random, admin, plain, folder, server, place }) => {
     const refusal =
@@ -459,7 +462,7 @@ queryTest("a date style that a statement sets is reported where a value would be
   assert.deepEqual(await db.sql`SELECT ARRAY[decode('005cff', 'hex')]`.value(), [Uint8Array.of(0, 0x5c, 0xff)]);
 }, {});
 
-queryTest("another text encoding is refused and set back", async ({ open }) => {
+queryTest("another text encoding is refused, and the setting is restored", async ({ open }) => {
   const db = await open({ max: 1 });
   const error = await errorOf(db.sql`SET client_encoding TO LATIN1`);
   assert.match(error.message, /^Cannot set client_encoding to LATIN1: .*convert_to/);

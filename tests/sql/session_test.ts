@@ -26,7 +26,7 @@ function notebookOn(db: Lakebase): { session: NotebookSession; sql: Sql } & Asyn
 
 const pid = (sql: Sql) => sql`SELECT pg_backend_pid()`.value();
 
-/** Ends a server session, and waits until its client has heard of it. */
+/** Ends a server session, and waits until its client has noticed it. */
 async function terminate(db: Lakebase, process: unknown): Promise<void> {
   const clients =
     (db.pool as unknown as { _clients: { processID: number; once(name: string, heard: () => void): void }[] })
@@ -41,14 +41,14 @@ async function terminate(db: Lakebase, process: unknown): Promise<void> {
   await heard;
 }
 
-/** Waits until the pool has closed all idle connections, of which there is one, and not the one in use. */
+/** Waits until the pool has closed all idle connections (there is one), but not the one in use. */
 async function untilOneIsLeft(db: Lakebase): Promise<void> {
   await db.pool.query("SELECT 1");
   assert.equal(db.pool.totalCount, 2);
   await eventually("the idle connection is closed", () => db.pool.totalCount === 1);
 }
 
-queryTest("db.session() holds one server session with all that it has", async ({ open }) => {
+queryTest("db.session() keeps one server session with all of its state", async ({ open }) => {
   const db = await open({ max: 3, idleTimeout: 1 });
   await using session = await db.session();
   const { sql } = session;
@@ -316,7 +316,7 @@ queryTest("closing a session whose transaction was lost says so, if no statement
   await told.close();
 }, { notOnPglite: "its sessions share one process" });
 
-/** Waits until a notebook's session was asked what it has, as it is once nothing has run for a while. */
+/** Waits until a notebook's session was asked for its state, which happens when nothing has run for a while. */
 async function untilAsked(db: Lakebase, process: unknown, last: string): Promise<void> {
   const asked = "SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'idle' AND query <> $2";
   await eventually("it was asked", async () => (await db.pool.query(asked, [process, last])).rowCount === 1);
@@ -365,19 +365,22 @@ queryTest("Stop while waiting for the session, and while it works, leaves the se
   assert.equal(await sql`SELECT count(*) FROM stays`.value(), 0);
 });
 
-queryTest("a notebook's session gives way to db.pool, and what it holds is named", async ({ open }) => {
-  const db = await open({ max: 1, connectTimeout: 31 });
-  await using notebook = notebookOn(db);
-  const { sql } = notebook;
-  await sql`SELECT 1`;
-  assert.equal((await db.pool.query("SELECT 2 AS two")).rows[0].two, 2);
-  await sql`SET work_mem = '5MB'`;
-  const refused = await withLimitPassed(31, () => errorOf(db.pool.query("SELECT 2")));
-  assert.match(refused.message, /the notebook's session/);
-  assert.equal(await sql`SHOW work_mem`.value(), "5MB");
-});
+queryTest(
+  "a notebook's session gives its connection to db.pool, and the error names what else holds connections",
+  async ({ open }) => {
+    const db = await open({ max: 1, connectTimeout: 31 });
+    await using notebook = notebookOn(db);
+    const { sql } = notebook;
+    await sql`SELECT 1`;
+    assert.equal((await db.pool.query("SELECT 2 AS two")).rows[0].two, 2);
+    await sql`SET work_mem = '5MB'`;
+    const refused = await withLimitPassed(31, () => errorOf(db.pool.query("SELECT 2")));
+    assert.match(refused.message, /the notebook's session/);
+    assert.equal(await sql`SHOW work_mem`.value(), "5MB");
+  },
+);
 
-/** A loop over a query, with a statement inside, in a notebook whose session has state and in a session of its own. */
+/** A loop over a query with a statement inside, in a notebook whose session has state and in a separate session. */
 queryTest("a statement runs inside a loop over a query on the same server session", async ({ open }) => {
   const db = await open({ max: 3 });
   await using notebook = notebookOn(db);
@@ -424,7 +427,7 @@ queryTest("a statement runs inside a loop over a query on the same server sessio
   }
 });
 
-Deno.test("leavesNothing() tells by the text what may leave something in a session", () => {
+Deno.test("leavesNothing() decides by the text whether a statement may leave state in a session", () => {
   const nothing = [
     "SELECT 1",
     "(SELECT 1)",

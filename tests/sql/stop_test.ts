@@ -274,7 +274,7 @@ queryTest("query options are checked", ({ db }) => {
   return Promise.resolve();
 });
 
-/** Cancels at the most awkward moments, then runs statements that nobody canceled. */
+/** Cancels at the most awkward moments, then runs statements that must not be canceled. */
 async function strays(db: Lakebase, rounds: number): Promise<number> {
   let stray = 0;
   for (let n = 0; n < rounds; n++) {
@@ -283,7 +283,7 @@ async function strays(db: Lakebase, rounds: number): Promise<number> {
       () => {},
       () => {},
     );
-    // About when the statement ends by itself; what comes of it is right at any moment.
+    // This is about the time when the statement ends by itself. Both outcomes are right.
     await new Promise((resolve) => setTimeout(resolve, n % 3 === 0 ? 5 : 2 + (n % 7)));
     controller.abort(new Error("canceled"));
     await running;

@@ -212,7 +212,7 @@ queryTest("stopping a nested transaction ends only that one", async ({ open }) =
   await db.sql`DROP TABLE kept_rows`;
 });
 
-queryTest("the wait for a free connection ends, and says who holds them", async ({ open }) => {
+queryTest("the wait for a free connection ends, and the error says who holds them", async ({ open }) => {
   const db = await open({ max: 1, connectTimeout: 31 });
   const refused = (work: () => PromiseLike<unknown>) => withLimitPassed(31, () => errorOf(work));
   await db.transaction(async (tx) => {
@@ -221,7 +221,7 @@ queryTest("the wait for a free connection ends, and says who holds them", async 
     assert.equal(error.code, "CONNECT_TIMEOUT");
     assert.match(
       error.message,
-      /for 31 s \(connectTimeout\) none of 1 was free.*for \d+ s: a transaction, idle.*a max above 1/s,
+      /none of 1 was free for 31 s \(connectTimeout\).*for \d+ s: a transaction, idle.*a max above 1/s,
     );
   });
   const rows = db.sql`SELECT n FROM generate_series(1, 1000) AS n`[Symbol.asyncIterator]();

@@ -12,7 +12,7 @@ const flags = [
   "--disable-sync",
 ];
 
-/** Where Linux, macOS and Windows have it. */
+/** The usual paths on Linux, macOS and Windows. */
 const USUAL = [
   ...["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"],
   ...["/Applications/Chromium.app/Contents/MacOS/Chromium"],
@@ -20,7 +20,7 @@ const USUAL = [
   ...["C:\\Program Files\\Google\\Chrome\\Application\\chrome.exe"],
 ];
 
-/** Why `launchChromium` cannot work here. */
+/** The reason why `launchChromium` can't work here. */
 export function chromiumMissing(): string | undefined {
   return executable() ? undefined : "no Chromium found; apt-get install chromium, or set LAKEBASE_TEST_CHROMIUM";
 }

@@ -4,9 +4,9 @@ const LIMIT_MS = 60_000;
 const INTERVAL_MS = 50;
 
 /**
- * Waits for a state that nothing announces, such as the end of a statement on the server.
+ * Waits for a state that no event announces, such as the end of a statement on the server.
  *
- * @param what The state, for the error when it has not come within a minute.
+ * @param what The state, for the error if it does not come within a minute.
  * @param holds Whether the state has come.
  */
 export async function eventually(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
@@ -17,17 +17,17 @@ export async function eventually(what: string, holds: () => boolean | Promise<bo
   }
 }
 
-/** Lets everything go on that waits for promises only, and for no time and no socket. */
+/** Lets all code continue that waits only for promises, and for no timer and no socket. */
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve));
 }
 
 /**
- * Runs work while each limit of so many seconds that begins has passed at once. A test that shows what a limit does then takes
- * no time, and gives all else a generous limit.
+ * Runs work, in which each time limit of this many seconds passes as soon as it begins. So a test of a limit takes no
+ * time, and can give everything else a generous limit.
  *
- * @param seconds The limit, which nothing else has.
- * @param work What meets the limit.
+ * @param seconds The limit, which nothing else may have.
+ * @param work The work that reaches the limit.
  */
 export async function withLimitPassed<Value>(seconds: number, work: () => PromiseLike<Value>): Promise<Value> {
   const { setTimeout } = globalThis;
@@ -41,10 +41,10 @@ export async function withLimitPassed<Value>(seconds: number, work: () => Promis
 }
 
 /**
- * Waits for something that ends by itself; without a limit, a test that goes wrong would wait forever.
+ * Waits for work that ends by itself. Without a time limit, a failing test would wait forever.
  *
- * @param what The end, for the error when it has not come within a minute.
- * @param work What ends.
+ * @param what The end, for the error if it does not come within a minute.
+ * @param work The work that must end.
  */
 export async function inTime<Value>(what: string, work: PromiseLike<Value>): Promise<Value> {
   const late = Promise.withResolvers<never>();

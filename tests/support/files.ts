@@ -19,7 +19,7 @@ export function ignoreNotFound(error: unknown): void {
   if (!(error instanceof Deno.errors.NotFound)) throw error;
 }
 
-/** What Deno has fetched, for a program that runs with another home: without it, it would fetch everything again. */
+/** Deno's cache, for a program that runs with another home folder and would otherwise fetch everything again. */
 export function denoDir(): string {
   const { env, build } = Deno;
   if (build.os === "windows") return env.get("DENO_DIR") ?? `${env.get("LOCALAPPDATA")}\\deno`;

@@ -4,25 +4,25 @@ import { type Notebook, notebookOf } from "./notebook.ts";
 import { pythonWith } from "./python.ts";
 
 export interface JupyterOptions {
-  /** The folder that the kernel runs in; a temporary one when not given. */
+  /** The folder in which the kernel runs; a temporary one by default. */
   cwd?: string;
-  /** Added to this process's environment. */
+  /** Variables that are added to this process's environment. */
   env?: Record<string, string>;
   /** Seconds that one cell may take. */
   timeout?: number;
-  /** The kernel's name; Deno's own when not given. */
+  /** The kernel's name; Deno's own kernel by default. */
   kernel?: string;
   /** A Jupyter with further kernels installed. */
   home?: JupyterHome;
 }
 
 export interface NotebookOptions extends JupyterOptions {
-  /** Goes on after a cell that fails, and doesn't throw. */
+  /** Whether to continue after a cell that fails, without throwing. */
   allowErrors?: boolean;
 }
 
 export interface CellsOptions extends JupyterOptions {
-  /** Seconds to listen on after a cell's `idle`, or its kernel's end. */
+  /** Seconds to listen after a cell's `idle` or its kernel's end. */
   settle?: number;
 }
 
@@ -30,14 +30,14 @@ export interface KernelCell {
   code: string;
   /** Seconds after which to press Stop. */
   interruptAfter?: number;
-  /** A text that the cell writes or shows, at which to press Stop. */
+  /** A text that the cell writes or draws, at which to press Stop. */
   interruptAt?: string;
 }
 
 /**
- * For a cell before the others: `goes(text)` prints "go" once a connection of `db` has sent a statement with that text. Pressed
- * before that, Stop is the kernel's. And `apart()` makes Stop the first one again: a second Stop within two seconds is the
- * kernel's.
+ * Code for a cell before the others. `goes(text)` prints "go" once a connection of `db` has sent a statement with that
+ * text, because an earlier Stop belongs to the kernel. `apart()` waits until Stop counts as the first one again,
+ * because a second Stop within two seconds belongs to the kernel.
  */
 export const GOES = `
   async function goes(text) {
@@ -51,7 +51,7 @@ export const GOES = `
   const apart = () => void (ahead += 2000);
 `;
 
-/** A message of a kernel to every frontend; `late` when it came after the cell's `idle`. */
+/** A message of a kernel to all frontends; `late` if it came after the cell's `idle`. */
 export interface KernelMessage {
   type: string;
   content: Record<string, unknown>;
@@ -68,21 +68,21 @@ export interface KernelReply {
 }
 
 export interface CellRun {
-  /** In the order of their arrival. */
+  /** The messages in the order in which they arrived. */
   messages: KernelMessage[];
-  /** Whether the kernel said that it had finished the cell. */
+  /** Whether the kernel reported that the cell has ended. */
   idle: boolean;
   reply: KernelReply | null;
 }
 
 export interface KernelRun {
-  /** One for each cell; fewer when the kernel died. */
+  /** The outcome of each cell; fewer if the kernel died. */
   cells: CellRun[];
   /** Whether the kernel was alive after the last cell. */
   alive: boolean;
 }
 
-/** Why `runNotebook` and `runCells` can't work here. */
+/** The reason why `runNotebook` and `runCells` can't work here. */
 export function jupyterMissing(): string | undefined {
   return python() ? undefined : "no Python with nbclient found; pip install nbclient, or set LAKEBASE_TEST_PYTHON";
 }
@@ -98,14 +98,14 @@ export async function runNotebook(source: string | string[], options: NotebookOp
   return answer.notebook;
 }
 
-/** Runs cells on a kernel as a frontend would, and returns every message that it sent. */
+/** Runs cells on a kernel like a frontend, and returns all messages that the kernel sent. */
 export async function runCells(cells: (string | KernelCell)[], options: CellsOptions = {}): Promise<KernelRun> {
   const { settle = 0.1 } = options;
   const requests = cells.map((cell) => typeof cell === "string" ? { code: cell } : cell);
   return await drive<KernelRun>({ cells: requests, settle }, options);
 }
 
-/** What the frontends of one kernel got: for each frontend a list with the outcome of each of its cells. */
+/** The messages that the frontends of one kernel got: for each frontend a list with the outcome of each of its cells. */
 export interface FrontendsRun {
   frontends: CellRun[][];
   alive: boolean;
@@ -124,7 +124,7 @@ function python(): string | undefined {
   return pythonWith("nbclient", "nbformat", "jupyter_client");
 }
 
-/** Has the Python script beside this file do it. */
+/** Calls the Python script beside this file. */
 async function drive<Answer>(request: Record<string, unknown>, options: JupyterOptions): Promise<Answer> {
   const interpreter = python();
   if (interpreter === undefined) throw new Error(jupyterMissing());
@@ -151,13 +151,13 @@ function startDriver(interpreter: string): LineServer {
   return new LineServer("the Jupyter driver", interpreter, { args: [script] });
 }
 
-/** Ends the Python process, where there is one. */
+/** Ends the Python process, if there is one. */
 export async function endJupyter(): Promise<void> {
   await driver?.close();
   driver = undefined;
 }
 
-// Before all tests, so that the process is no test's own.
+// Before all tests, so that the process does not belong to a test.
 Deno.test.beforeAll(() => {
   const interpreter = python();
   if (interpreter !== undefined) driver = startDriver(interpreter);

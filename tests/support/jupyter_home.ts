@@ -1,4 +1,4 @@
-/** A Jupyter of the test's own: folders of its own, with Deno's kernel as `deno jupyter --install` installs it. */
+/** Separate Jupyter folders for a test, with Deno's kernel as `deno jupyter --install` installs it. */
 export class JupyterHome implements AsyncDisposable {
   readonly #folder: string;
 
@@ -18,12 +18,12 @@ export class JupyterHome implements AsyncDisposable {
     }
   }
 
-  /** Where kernels are installed: `<data>/kernels/<name>/kernel.json`. */
+  /** The folder of kernels: `<data>/kernels/<name>/kernel.json`. */
   get data(): string {
     return `${this.#folder}/jupyter`;
   }
 
-  /** What a Jupyter process started from here has to have in its environment. */
+  /** The environment variables for a Jupyter process that is started here. */
   get env(): Record<string, string> {
     return {
       JUPYTER_DATA_DIR: this.data,
@@ -40,7 +40,7 @@ export class JupyterHome implements AsyncDisposable {
     await Deno.remove(this.#folder, { recursive: true });
   }
 
-  /** What `deno jupyter --install` writes is the same each time but for the folder. */
+  /** The files of `deno jupyter --install` are the same each time, except for the folder. */
   async #installDeno(): Promise<void> {
     const files = await (installed ??= this.#install());
     await Deno.mkdir(`${this.data}/kernels/deno`, { recursive: true });
@@ -56,7 +56,7 @@ export class JupyterHome implements AsyncDisposable {
       stderr: "piped",
     }).output();
     if (!success) throw new Error(`deno jupyter --install failed: ${new TextDecoder().decode(stderr)}`);
-    // macOS has no XDG folders: there it goes to the user's own.
+    // macOS has no XDG folders, so the kernel is installed in the user's own folder.
     const kernel = `${this.data}/kernels/deno`;
     await Deno.stat(`${kernel}/kernel.json`);
     const names = [...Deno.readDirSync(kernel)].map(({ name }) => name);
@@ -66,5 +66,5 @@ export class JupyterHome implements AsyncDisposable {
   }
 }
 
-/** The files of Deno's kernel, once it has been installed by this process. */
+/** The files of Deno's kernel, after this process has installed it. */
 let installed: Promise<[name: string, bytes: Uint8Array][]> | undefined;

@@ -8,11 +8,11 @@ import { pythonWith } from "./python.ts";
 import { ServerProcess } from "./server_process.ts";
 
 export interface LabOptions {
-  /** Added to this process's environment, and so to every kernel's. */
+  /** Variables that are added to this process's environment, and so to that of each kernel. */
   env?: Record<string, string>;
   /** A Jupyter with further kernels installed. */
   home?: JupyterHome;
-  /** The folder that is served; a temporary one when not given. */
+  /** The folder that is served; a temporary one by default. */
   folder?: string;
 }
 
@@ -22,7 +22,7 @@ export interface OpenOptions {
   height?: number;
 }
 
-/** Why `JupyterLab.start` can't work here. */
+/** The reason why `JupyterLab.start` can't work here. */
 export function jupyterLabMissing(): string | undefined {
   const python = pythonWith("jupyterlab")
     ? undefined
@@ -30,7 +30,7 @@ export function jupyterLabMissing(): string | undefined {
   return python ?? chromiumMissing();
 }
 
-/** A real JupyterLab with a browser in front of it; disposing of it ends every kernel. */
+/** A real JupyterLab with a browser. Disposing of it ends every kernel. */
 export class JupyterLab implements AsyncDisposable {
   readonly #folder: string;
   readonly #url: string;
@@ -69,7 +69,7 @@ export class JupyterLab implements AsyncDisposable {
     return this.#folder;
   }
 
-  /** Opens a notebook of the served folder, or writes one there first, in a window of its own; its kernel is up. */
+  /** Opens a notebook of the served folder, or first writes one there, in a separate window, and waits for its kernel. */
   async open(notebook: string | Notebook, options: OpenOptions = {}): Promise<LabNotebook> {
     const { theme = "light", width = 1100, height = 900 } = options;
     const path = typeof notebook === "string" ? notebook : await this.#write(notebook);
@@ -99,7 +99,7 @@ async function temporaryFolder(resources: AsyncDisposableStack): Promise<string>
   return folder;
 }
 
-/** Every cell stays in the page, so that it can be read, and nothing pops up over it. */
+/** Settings that keep every cell in the page, so that it can be read, and that show no popups. */
 async function writeSettings(home: JupyterHome): Promise<void> {
   const settings = {
     "notebook-extension/tracker": { windowingMode: "none" },

@@ -7,16 +7,16 @@ const themes = { light: "JupyterLab Light", dark: "JupyterLab Dark" };
 
 const kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel";
 
-/** Which outputs of the page take room and show nothing. */
+/** The outputs of the page that take up space but show nothing. */
 const emptyOutputs = `[...document.querySelectorAll(".jp-OutputArea-child")].filter((child) => {
   const output = child.querySelector(".jp-OutputArea-output");
   const shows = output && (output.textContent.trim() !== "" || output.querySelector("img, svg, canvas, iframe, table"));
   return !shows && child.getBoundingClientRect().height > 0;
 }).length`;
 
-/** A notebook in a window of JupyterLab, and what a person would do there. Cells count from 0. */
+/** A notebook in a window of JupyterLab, with the actions of a person. Cells count from 0. */
 export class LabNotebook implements AsyncDisposable {
-  /** For what isn't offered here. */
+  /** The page, for actions that are missing here. */
   readonly page: Page;
   readonly #file: string;
 
@@ -25,7 +25,7 @@ export class LabNotebook implements AsyncDisposable {
     this.#file = file;
   }
 
-  /** Waits until the notebook is shown and its kernel answers. */
+  /** Waits until the notebook is visible and its kernel answers. */
   async ready(): Promise<void> {
     await this.page.waitForSelector(".jp-Notebook .jp-Cell");
     await this.page.evaluate("window.running = 0");
@@ -55,7 +55,7 @@ export class LabNotebook implements AsyncDisposable {
     await this.page.click('.jp-NotebookPanel-toolbar [data-jp-item-name="interrupt"] jp-button');
   }
 
-  /** Waits until no cell runs and the kernel says that it is idle; `timeout` is in seconds. */
+  /** Waits until no cell runs and the kernel reports that it is idle. `timeout` is in seconds. */
   async idle(timeout = 60): Promise<void> {
     const idle = `window.running === 0 && ${kernel}?.status === "idle"`;
     await this.page.waitForFunction(idle, undefined, { timeout: timeout * 1000 });
@@ -82,7 +82,7 @@ export class LabNotebook implements AsyncDisposable {
     return (await this.outputs(cell).allInnerTexts()).join("\n");
   }
 
-  /** How many outputs take room and show nothing. */
+  /** The number of outputs that take up space but show nothing. */
   async emptyOutputs(): Promise<number> {
     return await this.page.evaluate(emptyOutputs);
   }
@@ -96,7 +96,7 @@ export class LabNotebook implements AsyncDisposable {
     await this.page.waitForSelector("#jupyterlab-splash", { state: "detached" });
   }
 
-  /** Saves a PNG of the cells from one to another, where pictures are asked for; whichever of them is active. */
+  /** Saves a PNG of a range of cells if pictures are wanted, whichever cell is active. */
   async savePicture(to: URL, first: number, last: number): Promise<void> {
     if (Deno.env.get("LAKEBASE_SAVE_PICTURES") !== "1") return;
     await this.page.addStyleTag({ content: ".jp-cell-toolbar, .jp-Collapser { visibility: hidden !important }" });
@@ -109,7 +109,7 @@ export class LabNotebook implements AsyncDisposable {
     await Deno.writeFile(to, await this.page.screenshot({ clip }));
   }
 
-  /** Saves the notebook, and reads what is in the file now. */
+  /** Saves the notebook, and reads the file. */
   async save(): Promise<Notebook> {
     await this.page.evaluate("window.jupyterapp.shell.currentWidget.context.save()");
     return JSON.parse(await Deno.readTextFile(this.#file));

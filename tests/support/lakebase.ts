@@ -5,7 +5,7 @@ import { alsoOnPGlite, postgresMissing } from "./postgres.ts";
 import { requires } from "./requirements.ts";
 import { loadingFile, newDatabase, sharedGateway, sharedPGlite } from "./shared_servers.ts";
 
-/** The options for a local Lakebase. Tests share one environment, so they cannot use its variables. */
+/** The options for a local Lakebase. Tests share one environment, so they can't use its variables. */
 export function optionsOf(local: LocalLakebase): ConnectOptions {
   const { env } = local;
   return {
@@ -19,14 +19,17 @@ export function optionsOf(local: LocalLakebase): ConnectOptions {
 }
 
 /**
- * A local Lakebase for one test, to be closed by it: in a new database of a PostgreSQL that is there for all, or where there is
- * none, on a PGlite of its own, which takes two seconds of processor time to start.
+ * A local Lakebase for one test, which must close it. It uses a new database of a shared PostgreSQL; or, if there is
+ * none, a separate PGlite, which takes two seconds of processor time to start.
  */
 export async function ownLakebase(options: LocalOptions = {}): Promise<LocalLakebase> {
   return await startLocal(postgresMissing() === undefined ? { ...options, database: await newDatabase() } : options);
 }
 
-/** Starts what {@linkcode ownLakebase} needs before all tests, for a file whose tests look for leaks: then it is no test's own. */
+/**
+ * Starts the servers of {@linkcode ownLakebase} before all tests, for a file whose tests look for leaks, so that they
+ * do not belong to a test.
+ */
 export function prepareOwnLakebase(): void {
   Deno.test.beforeAll(async () => {
     if (postgresMissing() === undefined) await newDatabase();
@@ -53,7 +56,7 @@ function newClient({ env }: LocalLakebase): WorkspaceClient {
   };
 }
 
-/** The error that connecting ends with; no secret may be printed with it. */
+/** The error of connecting. Checks that it contains no secret. */
 export async function failure(options: ConnectOptions): Promise<LakebaseError> {
   try {
     await (await connect(options)).close();
@@ -71,11 +74,11 @@ export async function failure(options: ConnectOptions): Promise<LakebaseError> {
 /** The parts of a test: a local Lakebase without faults, and the options to connect to it. */
 export interface LocalTest {
   local: LocalLakebase;
-  /** The options, overridden by `more`. */
+  /** Makes the options, with `more` over the defaults. */
   settings: (more?: ConnectOptions) => ConnectOptions;
 }
 
-/** What a test does. */
+/** The body of a test. */
 export type LocalRun = (test: LocalTest) => Promise<void>;
 
 /** Makes a test of a file. */
@@ -85,10 +88,10 @@ type MakeTest = (name: string | { name: string; ignore: boolean }, run: LocalRun
 const SHARED = { database: "databricks_postgres", maxConnections: 100, password: "owner-secret" };
 
 /**
- * Makes `test()` for a file whose tests share one local Lakebase, on PostgreSQL where there is one, else on PGlite: starting a
- * PGlite takes two seconds of processor time. Files that run in one process share it, too. The server's own timers and sockets
- * live in the same process and outlast a test, so the leak detectors are off here; what a client leaves behind is tested from
- * outside, by whether its process ends.
+ * Makes `test()` for a file whose tests share one local Lakebase, on PostgreSQL if it is installed, or else on PGlite:
+ * starting a PGlite takes two seconds of processor time. Files that run in one process share the Lakebase, too. The
+ * server's timers and sockets are in the same process and outlive a test, so the leak detectors are off. Separate tests
+ * check what a client leaves behind: they watch whether its process ends.
  */
 export function localTests(options: LocalOptions | (() => Promise<LocalOptions>) = {}): MakeTest {
   if (typeof options !== "function") {
@@ -101,7 +104,7 @@ export function localTests(options: LocalOptions | (() => Promise<LocalOptions>)
   return testsOn(() => own ??= options().then(startLocal));
 }
 
-/** {@linkcode localTests} on PGlite, for what only it does. */
+/** Like {@linkcode localTests}, on PGlite, for its special behavior. */
 export function pgliteTests(options: LocalOptions = {}): MakeTest {
   return testsOn((file) => sharedPGlite(options, file));
 }
@@ -121,15 +124,15 @@ function testsOn(find: (file: string) => Promise<LocalLakebase>): MakeTest {
     });
 }
 
-/** Which backends a test is for. */
+/** The backends of a test. */
 export interface BothOptions {
-  /** Why PGlite cannot run the test. */
+  /** The reason why PGlite can't run the test. */
   notOnPglite?: string;
-  /** Why no backend can change it: then PGlite is enough. */
+  /** The reason why the backend does not matter, so that PGlite is enough. */
   neverReached?: string;
 }
 
-/** Tests on PGlite and on a PostgreSQL: for what a real server with many processes may answer otherwise. */
+/** Tests on PGlite and on a PostgreSQL, because a real server with many processes may answer differently. */
 export function bothTests(options: LocalOptions = {}): (
   name: string,
   run: LocalRun,

@@ -1,6 +1,6 @@
 /**
- * A process that reads a request in JSON from each line of its standard input, and writes the answer as a line of standard
- * output. Its requests run one after the other.
+ * A process that reads a JSON request from each line of its standard input, and writes the answer as a line of standard
+ * output. It handles one request after the other.
  */
 export class LineServer {
   readonly #name: string;
@@ -9,7 +9,7 @@ export class LineServer {
   readonly #requests: WritableStreamDefaultWriter<Uint8Array>;
   #last: Promise<unknown> = Promise.resolve();
 
-  /** Starts it; `name` is its name in errors. */
+  /** Starts the process. `name` is its name in errors. */
   constructor(name: string, command: string, options: Deno.CommandOptions) {
     this.#name = name;
     this.#child = new Deno.Command(command, { ...options, stdin: "piped", stdout: "piped" }).spawn();

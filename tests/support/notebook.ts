@@ -1,4 +1,4 @@
-/** What a cell has shown, as a notebook file keeps it. */
+/** The output of a cell, in the form of a notebook file. */
 export interface Output {
   output_type: "execute_result" | "display_data" | "stream" | "error";
   data?: Record<string, string | string[]>;
@@ -18,7 +18,7 @@ export interface Cell {
   outputs?: Output[];
 }
 
-/** A notebook file, as far as the tests read one. */
+/** The parts of a notebook file that the tests read. */
 export interface Notebook {
   cells: Cell[];
   metadata: { kernelspec: { name: string; display_name: string; language: string }; [name: string]: unknown };
@@ -50,7 +50,7 @@ export function notebookOf(cells: string[], kernel = "deno"): Notebook {
   };
 }
 
-/** A MIME type of an output, or the text of a stream; a file keeps either whole or in lines. */
+/** A MIME type of an output, or the text of a stream. A file stores it as one text or as lines. */
 export function textOf(
   output: Output | undefined,
   mime?: string,

@@ -1,4 +1,4 @@
-/** A temporary folder whose notebooks find the module as `lakebase`, as those beside `deno.json` do. */
+/** A temporary folder whose notebooks can import `lakebase`, like those beside `deno.json`. */
 export async function notebookFolder(): Promise<{ path: string } & AsyncDisposable> {
   const path = await Deno.makeTempDir({ prefix: "lakebase-notebooks-" });
   const config = new URL("../../deno.json", import.meta.url);

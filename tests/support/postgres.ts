@@ -9,10 +9,10 @@ export interface PostgresOptions {
   database?: string;
   /** The superuser's name. */
   user?: string;
-  /** The superuser's password; without one, clients on loopback need none. */
+  /** The superuser's password. Without it, clients on loopback need none. */
   password?: string;
   maxConnections?: number;
-  /** The server's certificate and key for TLS, as PEM; without them there is no TLS. */
+  /** The server's certificate and key for TLS, as PEM. Without them there is no TLS. */
   certificate?: { cert: string; key: string };
   /** Further settings of postgresql.conf, by name. */
   settings?: Record<string, string | number>;
@@ -21,24 +21,24 @@ export interface PostgresOptions {
 export interface PostgresServer extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
-  /** What the server has logged since it last started. */
+  /** The server's log since its last start. */
   log(): Promise<string>;
   /** Closes every session and starts again, on the same port and data. */
   restart(): Promise<void>;
-  /** Drops every session at once, as a crash does; `restart()` brings the server back. */
+  /** Drops all sessions at once, like a crash. `restart()` starts the server again. */
   kill(): Promise<void>;
   /** Ends the server and removes its files. */
   stop(): Promise<void>;
 }
 
-/** Why `startPostgres` cannot work here. */
+/** The reason why `startPostgres` can't work here. */
 export function postgresMissing(): string | undefined {
   return postgresPrograms() ? undefined : "no PostgreSQL server found; apt-get install postgresql";
 }
 
 /**
- * The name of a test on PGlite that there is on PostgreSQL, too. Where there is a PostgreSQL server, `deno task test` leaves the
- * one on PGlite to `deno task test:slow`.
+ * The name of a test on PGlite that also runs on PostgreSQL. If PostgreSQL is installed, `deno task test` leaves the
+ * test on PGlite to `deno task test:slow`.
  */
 export function alsoOnPGlite(name: string): string {
   return postgresMissing() === undefined && !name.startsWith("(slow)") ? `(slow) ${name}` : name;
@@ -111,15 +111,15 @@ class Cluster implements PostgresServer {
       if (await server.ready(async () => (await server.log()).includes("ready to accept connections"))) return;
       await server.end("SIGKILL");
       const log = await server.log();
-      // Another process took the port between choosing it and listening on it.
+      // Another process took the port after it was chosen.
       if (attempts > 1 && log.includes("Address already in use")) this.port = freePort();
       else throw new Error(`PostgreSQL did not start:\n${log}`);
     }
   }
 
   /**
-   * A data folder as `initdb` makes it, to be copied: `initdb` takes a second of processor time. It is made once for each
-   * user and password, and kept for later runs.
+   * A data folder as `initdb` makes it, which is copied for each server, because `initdb` takes a second of processor
+   * time. It is made once for each user and password, and kept for later runs.
    */
   async #newCluster(): Promise<string> {
     const { password } = this.#options;

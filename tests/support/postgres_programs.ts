@@ -2,7 +2,7 @@ import { isFile } from "./files.ts";
 
 let found: string | undefined;
 
-/** The folder of PostgreSQL's programs: on PATH, where Debian keeps it (the newest), or where `pg_config` says. */
+/** The folder of PostgreSQL's programs: that on PATH, the newest one of Debian, or the one that `pg_config` names. */
 export function postgresPrograms(): string | undefined {
   return found ??= [...pathFolders(), ...debianFolders(), ...configuredFolder()].find((folder) =>
     ["initdb", "postgres", "createdb"].every((name) => isFile(`${folder}/${name}`))

@@ -1,4 +1,4 @@
-/** What an unattended job does; its argument is the file to pull to. */
+/** An unattended job. Its argument is the file to pull to. */
 
 import { connect } from "../../mod.ts";
 

@@ -1,4 +1,4 @@
-/** The repository's own environment, which `.ci/run` makes. */
+/** The repository's own Python environment, which `.ci/run` makes. */
 const bundled = new URL("../../.cache/python/bin/python", import.meta.url);
 
 const answers = new Map<string, string | undefined>();

@@ -9,7 +9,7 @@ import { loadingFile, sharedCluster, sharedGateway, sharedPGlite } from "./share
 
 /** The parts of a test of a query. */
 export interface QueryTest {
-  /** A connection for this test, closed after it. */
+  /** A connection for this test, which is closed after it. */
   db: Lakebase;
   local: LocalLakebase;
   /** Another connection, with more options; closed after the test. */
@@ -17,14 +17,14 @@ export interface QueryTest {
 }
 
 export interface QueryTestOptions {
-  /** Why PGlite cannot run the test. */
+  /** The reason why PGlite can't run the test. */
   notOnPglite?: string;
 }
 
 /** The cluster of most tests. */
 export const CLUSTER = { maxConnections: 100, password: "native-secret" };
 
-/** The test file whose test runs, or ran last. */
+/** The test file of the current or the last test. */
 let running = "";
 
 /** A PostgreSQL server that the tests of a file share. */
@@ -33,8 +33,8 @@ export function sharedPostgres(): Promise<PostgresServer> {
 }
 
 /**
- * A test on PGlite and one on PostgreSQL behind the gateway. The servers' own timers and sockets live in this process and
- * outlast a test, so the leak detectors are off.
+ * A test on PGlite and a test on PostgreSQL behind the gateway. The servers' timers and sockets are in this process and
+ * outlive a test, so the leak detectors are off.
  */
 export function queryTest(name: string, run: (test: QueryTest) => Promise<void>, options: QueryTestOptions = {}): void {
   const { notOnPglite } = options;
@@ -74,33 +74,33 @@ export async function errorOf(work: PromiseLike<unknown> | (() => PromiseLike<un
   throw new Error("it did not fail");
 }
 
-/** What a cell shows. */
+/** The drawing of a cell. */
 export async function drawn(value: unknown, mime = "text/plain"): Promise<string> {
   const draw = (value as Record<symbol, () => Promise<Record<string, string>>>)[Symbol.for("Jupyter.display")]!;
   return (await draw.call(value))[mime] ?? "";
 }
 
-/** How many other sessions run a statement like this; on PGlite, whose sessions take turns, none does when it is asked. */
+/** The number of other sessions that run a statement like this. On PGlite it is always 0, because sessions take turns. */
 async function runningNow(db: Lakebase, like: string): Promise<number> {
   const query = db.sql`SELECT count(*) FROM pg_stat_activity
     WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE ${like}`;
   return await query.value() as number;
 }
 
-/** Waits until no other session runs a statement like this any more; on PGlite, whose sessions take turns, it asks later. */
+/** Waits until no other session runs a statement like this. On PGlite the question waits for its turn. */
 export async function untilEnded(db: Lakebase, like: string): Promise<void> {
   await eventually(`the end of ${like}`, async () => await runningNow(db, like) === 0);
 }
 
-/** Waits until another session runs a statement like this; on PGlite nothing shows it, see {@linkcode untilSent}. */
+/** Waits until another session runs a statement like this. On PGlite nothing shows this; see {@linkcode untilSent}. */
 export async function untilRuns(db: Lakebase, like: string): Promise<void> {
   await eventually(`the server runs ${like}`, async () => await runningNow(db, like) > 0);
 }
 
 /**
- * Waits until a connection of a pool has sent a statement, and has no answer yet.
+ * Waits until a connection of a pool has sent a statement and has no answer yet.
  *
- * @param text A part of the statement; without one, any statement.
+ * @param text A part of the statement; any statement by default.
  */
 export async function untilSent({ pool }: { pool: object }, text = ""): Promise<void> {
   const clients = () => (pool as unknown as { _clients: readonly object[] })._clients;

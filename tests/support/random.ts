@@ -6,15 +6,15 @@ export interface Random {
   one: <T>(items: readonly T[]) => T;
 }
 
-/** What a failing run prints, so that it can be run again; `LAKEBASE_TEST_SEED` sets it. */
+/** The seed, which a failing run prints, so that it can be repeated. `LAKEBASE_TEST_SEED` sets it. */
 export function newSeed(): number {
   return Number(Deno.env.get("LAKEBASE_TEST_SEED") ?? Math.floor(Math.random() * 2 ** 31));
 }
 
-/** Whether a long run is asked for, as `deno task soak` does. */
+/** Whether a long run is wanted, as in `deno task soak`. */
 export const SOAKING = Deno.env.get("LAKEBASE_TEST_SOAK") === "1";
 
-/** The size of a test: that of each day, or that of a long run. */
+/** The size of a test: small for each day, or large for a long run. */
 export function sized(daily: number, long: number): number {
   return SOAKING ? long : daily;
 }

@@ -1,4 +1,4 @@
-/** Says why something that a test needs is not on this machine, or `undefined` when it is. */
+/** Says why a requirement of a test is missing on this machine; `undefined` if it is met. */
 export type Missing = () => string | undefined;
 
 /**
@@ -8,8 +8,8 @@ export type Missing = () => string | undefined;
  * Deno.test({ ...requires("a query is cancelled", postgresMissing), fn: async () => {} });
  * ```
  *
- * What can't run here says in its name why it is ignored. With `LAKEBASE_TEST_ALL=1`, which CI sets, nothing is ignored:
- * the test runs and fails with the reason.
+ * The name of an ignored test says why it can't run here. With `LAKEBASE_TEST_ALL=1`, which CI sets, no test is
+ * ignored: the test runs and fails with the reason.
  */
 export function requires(name: string, ...needs: Missing[]): { name: string; ignore: boolean } {
   if (Deno.env.get("LAKEBASE_TEST_ALL") === "1") return { name, ignore: false };

@@ -4,14 +4,14 @@ import { ignoreNotFound } from "./files.ts";
 export interface ServerCommand {
   command: string;
   args: string[];
-  /** The file that its output goes to. */
+  /** The file for the output. */
   log: string;
   cwd: string;
   env?: Record<string, string>;
   account?: Account;
 }
 
-/** A server started by a test, and ended by it. */
+/** A server that a test starts and ends. */
 export class ServerProcess {
   readonly #child: Deno.ChildProcess;
   readonly #log: string;
@@ -23,9 +23,9 @@ export class ServerProcess {
     child.status.then(() => this.#running = false);
   }
 
-  /** A shell sends the output to the log, so that no read of a pipe is left pending in the test. */
+  /** A shell sends the output to the log, so that no read of a pipe stays pending in the test. */
   static async start({ command, args, log, cwd, env = {}, account = {} }: ServerCommand): Promise<ServerProcess> {
-    // What an earlier run logged would look like this one being ready.
+    // The log of an earlier run would look as if this server were ready.
     await Deno.remove(log).catch(ignoreNotFound);
     const child = new Deno.Command("sh", {
       args: ["-c", 'exec "$@" >"$0" 2>&1', log, command, ...args],
@@ -39,12 +39,15 @@ export class ServerProcess {
     return new ServerProcess(child, log);
   }
 
-  /** What it has written so far. */
+  /** The output so far. */
   async log(): Promise<string> {
     return await Deno.readTextFile(this.#log).catch(() => "");
   }
 
-  /** Waits until `probe` says yes; false when the server ended first or took longer than `patience` milliseconds. */
+  /**
+   * Waits until `probe` returns true. Returns false if the server ended first or took longer than `patience`
+   * milliseconds.
+   */
   async ready(probe: () => Promise<boolean>, patience = 60_000): Promise<boolean> {
     const deadline = Date.now() + patience;
     while (this.#running && Date.now() < deadline) {
@@ -54,7 +57,7 @@ export class ServerProcess {
     return false;
   }
 
-  /** Sends a signal and waits for the end; one that hasn't ended after `patience` milliseconds is killed. */
+  /** Sends a signal and waits for the end. Kills a server that has not ended after `patience` milliseconds. */
   async end(signal: Deno.Signal, patience = 20_000): Promise<void> {
     if (!this.#running) return;
     this.#child.kill(signal);

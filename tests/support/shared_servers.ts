@@ -4,8 +4,8 @@ import { type LocalLakebase, type LocalOptions, startLocal } from "../../src/loc
 import { optionsOf } from "./lakebase.ts";
 import { type PostgresOptions, type PostgresServer, startPostgres } from "./postgres.ts";
 
-// The test files that run in one process share their servers: starting a PGlite takes two seconds of processor time. Each
-// file finds them as if they were new.
+// The test files of a process share their servers, because starting a PGlite takes two seconds of processor time. Each
+// file finds the servers in a fresh state.
 
 /** A server, and the test file that used it last. */
 interface Shared<Server> {
@@ -25,7 +25,7 @@ Deno.test.afterAll(async () => {
   await (await many)?.stop();
 });
 
-/** The PostgreSQL server of the databases that one test each has for itself. */
+/** The PostgreSQL server for the databases that belong to one test each. */
 let many: Promise<PostgresServer> | undefined;
 let databases = 0;
 
@@ -43,7 +43,7 @@ export async function newDatabase(): Promise<string> {
   return new URL(name, url).href;
 }
 
-/** The test file that is being loaded: its functions are on the stack. */
+/** The test file that is being loaded, whose functions are on the stack. */
 export function loadingFile(): string {
   return /[^\s(]+_test\.ts/.exec(new Error().stack ?? "")?.[0] ?? "";
 }
@@ -98,7 +98,7 @@ export async function sharedGateway(
 }
 
 /**
- * Drops what is in a local Lakebase; rejects where something can't be dropped.
+ * Drops the content of a local Lakebase. Rejects if something can't be dropped.
  *
  * @param kept The roles that stay, besides the user's own.
  */
@@ -119,7 +119,7 @@ export async function emptied(db: Lakebase, kept: readonly string[] = []): Promi
   for (const { name } of made) await db.sql`DROP ROLE ${db.sql.id(name)}`;
 }
 
-/** Replaces every database, and drops every role, that a file could have left something in. */
+/** Replaces every database, and drops every role, in which a file may have left something. */
 async function renewed(server: PostgresServer, { user = "postgres", database }: PostgresOptions): Promise<void> {
   const url = new URL(server.url);
   url.pathname = "/template1";

@@ -1,8 +1,8 @@
 const TESTS = new URL("../", import.meta.url);
 
 /**
- * Loads test files, and all those of some folders, below `tests/`, so that they run in one process, one after the other: they
- * share what takes long to start. A file still runs by itself, too.
+ * Loads the given test files, and all those of the given folders, so that they run in one process, one after the other,
+ * and share servers that start slowly. You can also run a file by itself.
  */
 export async function loadTests(...paths: string[]): Promise<void> {
   for (const path of paths) {
@@ -12,8 +12,8 @@ export async function loadTests(...paths: string[]): Promise<void> {
 }
 
 /**
- * Looks for no calls that a test leaves open, in a suite whose files share servers: these work beside each test, so that a call
- * which begins or ends in it may be theirs.
+ * Turns off the check for open calls in a suite whose files share servers: the servers work during each test, so an
+ * open call may be theirs.
  */
 export function allowServers(): void {
   Deno.test.sanitizer({ ops: false, resources: true });

@@ -1,8 +1,8 @@
 // deno-lint-ignore-file no-console -- it is what it is for
 /**
- * A client that prints everything it is given: what connecting, running and failing return and throw, inspected as deep as it
- * goes, drawn, and turned to JSON. Its arguments are options of `connect()` as JSON, one for each connection, and beside them
- * the environment of that connection.
+ * A client that prints everything that it gets: the results and errors of connecting, running and failing, inspected to
+ * any depth, drawn, and as JSON. Its arguments are the options of `connect()` as JSON, one for each connection, each
+ * with the environment of that connection.
  */
 
 import { check, connect, type ConnectOptions, type Lakebase, sql } from "../../mod.ts";

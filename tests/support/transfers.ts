@@ -6,11 +6,11 @@ import { LOCKED } from "./files.ts";
 
 /** The parts of a test of a pull. */
 export interface PullTest extends QueryTest {
-  /** A folder for this test, removed after it. */
+  /** A folder for this test, which is removed after it. */
   folder: string;
 }
 
-/** {@linkcode queryTest} with a folder. */
+/** Like {@linkcode queryTest}, with a folder. */
 export function pullTest(name: string, run: (test: PullTest) => Promise<void>, options: QueryTestOptions = {}): void {
   queryTest(name, async (test) => {
     const folder = await Deno.makeTempDir({ prefix: "lakebase-pull-" });
@@ -27,7 +27,7 @@ export function namesIn(folder: string): string[] {
   return [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
 }
 
-/** A stream that keeps what it gets. */
+/** A stream that records its input. */
 export function keeping(): { stream: WritableStream<Uint8Array>; text: () => string; state: () => string } {
   const chunks: Uint8Array[] = [];
   let state = "open";
@@ -53,10 +53,13 @@ export function script(code: string, env: Record<string, string>): Deno.ChildPro
   }).spawn();
 }
 
-/** What stands in the file that {@linkcode failing} does not replace. */
+/** The content of the file that {@linkcode failing} must not replace. */
 export const OLD = "the file of yesterday\n";
 
-/** Runs a pull that fails half-way over a file that is there: the file stays, nothing else does, the connection works. */
+/**
+ * Runs a pull that fails half-way over an existing file. The file must stay, nothing else may remain, and the
+ * connection must work.
+ */
 export async function failing(
   db: Lakebase,
   folder: string,

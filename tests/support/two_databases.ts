@@ -4,7 +4,7 @@ import { optionsOf } from "./lakebase.ts";
 import { alsoOnPGlite, postgresMissing, startPostgres } from "./postgres.ts";
 import { requires } from "./requirements.ts";
 
-/** Two databases, as a branch and its parent are. */
+/** Two databases, like a branch and its parent. */
 export interface TwoDatabases {
   before: Lakebase;
   after: Lakebase;

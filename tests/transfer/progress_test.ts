@@ -48,7 +48,7 @@ Deno.test("partDone() is between 0 and 1 whatever was estimated", () => {
   for (const [more, expected] of cases) assert.equal(partDone(progress(more)), expected, JSON.stringify(more));
 });
 
-Deno.test("outcomeText() tells a complete transfer from a stopped one, and escapes names", () => {
+Deno.test("outcomeText() distinguishes a complete transfer from a stopped one, and escapes names", () => {
   const moving = { action: "Loading", name: "a\n\x1b[31m\u202eb" } as const;
   assert.equal(
     outcomeText(moving, progress({ ...moved, done: true })),
@@ -60,7 +60,7 @@ Deno.test("outcomeText() tells a complete transfer from a stopped one, and escap
   );
 });
 
-/** A meter on a clock that a test moves, and what it shows. */
+/** A meter on a clock that the test moves, and its output. */
 function rig(options: Partial<MeterOptions> = {}) {
   const clock: Clock = install({ toFake: ["setTimeout", "clearTimeout", "performance"] });
   const seen: string[] = [];

@@ -58,7 +58,7 @@ pullTest(
   },
 );
 
-pullTest("a text for a json column is JSON already; null is NULL", async ({ db, folder }) => {
+pullTest("a text for a json column is already JSON; null is NULL", async ({ db, folder }) => {
   await db.query("CREATE TABLE documents (id int, doc jsonb)");
   try {
     const docs = ['"Harlem"', "null", null, ["a"], { a: 1 }, 7];

@@ -8,7 +8,7 @@
 import { queryCatalog } from "../../catalog/relation.ts";
 import { plannedRows } from "../../catalog/source.ts";
 import type { FindSession } from "../../sql/run.ts";
-import { both, type ComparedTable, type Pair } from "./sides.ts";
+import { type ComparedTable, mapPair, type Pair } from "./sides.ts";
 
 /** SQL for the parts of a table that are compared. */
 export interface HashedTable {
@@ -83,8 +83,8 @@ const FETCHED = 20_000;
 
 /** Compares the buckets of both tables. */
 export async function compareBuckets(tx: Pair<FindSession>, table: HashedTable): Promise<Compared> {
-  const planned = await both(tx, (find) => plannedRows(find, table.from));
-  const read = async (scope: Scope) => differences(await both(tx, (find) => sums(find, table, scope)), scope);
+  const planned = await mapPair(tx, (find) => plannedRows(find, table.from));
+  const read = async (scope: Scope) => differences(await mapPair(tx, (find) => sums(find, table, scope)), scope);
   const buckets = Math.min(Math.max(planned.before, planned.after) / PER_BUCKET, MAX_BUCKETS);
   let level = await read({ bits: Math.max(MIN_BITS, bitsOf(buckets)) });
   const { rows } = level;

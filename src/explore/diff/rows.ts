@@ -8,7 +8,7 @@ import { stoppable } from "../../sql/stop.ts";
 import { asText, type ParserSource } from "../../sql/types.ts";
 import { compareBuckets, type Differing, type HashedTable, hashedTable, isIn } from "./buckets.ts";
 import { drawRows, inOrderOfKeys } from "./drawn_rows.ts";
-import { both, type ComparedTable, findTable, onBoth, type Pair, type Side } from "./sides.ts";
+import { type ComparedTable, findTable, mapPair, onBoth, type Pair, type Side } from "./sides.ts";
 
 /** Options of `diff()`. */
 export interface DiffOptions extends ExploreOptions {
@@ -235,7 +235,7 @@ export async function merge(
   query: OrderedQuery,
   visit: (row: { before?: TextRow; after?: TextRow }) => void,
 ): Promise<Merged> {
-  const { before, after } = await both(tx, (find) => OrderedRows.of(find, query));
+  const { before, after } = await mapPair(tx, (find) => OrderedRows.of(find, query));
   await using _before = before;
   await using _after = after;
   const fill = async () => void await Promise.all([before.fill(), after.fill()]);

@@ -5,7 +5,7 @@ import { checkCall } from "../../sql/options.ts";
 import { stoppable } from "../../sql/stop.ts";
 import { fieldsFor, type ListingParts } from "../../sql/result.ts";
 import { excerpts } from "./drawn_rows.ts";
-import { both, onBoth, type Pair, type Side } from "./sides.ts";
+import { mapPair, onBoth, type Pair, type Side } from "./sides.ts";
 
 /** The kind of an object of a schema. */
 export type SchemaObjectKind =
@@ -256,7 +256,7 @@ export async function diffSchemas(
     sides,
     stop,
     SETTINGS,
-    async (tx) => await both(tx, async (find) => [...await queryCatalog<SchemaObject>(find, OBJECTS)]),
+    async (tx) => await mapPair(tx, async (find) => [...await queryCatalog<SchemaObject>(find, OBJECTS)]),
   );
   stop.succeeded();
   const rows = compareObjects(objects);
@@ -292,8 +292,8 @@ function compareObjects({ before, after }: Pair<readonly SchemaObject[]>): Schem
       found.push({ change: "added", kind, name, before: null, after: definition });
     }
   }
-  const order = (one: string, other: string) => one < other ? -1 : one > other ? 1 : 0;
-  return found.sort((one, other) => order(one.name, other.name) || order(one.kind, other.kind));
+  const compareTexts = (one: string, other: string) => one < other ? -1 : one > other ? 1 : 0;
+  return found.sort((one, other) => compareTexts(one.name, other.name) || compareTexts(one.kind, other.kind));
 }
 
 function byName(objects: readonly SchemaObject[]): Map<string, SchemaObject> {

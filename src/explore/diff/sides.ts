@@ -24,7 +24,7 @@ export interface Side {
 }
 
 /** Does the same work on both sides at the same time. */
-export async function both<T, R>({ before, after }: Pair<T>, work: (one: T) => Promise<R>): Promise<Pair<R>> {
+export async function mapPair<T, R>({ before, after }: Pair<T>, work: (one: T) => Promise<R>): Promise<Pair<R>> {
   const [first, second] = await Promise.all([work(before), work(after)]);
   return { before: first, after: second };
 }
@@ -42,7 +42,9 @@ export async function onBoth<T>(
   settings: Readonly<Record<string, string>>,
   work: (tx: Pair<FindSession>) => Promise<T>,
 ): Promise<T> {
-  checkServers(await both(sides, async ({ find }) => (await queryCatalog<Server>(find, SERVER, [], { signal }))[0]!));
+  checkServers(
+    await mapPair(sides, async ({ find }) => (await queryCatalog<Server>(find, SERVER, [], { signal }))[0]!),
+  );
   const allSettings = { ...TEXT_SETTINGS, ...settings };
   const [before, after] = [await sides.before.find(), await sides.after.find()];
   return await readOnly(

@@ -12,33 +12,33 @@ import { Warehouse, warehouseFor, warehouseOf } from "./warehouses.ts";
 /** The parts of the API of SQL warehouses. */
 interface WarehouseApiOptions {
   warehouses: readonly LocalWarehouse[];
-  /** Names of catalogs; each is the database. */
+  /** Names of catalogs. Each stands for the database. */
   catalogs: readonly string[];
-  /** The workspace's user, who has made the warehouses. */
+  /** The workspace's user, who created the warehouses. */
   owner: string;
   database: Database;
   faults: WarehouseFaults;
   now(): Date;
 }
 
-/** A call of the API, whose caller is known. */
+/** A call of the API. Its caller is known. */
 interface WarehouseCall {
   method: string;
   path: string;
   userName: string;
-  /** The body, of at most this many bytes. */
+  /** Reads the body, of at most this many bytes. */
   body(limit: number): Promise<unknown>;
 }
 
 const MAX_STATEMENT_BYTES = 16 << 20;
-/** The most bytes of a request: JSON may take six bytes for a character of the statement. */
+/** The most bytes of a request: JSON may take six bytes for each character of the statement. */
 const MAX_BODY_BYTES = 6 * MAX_STATEMENT_BYTES;
-/** Milliseconds that a result is kept, and the number of results. */
+/** The milliseconds for which a result is kept, and the largest number of results. */
 const RESULT_LIFETIME = 3_600_000;
 const MAX_RESULTS = 100;
-/** Number of statements whose state is known; Databricks knows it for 12 hours. */
+/** The number of statements whose state is kept. Databricks keeps it for 12 hours. */
 const MAX_STATEMENTS = 10_000;
-/** The most parameters that Postgres takes. */
+/** The most parameters that Postgres accepts. */
 const MAX_PARAMETERS = 65_535;
 
 /** SQL warehouses and the Statement Execution API: `/api/2.0/sql/`. */
@@ -58,7 +58,7 @@ export class WarehouseApi {
     this.#links = new ResultLinks({ faults, now, chunks: (id) => this.#statements.get(id)?.result?.chunks });
   }
 
-  /** Answers a call; undefined for a path that is not of this API. */
+  /** Answers a call; `undefined` for a path that does not belong to this API. */
   async answer(call: WarehouseCall): Promise<unknown> {
     const [, kind, id, rest] = /^\/api\/2\.0\/sql\/(warehouses|statements)(?:\/([^/]+)(\/.+)?)?\/?$/.exec(call.path) ??
       [];
@@ -78,14 +78,14 @@ export class WarehouseApi {
     for (const warehouse of this.warehouses) if (!warehouse.deleted) warehouse.stop();
   }
 
-  /** Ends the calls and the links. Statements that run end with the database: not all of them can be canceled. */
+  /** Ends the calls and the links. Running statements end with the database, because not all of them can be canceled. */
   async close(): Promise<void> {
     this.#closing.abort();
     for (const statement of this.#statements.values()) statement.cancel();
     await this.#links.close();
   }
 
-  /** Removes the results when no statement runs any more. */
+  /** Removes the results after the last statement has ended. */
   async remove(): Promise<void> {
     await Promise.all([...this.#statements.values()].map(({ over }) => over));
     this.#links.remove();
@@ -156,7 +156,7 @@ export class WarehouseApi {
     };
   }
 
-  /** A chunk's rows, or the link to them. */
+  /** The rows of a chunk, or the link to them. */
   #chunk(statement: Statement, index: number): unknown {
     const { id, state, result, request: { disposition } } = statement;
     if (result === undefined) {
@@ -178,7 +178,7 @@ export class WarehouseApi {
     return { external_links: [{ ...about, byte_count: chunk.size, ...more, ...this.#links.link(id, index) }] };
   }
 
-  /** Removes old results, and forgets statements that were over long ago: a server may run for weeks. */
+  /** Removes old results, and forgets statements that ended long ago, because a server may run for weeks. */
   async #expire(): Promise<void> {
     const before = this.#options.now().getTime() - RESULT_LIFETIME;
     const over = [...this.#statements.values()].filter(({ overAt }) => overAt !== undefined);
@@ -252,7 +252,7 @@ function readParameters(value: unknown): Parameter[] {
   });
 }
 
-/** How long the call waits for the statement, and whether it then cancels it. */
+/** How long the call waits for the statement, and whether it cancels the statement after that. */
 function readWait(fields: Record<string, unknown>): { milliseconds: number; cancels: boolean } {
   const wait = optionalText(fields, "wait_timeout") ?? "10s";
   const seconds = Number(/^(\d{1,3})s$/.exec(wait)?.[1] ?? NaN);
@@ -269,7 +269,10 @@ function text(fields: Record<string, unknown>, name: string): string {
   return value;
 }
 
-/** Reads a text; undefined if there is none. The value of a parameter may be empty, or have any character: Postgres decides. */
+/**
+ * Reads a text; `undefined` if there is none. The value of a parameter may be empty or have any character, because
+ * Postgres checks it.
+ */
 function optionalText(fields: Record<string, unknown>, name: string, isValue = false): string | undefined {
   const value = fields[name];
   if (value === undefined || value === null || value === "" && !isValue) return undefined;
@@ -288,7 +291,7 @@ function oneOf<Name extends string>(fields: Record<string, unknown>, field: stri
 
 function limit(fields: Record<string, unknown>, name: string): number {
   const value = fields[name] ?? 0;
-  const number = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value; // protobuf's JSON has int64 as text
+  const number = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value; // JSON of protobuf has an int64 as text
   if (typeof number !== "number" || !Number.isSafeInteger(number) || number < 0) {
     throw invalid(`Field '${name}' must be a positive integer`);
   }

@@ -1,4 +1,4 @@
-/** Chunks of a result as Arrow streams. Loaded with the first one. */
+/** Writes chunks of a result as Arrow streams. This module is loaded for the first chunk. */
 import {
   Binary,
   Bool,
@@ -42,7 +42,7 @@ import {
 /** Encodes each chunk as an Arrow stream of one record batch. */
 export function arrowEncoder(names: readonly string[], types: readonly WarehouseType[]): ChunkEncoder {
   const schema = new Schema(types.map((type, at) => field(names[at]!, type)));
-  // A RecordBatch drops a column whose name comes again, so it is made with other names.
+  // A RecordBatch drops a column whose name is repeated, so it is made with other names.
   const distinct = new Schema(types.map((type, at) => field(String(at), type)));
   let columns = types.map(builder);
   return {
@@ -61,7 +61,7 @@ export function arrowEncoder(names: readonly string[], types: readonly Warehouse
   };
 }
 
-/** A field with the type in SQL as metadata, as Databricks writes it. */
+/** A field whose metadata has the SQL type, as Databricks writes it. */
 function field(name: string, type: WarehouseType): Field {
   return new Field(name, arrowType(type), true, new Map([["Spark:DataType:SqlName", type.text]]));
 }
@@ -309,7 +309,7 @@ class NullBuilder implements ColumnBuilder {
   }
 }
 
-/** The same values with room for more. */
+/** The same values, with room for more. */
 function grown<A extends Numbers | Uint8Array>(values: A, least: number): A {
   const larger = new (values.constructor as new (length: number) => A)(Math.max(values.length * 2, least));
   larger.set(values as never);

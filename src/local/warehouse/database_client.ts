@@ -31,7 +31,7 @@ export class DatabaseError extends Error {
   readonly sqlstate: string;
   readonly detail: string | undefined;
   readonly hint: string | undefined;
-  /** In characters from 1, in the text that was sent. */
+  /** The position of the error in the text that was sent, in characters, from 1. */
   readonly position: number | undefined;
 
   constructor({ C: sqlstate = "XX000", M: message = "", D: detail, H: hint, P: position }: Record<string, string>) {
@@ -50,11 +50,11 @@ const SYNC = frame("S");
 const FLUSH = frame("H");
 
 /**
- * A client of the local database in the same process: the login is over, and no port is used.
+ * A client of the local database in the same process, which needs neither a login nor a port.
  *
- * `pg`, with which `upstream.ts` logs in to a server, can't do this work. It decodes every value of a row as UTF-8, which
- * destroys values in binary format; it has one format for all columns of a result; and it can't end a statement between two
- * batches of rows.
+ * It does not use `pg`, which `upstream.ts` uses to log in to a server. `pg` decodes every value of a row as UTF-8,
+ * which destroys values in binary format; it has one format for all columns of a result; and it can't end a statement
+ * between two batches of rows.
  */
 export class DatabaseClient {
   readonly #database: Database;
@@ -67,7 +67,7 @@ export class DatabaseClient {
 
   private constructor(database: Database, login: Login) {
     this.#database = database;
-    // A duplex has what a Connection uses of a socket.
+    // A duplex stream has all that a Connection uses of a socket.
     const [near, far] = duplexPair() as unknown as [Socket, Socket];
     this.#connection = new Connection(near);
     this.#server = new Connection(far);
@@ -94,7 +94,7 @@ export class DatabaseClient {
     return client;
   }
 
-  /** Runs a query of the server itself, and returns its rows as texts. */
+  /** Runs a query for the server itself, and returns its rows as texts. */
   async query(sql: string): Promise<(string | null)[][]> {
     const rows: (string | null)[][] = [];
     await this.#connection.write(query(sql));
@@ -104,11 +104,14 @@ export class DatabaseClient {
     return rows;
   }
 
-  /** Prepares a statement whose parameters have these types. Returns the columns of its result; undefined without a result. */
+  /**
+   * Prepares a statement whose parameters have these types. Returns the columns of its result; `undefined` if it has no
+   * result.
+   */
   async prepare(sql: string, types: readonly number[]): Promise<DescribedColumn[] | undefined> {
     const parse = frame("P", STATEMENT, cstring(sql), int16(types.length), ...types.map(int32));
     let columns: DescribedColumn[] | undefined;
-    await this.#connection.write(concatBytes([parse, frame("D", letter("S"), STATEMENT), SYNC]));
+    await this.#connection.write(concatBytes([parse, frame("D", encodeText("S"), STATEMENT), SYNC]));
     await this.#untilReady((message) => {
       if (type(message) === "T") columns = readColumns(message);
     });
@@ -116,11 +119,11 @@ export class DatabaseClient {
   }
 
   /**
-   * Runs the prepared statement. It is over when `onRow` returns false, or after the last row.
+   * Runs the prepared statement. It ends when `onRow` returns false, or after the last row.
    *
    * @param values The parameters as texts.
-   * @param formats 1 for each column that comes in binary format.
-   * @param onRow Receives each DataRow; a promise holds the statement up.
+   * @param formats 1 for each column whose values are in binary format.
+   * @param onRow Receives each DataRow. The statement waits for a promise that it returns.
    * @returns The command's tag; undefined if `onRow` ended the statement.
    */
   async execute(
@@ -135,7 +138,7 @@ export class DatabaseClient {
     let copies = false;
     let empty = false;
     while (!empty) {
-      const message = this.#framer.next() ?? await this.#next(); // waits only where it must: there may be millions of rows
+      const message = this.#framer.next() ?? await this.#next(); // waits only if it must: there may be millions of rows
       const kind = type(message);
       if (kind === "D") {
         const goesOn = onRow(message);
@@ -164,7 +167,7 @@ export class DatabaseClient {
     if (this.#key !== undefined) await this.#database.cancel(this.#key.process, this.#key.secret);
   }
 
-  /** Ends the session, and what runs in it. */
+  /** Ends the session, and anything that runs in it. */
   async close(): Promise<void> {
     // Closing one end of the pair does not close the other.
     this.#connection.destroy();
@@ -202,7 +205,10 @@ export class DatabaseClient {
   }
 }
 
-/** How many rows the database sends before it is asked for more: few at first, because rows may be large. */
+/**
+ * The number of rows that the database sends before it waits for a request for more. It is small at first, because rows
+ * may be large.
+ */
 const FIRST_BATCH = 10;
 const LAST_BATCH = 10_000;
 
@@ -214,13 +220,13 @@ function int16(number: number): Uint8Array {
   return new Uint8Array([number >> 8, number & 0xff]);
 }
 
-function letter(text: string): Uint8Array {
+function encodeText(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
 
 function value(text: string | null): Uint8Array {
   if (text === null) return int32(-1);
-  const bytes = letter(text);
+  const bytes = encodeText(text);
   return concatBytes([int32(bytes.length), bytes]);
 }
 

@@ -8,17 +8,17 @@ export interface Parameter {
   type: string;
 }
 
-/** A warehouse's statement, as Postgres can run it. */
+/** A warehouse's statement in a form that Postgres can run. */
 export interface Translation {
   sql: string;
-  /** The types (oid) and the values of `$1`, `$2`, ... */
+  /** The types (oids) and the values of `$1`, `$2`, ... */
   types: number[];
   values: (string | null)[];
-  /** The index in the warehouse's statement for Postgres's position, which counts characters from 1. */
+  /** The index in the warehouse's statement for a position that Postgres reports, in characters from 1. */
   indexOf(position: number): number;
 }
 
-/** A parameter marker without a parameter. */
+/** A parameter marker that has no parameter. */
 export class UnboundParameter extends Error {
   readonly parameter: string;
   readonly index: number;
@@ -31,7 +31,7 @@ export class UnboundParameter extends Error {
   }
 }
 
-/** The types that a parameter may have: the oid of Postgres's type, and a cast where the value is not one of them yet. */
+/** The types that a parameter may have: the oid of the Postgres type, and a cast if the value needs one. */
 const TYPES: Record<string, { oid: number; cast?: (parameter: string, type: string) => string }> = {
   STRING: { oid: 25 },
   BOOLEAN: { oid: 16 },
@@ -70,23 +70,23 @@ export function isParameterType(type: string): boolean {
   return Object.hasOwn(TYPES, known) && (size === undefined || known === "DECIMAL");
 }
 
-/** A piece of the statement, and the text that Postgres gets instead. */
+/** A piece of the statement, and its replacement for Postgres. */
 interface Piece {
   kind: string;
   start: number;
   end: number;
-  /** Undefined for the same text. */
+  /** `undefined` if the text stays the same. */
   replaced?: string;
-  /** Of an identifier, without its quotes. */
+  /** The name of an identifier, without its quotes. */
   name?: string;
 }
 
 /**
- * Translates a statement: named parameters, identifiers in back-ticks, names of three parts, `X'...'` and `unhex()`. All
- * else is Postgres's own dialect.
+ * Translates a statement: named parameters, identifiers in backticks, three-part names, `X'...'` and `unhex()`.
+ * Everything else is Postgres's own dialect.
  *
- * @param catalogs Names of catalogs in lower case; each is the database.
- * @throws {UnboundParameter} For a `:name` that is none of the parameters.
+ * @param catalogs Names of catalogs in lower case. Each stands for the database.
+ * @throws {UnboundParameter} For a `:name` without a parameter.
  */
 export function translate(
   statement: string,
@@ -110,7 +110,7 @@ export function translate(
   const indexOf = (position: number): number => {
     const index = utf16Index(sql, position - 1);
     let at = starts.findLastIndex((start) => start <= index);
-    while (at > 0 && starts[at - 1] === index) at--; // a catalog that was dropped begins the name
+    while (at > 0 && starts[at - 1] === index) at--; // a dropped catalog belongs to the name that follows it
     const piece = pieces[at];
     if (piece === undefined) return 0;
     return piece.replaced === undefined ? piece.start + index - starts[at]! : piece.start;
@@ -129,7 +129,7 @@ class Binding {
     this.#parameters = new Map(parameters.map((parameter) => [parameter.name, parameter]));
   }
 
-  /** What stands for a parameter in the SQL. */
+  /** The SQL that replaces a parameter. */
   bind(name: string, index: number): string {
     const bound = this.#bound.get(name);
     if (bound !== undefined) return bound;
@@ -146,11 +146,11 @@ class Binding {
   }
 }
 
-/** The tokens, with identifiers in back-ticks, parameter names and `X'...'` as one piece each. */
+/** The tokens. An identifier in backticks, a parameter's name or `X'...'` is one piece. */
 function* piecesOf(statement: string): Generator<Piece> {
   for (let from = 0; from < statement.length;) {
     let quoted: number | undefined;
-    let colon: number | undefined; // where a ":" stands that may begin a parameter
+    let colon: number | undefined; // the position of a ":" that may begin a parameter
     for (const { kind, start, end } of sqlTokens(statement, { start: from })) {
       const text = statement.slice(start, end);
       if (colon !== undefined) {
@@ -210,7 +210,7 @@ function dropCatalog(pieces: Piece[], at: number, catalogs: ReadonlySet<string>,
   pieces[at + 1]!.replaced = "";
 }
 
-/** The functions that give bytes for a text, and the name that `decode()` has for each. */
+/** The functions that turn a text into bytes, each with the format name that `decode()` uses. */
 const DECODINGS: Record<string, string> = { unhex: "hex", unbase64: "base64" };
 
 /** Replaces `unhex(text)` by `decode(text, 'hex')`. */

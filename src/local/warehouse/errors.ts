@@ -2,14 +2,14 @@ import { DatabaseError } from "./database_client.ts";
 import { UnboundParameter } from "./dialect.ts";
 import { ValueError } from "./values.ts";
 
-/** Why a statement failed, as `status` has it. */
+/** The reason why a statement failed, in the form of `status`. */
 export interface StatementFailure {
   error: { error_code: string; message: string };
   /** The SQLSTATE. */
   sql_state?: string;
 }
 
-/** A failure that is already in the API's words. */
+/** A failure that already has the API's wording. */
 export class Failed extends Error {
   readonly failure: StatementFailure;
 
@@ -20,20 +20,20 @@ export class Failed extends Error {
   }
 }
 
-/** What an error class says, and its own SQLSTATE where it differs from Postgres's. */
+/** The message of an error class, and its own SQLSTATE if it differs from Postgres's. */
 interface ErrorClass {
   name: string;
   sqlstate?: string;
   text: string;
-  /** Whether the message has the position in the form of the parser or of the running statement. */
+  /** Whether the message gives the position as the parser does, or as a running statement does. */
   position?: "parser" | "runtime";
 }
 
 /**
- * The failure for an error of running a statement, in Databricks' words where it has an error class for it.
+ * Makes the failure for an error of a running statement, in Databricks' words if it has an error class for it.
  *
  * @param statement The statement as it was submitted.
- * @param indexOf The index in `statement` for Postgres's position.
+ * @param indexOf The index in `statement` for a position that Postgres reports.
  */
 export function failureOf(error: unknown, statement: string, indexOf: (position: number) => number): StatementFailure {
   if (error instanceof Failed) return error.failure;
@@ -63,7 +63,7 @@ function unbound({ parameter, index }: UnboundParameter, statement: string): Sta
   return failure(text + place(statement, index), "42P02");
 }
 
-/** Where the error is: line from 1 and position from 0; a running statement's error counts both from 1. */
+/** The position of the error: the line from 1 and the column from 0. An error of a running statement counts both from 1. */
 function place(statement: string, index: number, form?: "parser" | "runtime"): string {
   const before = statement.slice(0, index);
   const line = before.split("\n").length;
@@ -79,37 +79,37 @@ function errorClass(error: DatabaseError): ErrorClass {
   const quoted = [.../"((?:[^"]|"")*)"/g[Symbol.matchAll](message)].map(([, name]) => name!);
   const name = CLASSES[sqlstate]?.(quoted, message, error);
   if (name !== undefined) return name;
-  // Databricks has no such error: the words are Postgres's.
+  // Databricks has no such error, so the words are Postgres's.
   const more = [error.detail, error.hint].filter((text) => text !== undefined).map((text) => `\n${text}`);
   return { name: "LOCAL_POSTGRES_ERROR", text: `${message}${more.join("")}`.replace(/(\w)$/, "$1.") };
 }
 
-function ticked(name: string): string {
+function inBackticks(name: string): string {
   return name.split(".").map((part) => `\`${part}\``).join(".");
 }
 
 const VERIFY = "cannot be found. Verify the spelling and correctness of the schema and catalog.\n";
 
-/** The error classes by SQLSTATE; undefined for a message that the class does not fit. */
+/** The error classes by SQLSTATE; `undefined` for a message that does not match the class. */
 const CLASSES: Record<string, (quoted: string[], message: string, error: DatabaseError) => ErrorClass | undefined> = {
   "42P01": ([table]) =>
     table === undefined ? undefined : {
       name: "TABLE_OR_VIEW_NOT_FOUND",
-      text: `The table or view ${ticked(table)} ${VERIFY}` +
+      text: `The table or view ${inBackticks(table)} ${VERIFY}` +
         "If you did not qualify the name with a schema, verify the current_schema() output, or qualify the name with the " +
         "correct schema and catalog.\nTo tolerate the error on drop use DROP VIEW IF EXISTS or DROP TABLE IF EXISTS.",
     },
   "3F000": ([schema = ""]) => ({
     name: "SCHEMA_NOT_FOUND",
     sqlstate: "42704",
-    text: `The schema ${ticked(schema)} ${VERIFY}` +
+    text: `The schema ${inBackticks(schema)} ${VERIFY}` +
       "If you did not qualify the name with a catalog, verify the current_schema() output, or qualify the name with the " +
       "correct catalog.\nTo tolerate the error on drop use DROP SCHEMA IF EXISTS.",
   }),
   "42703": (_, message, { hint }) => {
     const column = /^column (.+?) (?:of relation .+ )?does not exist/.exec(message)?.[1]?.replaceAll('"', "") ?? "";
-    const close = [.../"((?:[^"]|"")*)"/g[Symbol.matchAll](hint ?? "")].map(([, name]) => ticked(name!));
-    const text = `A column, variable, or function parameter with name ${ticked(column)} cannot be resolved.`;
+    const close = [.../"((?:[^"]|"")*)"/g[Symbol.matchAll](hint ?? "")].map(([, name]) => inBackticks(name!));
+    const text = `A column, variable, or function parameter with name ${inBackticks(column)} cannot be resolved.`;
     if (close.length === 0) return { name: "UNRESOLVED_COLUMN.WITHOUT_SUGGESTION", text };
     const suggestion = `Did you mean one of the following? [${close.join(", ")}].`;
     return { name: "UNRESOLVED_COLUMN.WITH_SUGGESTION", text: `${text} ${suggestion}` };
@@ -125,9 +125,11 @@ const CLASSES: Record<string, (quoted: string[], message: string, error: Databas
     return routine === undefined ? { name: "DATATYPE_MISMATCH", sqlstate: "42K09", text: `${message}.` } : {
       name: "UNRESOLVED_ROUTINE",
       text:
-        `Cannot resolve routine ${ticked(routine)} on search path [\`system\`.\`builtin\`, \`system\`.\`session\`]. ` +
+        `Cannot resolve routine ${
+          inBackticks(routine)
+        } on search path [\`system\`.\`builtin\`, \`system\`.\`session\`]. ` +
         `Verify the spelling of ${
-          ticked(routine)
+          inBackticks(routine)
         }, check that the routine exists, and confirm you have \`USE\` privilege ` +
         "on the catalog and schema, and EXECUTE on the routine.",
     };
@@ -153,7 +155,10 @@ const CLASSES: Record<string, (quoted: string[], message: string, error: Databas
   "22003": (_, message) => ({ name: "ARITHMETIC_OVERFLOW", text: `${message}.`, position: "runtime" }),
   "42P07": ([table = ""]) => ({
     name: "TABLE_OR_VIEW_ALREADY_EXISTS",
-    text: `Cannot create table or view ${ticked(table)} because it already exists.\nChoose a different name, drop or ` +
+    text:
+      `Cannot create table or view ${
+        inBackticks(table)
+      } because it already exists.\nChoose a different name, drop or ` +
       "replace the existing object, or add the IF NOT EXISTS clause to tolerate pre-existing objects.",
   }),
   "42501": (_, message) => ({

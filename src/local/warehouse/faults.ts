@@ -59,11 +59,11 @@ export interface StatementFault {
  * ```
  */
 export class WarehouseFaults {
-  /** Milliseconds that a link lives from now on. @default {15 minutes} */
+  /** Milliseconds for which a new link is valid. @default {15 minutes} */
   linkLifetime: number | undefined;
   /**
-   * Repeats the columns of each result until it has so many, at most 32,767. Postgres has 1,664 at most, and a warehouse has
-   * more. @default {none are repeated}
+   * Repeats the columns of each result until it has this many, at most 32,767. Postgres allows at most 1,664 columns,
+   * but a warehouse allows more. @default {none are repeated}
    */
   columns: number | undefined;
   readonly #stop: () => void;
@@ -81,7 +81,7 @@ export class WarehouseFaults {
     Object.preventExtensions(this); // a misspelled property would do nothing
   }
 
-  /** The state that statements stay in: they are waiting for the warehouse, or running. Undefined lets them go on. */
+  /** The state in which statements stay: waiting for the warehouse, or running. `undefined` lets them go on. */
   get hold(): "PENDING" | "RUNNING" | undefined {
     return this.#hold;
   }
@@ -98,7 +98,7 @@ export class WarehouseFaults {
     this.#links.push({ ...fault, left: fault.times ?? Infinity });
   }
 
-  /** Lets every link expire that was given so far. */
+  /** Lets every link expire that was given out so far. */
   expireLinks(): void {
     this.#expiredBefore = this.#now().getTime();
   }
@@ -109,7 +109,7 @@ export class WarehouseFaults {
     this.#failures.push({ ...fault, left: fault.times ?? 1 });
   }
 
-  /** Stops every warehouse, and so each statement that waits for it or runs on it. The next statement starts it. */
+  /** Stops every warehouse, and so each statement that waits for it or runs on it. The next statement starts it again. */
   stop(): void {
     this.#stop();
   }

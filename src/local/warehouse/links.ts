@@ -2,18 +2,21 @@ import { createHash, randomBytes } from "node:crypto";
 import type { LinkFault, WarehouseFaults } from "./faults.ts";
 import type { Chunk } from "./result.ts";
 
-/** Milliseconds that a link lives. */
+/** Milliseconds for which a link is valid. */
 const LIFETIME = 15 * 60_000;
 
 /** The parts of the server of results. */
 interface ResultLinksOptions {
   faults: WarehouseFaults;
   now(): Date;
-  /** The chunks of a statement; undefined where there are none. */
+  /** The chunks of a statement; `undefined` if there are none. */
   chunks(statement: string): readonly Chunk[] | undefined;
 }
 
-/** The server that external links lead to. Like a cloud's storage, it has its own port, and refuses the workspace's login. */
+/**
+ * The server to which external links lead. Like a cloud's storage, it has its own port, and refuses the workspace's
+ * login.
+ */
 export class ResultLinks {
   readonly #options: ResultLinksOptions;
   readonly #closing = new AbortController();
@@ -29,7 +32,7 @@ export class ResultLinks {
     this.#options = options;
   }
 
-  /** A link to a chunk, with what must be sent to it. */
+  /** A link to a chunk, with the headers that must be sent to it. */
   link(statement: string, index: number): { external_link: string; expiration: string; http_headers: object } {
     const mintedAt = this.#options.now().getTime();
     const expiresAt = mintedAt + (this.#options.faults.linkLifetime ?? LIFETIME);
@@ -47,7 +50,7 @@ export class ResultLinks {
 
   /** Keeps the bytes of a chunk in a file, and returns its path. */
   async keep(bytes: Uint8Array): Promise<string> {
-    const path = `${this.#made()}/${this.#files++}`;
+    const path = `${this.#filesFolder()}/${this.#files++}`;
     await Deno.writeFile(path, bytes);
     return path;
   }
@@ -69,8 +72,8 @@ export class ResultLinks {
     this.#folder = undefined;
   }
 
-  /** The folder of the files, which is made for the first one. */
-  #made(): string {
+  /** The folder of the files, which is created for the first file. */
+  #filesFolder(): string {
     if (this.#folder === undefined) {
       this.#folder = Deno.makeTempDirSync({ prefix: "lakebase-results-" });
       globalThis.addEventListener("unload", this.#onUnload); // for a script that ends without close()
@@ -89,7 +92,7 @@ export class ResultLinks {
     return this.#server.addr.port;
   }
 
-  /** What a cloud's storage demands for a file with a key of the customer's. */
+  /** The headers that a cloud's storage demands for a file with the customer's own key. */
   #headers(): Record<string, string> {
     return {
       "x-amz-server-side-encryption-customer-algorithm": "AES256",
@@ -117,10 +120,10 @@ export class ResultLinks {
     const chunks = this.#options.chunks(statement) ?? [];
     const chunk = chunks[fault?.answer === "other-chunk" ? (index + 1) % chunks.length : index];
     const found = chunk?.path === undefined ? undefined : await fileResponse(chunk.path, fault).catch(() => undefined);
-    return found ?? xml(404, "NoSuchKey", "The specified key does not exist."); // the statement may have been closed now
+    return found ?? xml(404, "NoSuchKey", "The specified key does not exist."); // the statement may be closed now
   }
 
-  /** The refusal of a request without the right link, headers or time. */
+  /** The refusal of a request whose link or headers are wrong, or whose link has expired. */
   #refused(request: Request, parameters: URLSearchParams, statement: string, index: number): Response | undefined {
     if (request.headers.has("authorization")) {
       return xml(
@@ -174,7 +177,7 @@ function refusal(fault: LinkFault | undefined): Response | undefined {
   return undefined;
 }
 
-/** The whole file, or half of it: as a shorter answer, or with a connection that breaks. */
+/** The whole file; or half of it, as a shorter answer or with a connection that breaks. */
 async function fileResponse(path: string, fault: LinkFault | undefined): Promise<Response> {
   const { size } = await Deno.stat(path);
   const headers = { "content-type": "binary/octet-stream", "content-length": String(size) };

@@ -8,7 +8,7 @@ export type Format = "JSON_ARRAY" | "ARROW_STREAM" | "CSV";
 /** Encodes rows as chunks. */
 export interface ChunkEncoder {
   append(row: Bytes): void;
-  /** The rows so far, of which there are this many, as one chunk. */
+  /** Encodes the rows so far, whose number is given, as one chunk. */
   take(rows: number): Uint8Array;
 }
 
@@ -20,7 +20,7 @@ export interface Chunk {
   size: number;
   /** The rows of an inline result. */
   inline?: (string | null)[][];
-  /** The file with the rows of an external one. */
+  /** The file with the rows of an external result. */
   path?: string;
 }
 
@@ -38,13 +38,13 @@ export interface ResultLimits {
   chunkBytes: number;
 }
 
-/** More rows than an inline result may have. */
+/** The error for more rows than an inline result may have. */
 export class InlineLimitExceeded extends Error {}
 
 /** Collects the rows of a statement in chunks. */
 export class ResultCollector {
   readonly chunks: Chunk[] = [];
-  /** Whether a limit has cut the result. */
+  /** Whether a limit has truncated the result. */
   truncated = false;
   #rows = 0;
   #bytes = 0;
@@ -56,7 +56,7 @@ export class ResultCollector {
 
   /**
    * @param add Receives each row.
-   * @param end Ends a chunk of the rows since the last one.
+   * @param end Ends a chunk that has the rows since the previous chunk.
    */
   constructor(
     limits: ResultLimits,
@@ -126,7 +126,7 @@ export function jsonEncoder(types: readonly WarehouseType[]): ChunkEncoder {
   };
 }
 
-/** Chunks as CSV (RFC 4180), of which the first begins with the columns' names. */
+/** Encodes chunks as CSV (RFC 4180). The first chunk begins with the columns' names. */
 export function csvEncoder(names: readonly string[], types: readonly WarehouseType[]): ChunkEncoder {
   const line = (cells: readonly string[]) => `${cells.map(cell).join(",")}\r\n`;
   let lines = [line(names)];

@@ -38,7 +38,7 @@ export interface StatementRequest {
   byteLimit: number;
 }
 
-/** What a statement runs on. */
+/** The parts that a statement needs to run. */
 interface StatementEnvironment {
   database: Database;
   faults: WarehouseFaults;
@@ -54,19 +54,19 @@ const CHUNK_BYTES = 16 * MEBIBYTE;
 /** Bytes after which an external result is truncated, where the request has no limit of its own. */
 const EXTERNAL_LIMIT = 100 * 1024 * MEBIBYTE;
 
-/** Milliseconds between two attempts to cancel: one that comes before the database has begun has no effect. */
+/** Milliseconds between two attempts to cancel. An attempt has no effect if it comes before the database has begun. */
 const CANCEL_INTERVAL = 50;
 
 /** A statement that runs on a warehouse. */
 export class Statement {
-  /** Begins with the time, as Databricks' ids. */
+  /** The id, which begins with the time, as Databricks' ids do. */
   readonly id: string = `01f0${crypto.randomUUID().slice(4, 14)}1${crypto.randomUUID().slice(15)}`;
   /** The user who submitted it. */
   readonly owner: string;
   readonly request: StatementRequest;
-  /** Resolves when the statement is over. */
+  /** Resolves when the statement has ended. */
   readonly over: Promise<void>;
-  /** When the statement was over. */
+  /** When the statement ended. */
   overAt: number | undefined;
   readonly #warehouse: Warehouse;
   readonly #environment: StatementEnvironment;
@@ -105,12 +105,12 @@ export class Statement {
     return { column_count: columns.length, ...(columns.length > 0 ? { columns } : {}) };
   }
 
-  /** Cancels a statement that is not over. */
+  /** Cancels the statement if it has not ended. */
   cancel(): void {
     this.#stop.abort(new Canceled());
   }
 
-  /** Cancels the statement if it is not over, and removes the result. */
+  /** Cancels the statement if it has not ended, and removes the result. */
   async close(): Promise<void> {
     this.cancel();
     await this.over;
@@ -149,7 +149,7 @@ export class Statement {
     this.overAt = this.#environment.now().getTime();
   }
 
-  /** Returns the reason to stop if there is one, else the error itself. */
+  /** Returns the reason to stop, if there is one, or else the error itself. */
   #stopped(error: unknown): unknown {
     if (this.#stop.signal.aborted) return this.#stop.signal.reason;
     if (!(error instanceof InlineLimitExceeded)) return error;
@@ -161,7 +161,7 @@ export class Statement {
     );
   }
 
-  /** Opens a session for the work, and cancels what it runs when the statement is to stop. */
+  /** Opens a session for the work, and cancels its statement when the work must stop. */
   async #unlessStopped(work: (client: DatabaseClient) => Promise<void>): Promise<void> {
     const { signal } = this.#stop;
     const settled = new AbortController();
@@ -175,7 +175,7 @@ export class Statement {
       await work(client);
       signal.throwIfAborted();
     } catch (error) {
-      await client.cancel(); // rows that nobody wants
+      await client.cancel(); // nobody wants the other rows
       throw error;
     } finally {
       settled.abort();
@@ -223,7 +223,7 @@ export class Statement {
     throw new Failed("BAD_REQUEST", message, "42704");
   }
 
-  /** The result of a statement that has none of its own but changes rows, as Delta tables give it. */
+  /** The result that Delta tables give for a statement that changes rows and has no result of its own. */
   async #countRows(tag: string): Promise<void> {
     const [, command, count] = /^(INSERT|UPDATE|DELETE|SELECT)(?: 0)? (\d+)$/.exec(tag) ?? [];
     if (command === undefined) return;
@@ -268,7 +268,7 @@ export class Statement {
   }
 }
 
-/** The reason of a statement that its user has stopped. */
+/** The reason for the end of a statement that its user has stopped. */
 class Canceled extends Error {}
 
 const STOPPED = "The SQL warehouse was stopped before the statement was over.";

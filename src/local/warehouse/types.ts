@@ -1,6 +1,6 @@
 import type { DatabaseClient, DescribedColumn } from "./database_client.ts";
 
-/** How a value of a warehouse's type is read from Postgres and written. */
+/** The way in which a value of a warehouse's type is read from Postgres and written. */
 type Kind =
   | "boolean"
   | "short"
@@ -30,13 +30,13 @@ export interface WarehouseType {
   name: string;
   /** `type_text` in a manifest, such as `BIGINT` or `ARRAY<BIGINT>`. */
   text: string;
-  /** Of DECIMAL. */
+  /** The precision of a DECIMAL. */
   precision?: number;
-  /** Of DECIMAL. */
+  /** The scale of a DECIMAL. */
   scale?: number;
-  /** Of ARRAY. */
+  /** The element type of an ARRAY. */
   element?: WarehouseType;
-  /** Of STRUCT. */
+  /** The fields of a STRUCT. */
   fields?: { name: string; type: WarehouseType }[];
   /** Whether Postgres sends the value as text; such values can't be in an ARRAY. */
   asText?: boolean;
@@ -47,7 +47,7 @@ const AS_TEXT: WarehouseType = { ...STRING, asText: true };
 const YEAR_MONTH: WarehouseType = { kind: "yearMonth", name: "INTERVAL", text: "INTERVAL YEAR TO MONTH" };
 const DAY_TIME: WarehouseType = { kind: "dayTime", name: "INTERVAL", text: "INTERVAL DAY TO SECOND" };
 
-/** The types by the oid of Postgres's (pg_type.dat). */
+/** The types by the oid of the Postgres type (pg_type.dat). */
 const SCALARS: Record<number, WarehouseType> = {
   16: { kind: "boolean", name: "BOOLEAN", text: "BOOLEAN" },
   17: { kind: "binary", name: "BINARY", text: "BINARY" },
@@ -73,12 +73,12 @@ const SCALARS: Record<number, WarehouseType> = {
 const NUMERIC = 1700;
 const INTERVAL = 1186;
 
-/** A type of Postgres that is not in the table: an array, a composite type, an enum, a domain. */
+/** A Postgres type that is not in the table: an array, a composite type, an enum, a domain. */
 interface CatalogType {
   kind: string;
-  /** The oid of an array's elements, else 0. */
+  /** The oid of an array's elements; 0 for other types. */
   element: number;
-  /** The oid of a domain's type, else 0. */
+  /** The oid of a domain's base type; 0 for other types. */
   base: number;
   baseModifier: number;
   attributes: [name: string, oid: number, modifier: number][];
@@ -140,7 +140,7 @@ function typeOf(oid: number, modifier: number, catalog: ReadonlyMap<number, Cata
   return struct(found.attributes.map(([name, oid, modifier]) => ({ name, type: typeOf(oid, modifier, catalog) })));
 }
 
-/** An ARRAY, or a STRING where Postgres has no binary form of the elements that is read here. */
+/** An ARRAY, or a STRING if the elements have a binary form that is not supported here. */
 function array(element: WarehouseType): WarehouseType {
   if (element.asText) return AS_TEXT;
   return { kind: "array", name: "ARRAY", text: `ARRAY<${element.text}>`, element };
@@ -156,7 +156,7 @@ function struct(fields: NonNullable<WarehouseType["fields"]>): WarehouseType {
 
 const MAX_PRECISION = 38;
 
-/** DECIMAL of a `numeric`; without a precision it is DECIMAL(38, 18), as in Spark. */
+/** The DECIMAL for a `numeric`. Without a precision it is DECIMAL(38, 18), as in Spark. */
 function decimal(modifier: number): WarehouseType {
   const declared = modifier < 4
     ? [MAX_PRECISION, 18]
@@ -166,7 +166,7 @@ function decimal(modifier: number): WarehouseType {
   return { kind: "decimal", name: "DECIMAL", text: `DECIMAL(${precision},${scale})`, precision, scale };
 }
 
-/** Whether an interval's fields are years and months alone (bits 1 and 2 of the range in its modifier). */
+/** Whether an interval has only years and months (bits 1 and 2 of the range in its modifier). */
 function yearsAndMonths(modifier: number): boolean {
   const range = modifier >> 16 & 0x7fff;
   return modifier >= 0 && range !== 0 && (range & ~0b110) === 0;

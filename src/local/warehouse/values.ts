@@ -1,13 +1,13 @@
 import { type Frame, frame } from "../messages.ts";
 import type { WarehouseType } from "./types.ts";
 
-/** The bytes that a value is in. */
+/** The bytes that contain a value. */
 export interface Bytes {
   bytes: Uint8Array;
   view: DataView;
 }
 
-/** A value that a warehouse's type can't hold, or that isn't there in this type. */
+/** The error for a value that a warehouse's type can't hold. */
 export class ValueError extends Error {
   readonly errorClass: string;
   readonly sqlstate: string;
@@ -246,12 +246,12 @@ function timestampText(microseconds: bigint): string {
   return rest === 0 ? text : text + String(rest).padStart(3, "0");
 }
 
-/** As Spark writes the value: days, then hours to nanoseconds. */
+/** Writes the value as Spark does: days, then hours to nanoseconds. */
 function dayTimeText(microseconds: bigint): string {
   const size = microseconds < 0n ? -microseconds : microseconds;
   const seconds = size / 1_000_000n;
-  const two = (part: bigint) => String(part).padStart(2, "0");
-  const time = [seconds / 3600n % 24n, seconds / 60n % 60n, seconds % 60n].map(two).join(":");
+  const twoDigits = (part: bigint) => String(part).padStart(2, "0");
+  const time = [seconds / 3600n % 24n, seconds / 60n % 60n, seconds % 60n].map(twoDigits).join(":");
   const fraction = String(size % 1_000_000n * 1000n).padStart(9, "0");
   return `${microseconds < 0n ? "-" : ""}${seconds / 86_400n} ${time}.${fraction}`;
 }

@@ -29,12 +29,12 @@ export class Warehouse {
     return this.#state;
   }
 
-  /** Whether it takes statements and can be started. */
+  /** Whether the warehouse accepts statements and can be started. */
   get deleted(): boolean {
     return this.#state === "DELETED" || this.#state === "DELETING";
   }
 
-  /** Aborts when the warehouse is stopped or deleted for the next time. */
+  /** Aborts when the warehouse is next stopped or deleted. */
   get stopped(): AbortSignal {
     return this.#stopped.signal;
   }
@@ -43,15 +43,15 @@ export class Warehouse {
     if (this.#state === "STOPPED" || this.#state === "STOPPING") this.#starting();
   }
 
-  /** Stops the warehouse, which ends its statements. */
+  /** Stops the warehouse and so ends its statements. */
   stop(state: "STOPPED" | "DELETED" = "STOPPED"): void {
     clearTimeout(this.#timer);
-    this.#become(state);
+    this.#setState(state);
     this.#stopped.abort();
     this.#stopped = new AbortController();
   }
 
-  /** Resolves when the warehouse is running, and starts it if need be. Rejects with the signal's reason. */
+  /** Resolves when the warehouse is running, and starts it if necessary. Rejects with the signal's reason. */
   async running(signal: AbortSignal): Promise<void> {
     const aborted = Promise.withResolvers<void>();
     const abort = () => aborted.resolve();
@@ -68,7 +68,7 @@ export class Warehouse {
     }
   }
 
-  /** The warehouse as the API has it. */
+  /** The warehouse in the form of the API. */
   json(host: string): Record<string, unknown> {
     const path = `/sql/1.0/warehouses/${this.id}`;
     return {
@@ -95,26 +95,26 @@ export class Warehouse {
   }
 
   #starting(): void {
-    this.#become("STARTING");
-    this.#timer = setTimeout(() => this.#become("RUNNING"), this.#startTime);
+    this.#setState("STARTING");
+    this.#timer = setTimeout(() => this.#setState("RUNNING"), this.#startTime);
     Deno.unrefTimer(this.#timer as unknown as number);
   }
 
-  #become(state: Warehouse["state"]): void {
+  #setState(state: Warehouse["state"]): void {
     this.#state = state;
     this.#change.resolve();
     this.#change = Promise.withResolvers();
   }
 }
 
-/** The warehouse with an id. Throws an {@linkcode ApiError} 404 where there is none. */
+/** Finds the warehouse with an id. Throws an {@linkcode ApiError} 404 if there is none. */
 export function warehouseOf(warehouses: readonly Warehouse[], id: string): Warehouse {
   const found = warehouses.find((warehouse) => warehouse.id === id);
   if (found === undefined) throw notFound(`SQL warehouse with ID ${id} does not exist`);
   return found;
 }
 
-/** The warehouse that a statement names. Databricks answers 400 for an unknown one. */
+/** Finds the warehouse that a statement names. Databricks answers 400 for an unknown one. */
 export function warehouseFor(warehouses: readonly Warehouse[], id: string): Warehouse {
   const found = warehouses.find((warehouse) => warehouse.id === id && !warehouse.deleted);
   if (found === undefined) throw new ApiError(400, "INVALID_PARAMETER_VALUE", `${id} is not a valid endpoint id.`);

@@ -242,7 +242,7 @@ export class Columns extends SelfDrawn implements Iterable<Column> {
       throw new LakebaseError("BAD_PARAMETER", `Cannot get the column: its name is ${found}; it must be a text`);
     }
     const near = closest(name, this.names);
-    const instead = near === undefined ? `there are: ${some(this.names)}` : `did you mean "${near}"?`;
+    const instead = near === undefined ? `there are: ${listNames(this.names)}` : `did you mean "${near}"?`;
     throw new LakebaseError(
       "BAD_PARAMETER",
       `Cannot get the column "${name}": there is no column with that name; ${instead}`,
@@ -342,7 +342,7 @@ export class Columns extends SelfDrawn implements Iterable<Column> {
 }
 
 /** Lists at most 20 names, since a table may have 1,600 columns. */
-function some(names: readonly string[]): string {
+function listNames(names: readonly string[]): string {
   return names.length > 20 ? `${names.slice(0, 20).join(", ")}, ...` : names.join(", ");
 }
 

@@ -37,8 +37,8 @@ export function batchOfRows(rows: readonly object[], columns: readonly BatchColu
       try {
         putSized(out, type, value, wireOid({ oid, type }));
       } catch (error) {
-        if (!(error instanceof Unfit)) throw error;
-        throw unfit(index, name, value);
+        if (!(error instanceof UnfitValue)) throw error;
+        throw unfitError(index, name, value);
       }
     }
     if (out.length < BLOCK) continue;
@@ -50,9 +50,9 @@ export function batchOfRows(rows: readonly object[], columns: readonly BatchColu
   return decoder.take();
 }
 
-class Unfit extends Error {}
+class UnfitValue extends Error {}
 
-function unfit(row: number, name: string, value: unknown): LakebaseError {
+function unfitError(row: number, name: string, value: unknown): LakebaseError {
   const found = Deno.inspect(value, { depth: 1, strAbbreviateSize: 40 });
   return new LakebaseError(
     "BAD_PARAMETER",
@@ -80,7 +80,7 @@ function putSized(out: Bytes, type: ColumnType, value: unknown, oid: number): vo
 function put(out: Bytes, type: ColumnType, value: unknown, oid: number): void {
   switch (type.kind) {
     case "bool":
-      if (typeof value !== "boolean") throw new Unfit();
+      if (typeof value !== "boolean") throw new UnfitValue();
       return out.bytes(Uint8Array.of(value ? 1 : 0));
     case "int16":
       return out.int16(Number(whole(value, 16)));
@@ -92,7 +92,7 @@ function put(out: Bytes, type: ColumnType, value: unknown, oid: number): void {
       return out.int64(whole(value, 64));
     case "float32":
     case "float64":
-      if (typeof value !== "number") throw new Unfit();
+      if (typeof value !== "number") throw new UnfitValue();
       return out.float(value, type.kind === "float32" ? 4 : 8);
     case "date":
       return out.int32(days(value));
@@ -103,7 +103,7 @@ function put(out: Bytes, type: ColumnType, value: unknown, oid: number): void {
     case "uuid":
       return out.bytes(uuid(value));
     case "binary":
-      if (!(value instanceof Uint8Array)) throw new Unfit();
+      if (!(value instanceof Uint8Array)) throw new UnfitValue();
       return out.bytes(value);
     case "json":
       return out.bytes(encoder.encode(JSON.stringify(value)));
@@ -117,7 +117,7 @@ function put(out: Bytes, type: ColumnType, value: unknown, oid: number): void {
 const PLAIN = { name: "", type: "text", oid: 25, form: "scalar", generated: false } as const;
 
 function putList(out: Bytes, element: ColumnType, value: unknown, oid: number): void {
-  if (!Array.isArray(value)) throw new Unfit();
+  if (!Array.isArray(value)) throw new UnfitValue();
   const entry = Object.values(BUILT_IN).find(([, array]) => array === oid);
   out.int32(value.length === 0 ? 0 : 1);
   out.int32(value.includes(null) ? 1 : 0);
@@ -126,15 +126,15 @@ function putList(out: Bytes, element: ColumnType, value: unknown, oid: number): 
   out.int32(value.length);
   out.int32(1);
   for (const item of value) {
-    if (Array.isArray(item) && element.kind !== "json") throw new Unfit();
+    if (Array.isArray(item) && element.kind !== "json") throw new UnfitValue();
     putSized(out, element, item, entry?.[0] ?? 0);
   }
 }
 
 function whole(value: unknown, bits: number): bigint {
-  if (typeof value !== "bigint" && !Number.isSafeInteger(value)) throw new Unfit();
+  if (typeof value !== "bigint" && !Number.isSafeInteger(value)) throw new UnfitValue();
   const number = BigInt(value as number | bigint);
-  if (BigInt.asIntN(bits, number) !== number) throw new Unfit();
+  if (BigInt.asIntN(bits, number) !== number) throw new UnfitValue();
   return number;
 }
 
@@ -146,7 +146,7 @@ function days(value: unknown): number {
     : value instanceof Date
     ? moment(value) + EPOCH
     : undefined;
-  if (day === undefined) throw new Unfit();
+  if (day === undefined) throw new UnfitValue();
   return Number(day / 86_400_000_000n) - EPOCH_DAYS;
 }
 
@@ -155,7 +155,7 @@ function moment(value: unknown): bigint {
   if (value === "-infinity") return -(2n ** 63n);
   const found = typeof value === "string" ? microseconds(value) : undefined;
   if (found !== undefined) return found - EPOCH;
-  if (!(value instanceof Date) || Number.isNaN(value.getTime())) throw new Unfit();
+  if (!(value instanceof Date) || Number.isNaN(value.getTime())) throw new UnfitValue();
   return BigInt(value.getTime()) * 1000n - EPOCH;
 }
 
@@ -174,7 +174,7 @@ function microseconds(text: string): bigint | undefined {
 
 function timeOfDay(value: unknown): bigint {
   const found = typeof value === "string" ? TIME.exec(value) : null;
-  if (found === null) throw new Unfit();
+  if (found === null) throw new UnfitValue();
   const [, hour, minute, second, fraction = ""] = found;
   return BigInt(Number(hour) * 3600 + Number(minute) * 60 + Number(second)) * 1_000_000n +
     BigInt(fraction.padEnd(6, "0"));
@@ -182,7 +182,7 @@ function timeOfDay(value: unknown): bigint {
 
 function uuid(value: unknown): Uint8Array {
   const digits = typeof value === "string" ? value.replaceAll("-", "") : "";
-  if (!/^[\da-f]{32}$/i.test(digits)) throw new Unfit();
+  if (!/^[\da-f]{32}$/i.test(digits)) throw new UnfitValue();
   return Uint8Array.fromHex(digits);
 }
 

@@ -162,8 +162,8 @@ const LEAST_NORMAL = 2 ** -126;
 export function shortestFloat4(value: number): number {
   const size = Math.abs(value);
   if (!(size > 0 && size < Infinity)) return value;
-  const low = (size + beside(size, -1)) / 2;
-  const next = beside(size, 1);
+  const low = (size + neighbor(size, -1)) / 2;
+  const next = neighbor(size, 1);
   const high = next === Infinity ? size + (size - low) : (size + next) / 2;
   for (let digits = size < LEAST_NORMAL ? 1 : 6; digits < 9; digits++) {
     const found = decimals(size, digits).filter((decimal) => decimal > low && decimal < high);
@@ -173,7 +173,7 @@ export function shortestFloat4(value: number): number {
 }
 
 /** Gives the float4 before or after a float4. */
-function beside(size: number, step: 1 | -1): number {
+function neighbor(size: number, step: 1 | -1): number {
   FLOAT[0] = size;
   BITS[0]! += step;
   return FLOAT[0]!;
@@ -224,7 +224,9 @@ export function dateText(days: number): string {
 export function timeText(microseconds: number): string {
   const seconds = Math.floor(microseconds / 1e6);
   const fraction = microseconds % 1e6;
-  const whole = `${two(Math.floor(seconds / 3600))}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
+  const whole = `${twoDigits(Math.floor(seconds / 3600))}:${twoDigits(Math.floor(seconds / 60) % 60)}:${
+    twoDigits(seconds % 60)
+  }`;
   return fraction === 0 ? whole : `${whole}${fractionText(fraction)}`;
 }
 
@@ -268,7 +270,7 @@ function dayOf(days: number): Day {
   const month = fromMarch < 10 ? fromMarch + 3 : fromMarch - 9;
   const year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0);
   const shown = String(year > 0 ? year : 1 - year).padStart(4, "0");
-  return { year, text: `${shown}-${two(month)}-${two(day)}` };
+  return { year, text: `${shown}-${twoDigits(month)}-${twoDigits(day)}` };
 }
 
 /** Writes the point and the digits after it, without trailing zeros. */
@@ -281,6 +283,6 @@ function fractionText(microseconds: number): string {
 
 const TWO = Array.from({ length: 100 }, (_, number) => String(number).padStart(2, "0"));
 
-function two(number: number): string {
+function twoDigits(number: number): string {
   return TWO[number]!;
 }

@@ -9,13 +9,13 @@ import { DEFAULT_TYPES } from "../../sql/types.ts";
 const MESSAGE_BYTES = 262_144;
 
 /**
- * Runs a `COPY ... FROM STDIN` with the bytes of a source. The source is read as fast as the server takes the bytes, and no
- * further once the server has refused them.
+ * Runs a `COPY ... FROM STDIN` with the bytes of a source. It reads the source as fast as the server takes the bytes,
+ * and stops reading once the server has refused them.
  *
  * @param text The statement.
  * @param source Bytes in the statement's format, cut anywhere.
  * @returns The number of rows that the server took.
- * @throws What the source throws, in which case the server keeps none of the rows; else what the driver throws.
+ * @throws The error of the source, in which case the server keeps none of the rows; or the error of the driver.
  */
 export async function copyIn(
   session: Session,
@@ -26,8 +26,8 @@ export async function copyIn(
 ): Promise<{ rows: number }> {
   const copy = new CopyIn(text);
   const stop = () => {
-    // The server checks for a request to cancel only between messages. Afterwards nobody can tell whether that request ended the
-    // COPY, or still is on its way, so the connection is closed.
+    // The server checks for a request to cancel only between messages. After that, nobody can tell whether the request
+    // ended the COPY or is still on its way. So the connection is closed.
     lease.broken ??= new Error("stopped while copying in");
     copy.fail("stopped");
   };
@@ -90,9 +90,9 @@ class CopyIn extends Exchange {
   }
 
   /**
-   * Waits for some work, or until the server has ended the COPY: then gives `undefined`. Waits for one piece of work at a time.
+   * Waits for some work. Gives `undefined` if the server ends the COPY first. Waits for one piece of work at a time.
    *
-   * `Promise.race` with a promise that lives as long as the copy would keep every chunk for as long.
+   * `Promise.race` with a promise that lives as long as the COPY would keep every chunk for that time.
    */
   unlessEnded<T>(work: T | Promise<T>): Promise<T | undefined> {
     const { promise, resolve, reject } = Promise.withResolvers<T | undefined>();
@@ -107,7 +107,7 @@ class CopyIn extends Exchange {
     return this.#state === "sent" || this.#state === "over";
   }
 
-  /** Sends bytes, and waits until the socket has passed them on: afterwards their memory may be used for something else. */
+  /** Sends bytes, and waits until the socket has passed them on. After that, the caller may reuse their memory. */
   async write(bytes: Uint8Array): Promise<void> {
     for (let at = 0; at < bytes.length && !this.over; at += MESSAGE_BYTES) {
       await this.unlessEnded(this.#send(bytes.subarray(at, at + MESSAGE_BYTES)));
@@ -162,7 +162,7 @@ class CopyIn extends Exchange {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#socket.cork();
     this.#socket.write(header);
-    this.#socket.write(bytes, () => resolve()); // also if it fails, which ends the exchange
+    this.#socket.write(bytes, () => resolve()); // also after a failure, which ends the exchange
     this.#socket.uncork();
     return promise;
   }

@@ -13,7 +13,7 @@ import { type Chunk, type CopyItem, CopyMessages, END_OF_COPY } from "./messages
  *
  * @param text The statement.
  * @returns The number of rows.
- * @throws What the driver throws. After a stop the caller has to check the signal.
+ * @throws The error of the driver. After a stop the caller must check the signal.
  */
 export async function* copyOut(
   session: Session,
@@ -27,8 +27,9 @@ export async function* copyOut(
 }
 
 /**
- * {@linkcode copyOut} for several statements. Each is sent when the one before it begins, so that the server does not wait a
- * round trip between them. They have to be in one transaction, in which no statement runs after a failure.
+ * Like {@linkcode copyOut}, for several statements. Each statement is sent when the one before it begins, so that the
+ * server does not wait a round trip between them. They must be in one transaction, in which no statement runs after a
+ * failure.
  *
  * @param texts The statements. Each is read when it can be sent.
  */
@@ -61,11 +62,11 @@ async function* run(
       yield chunk;
     }
     await finished;
-    stopped.throwIfAborted(); // the rows after a stop were dropped, even if the COPY has ended before it was canceled
+    stopped.throwIfAborted(); // the rows after a stop were dropped, even if the COPY had ended before the cancellation
     yield END_OF_COPY;
   } finally {
     if (!copy.over) leaving.abort();
-    await finished.catch(() => {}); // the loop above has thrown it, or its reader has left
+    await finished.catch(() => {}); // the loop above has thrown the error, or its reader has left
     stopped.removeEventListener("abort", discard);
     copy.detach();
   }
@@ -75,8 +76,8 @@ async function* run(
 const MAX_WAITING_BYTES = 1_048_576;
 
 /**
- * How long rows wait for more rows. The server sends about 8 kB at a time, and handling each piece by itself would take several
- * times as long as the other work on its rows.
+ * How long rows wait for more rows, in milliseconds. The server sends about 8 kB at a time, and handling each piece
+ * separately would take several times as long as the other work on its rows.
  */
 const CHUNK_DELAY_MS = 5;
 
@@ -92,7 +93,7 @@ class CopyOut extends Exchange {
   #data: TakenData | undefined;
   /** Whether the rows are kept, are dropped because nobody takes them, or have all arrived. */
   #state: "copying" | "discarding" | "over" = "copying";
-  /** Who has the socket: the driver's parser; or this exchange, which reads from it or lets the server wait. */
+  /** Who uses the socket: the driver's parser; or this exchange, which either reads from it or makes the server wait. */
   #socketState: "parser" | "reading" | "held" = "parser";
   #wake: (() => void) | undefined;
   /** Whether rows have waited long enough to be taken in a chunk that is not full. */
@@ -204,7 +205,7 @@ class CopyOut extends Exchange {
       if (this.#end === undefined) this.#current.push(bytes);
       else this.#finishCopy(bytes);
     } catch (error) {
-      this.#socket.destroy(error as Error); // what follows can't be understood any more
+      this.#socket.destroy(error as Error); // the bytes that follow can no longer be understood
       return;
     }
     if (this.#state === "discarding") {
@@ -256,9 +257,9 @@ const HEADER = 5;
 const [ERROR, READY, SEVERITY] = ["E", "Z", "V"].map((letter) => letter.charCodeAt(0));
 
 /**
- * Reads the messages between the rows of two COPYs that were sent one after the other. If the first COPY fails, its transaction
- * is aborted, and the second COPY fails for that reason only. That error is dropped, because `pg` knows of one query and
- * expects one end.
+ * Reads the messages between the rows of two COPYs that were sent one after the other. If the first COPY fails, its
+ * transaction is aborted, and the second COPY fails only for that reason. The second error is dropped, because `pg`
+ * knows about one query and expects one end.
  */
 export class CopyEnd {
   #bytes: Buffer = Buffer.alloc(0);

@@ -33,7 +33,7 @@ export function copyText(source: CopySource, options: CopyFormat): string {
 /**
  * A source with only some of its columns, or in another order.
  *
- * @param names The names of the columns; of two columns with one name, the second is called `name_2`.
+ * @param names The names of the columns. If two columns have one name, the second is called `name_2`.
  * @throws {LakebaseError} `BAD_PARAMETER` for a column that does not exist.
  */
 export function chooseColumns(source: CopySource, names: readonly string[] | undefined): CopySource {
@@ -41,7 +41,7 @@ export function chooseColumns(source: CopySource, names: readonly string[] | und
   const keys = keysOf(source.columns.map(({ name }) => name));
   const columns = names.map((name) => {
     const column = source.columns[keys.indexOf(name)];
-    if (column === undefined) throw noColumn(name, keys);
+    if (column === undefined) throw unknownColumn(name, keys);
     return { ...column, name };
   });
   return { ...source, columns };
@@ -87,8 +87,8 @@ function value(column: CopyColumn, format: CopyFormat["format"]): string {
 }
 
 /**
- * The form in which the server writes a value that becomes JSON: its text, if the client can easily make JSON of the text, else
- * JSON.
+ * The form in which the server writes a value that becomes JSON. It is the value's text if the client can easily turn
+ * the text into JSON, and JSON otherwise.
  */
 export type JsonForm = "number" | "boolean" | "text" | "json";
 
@@ -112,7 +112,7 @@ function settings({ format, header = false, delimiter, nullText }: CopyFormat): 
   ];
 }
 
-function noColumn(name: string, names: readonly string[]): LakebaseError {
+function unknownColumn(name: string, names: readonly string[]): LakebaseError {
   const hint = suggestName(name, names, "columns");
   return new LakebaseError(
     "BAD_PARAMETER",

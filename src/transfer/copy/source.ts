@@ -28,7 +28,7 @@ import { cancelable, type StopOptions } from "../../sql/stop.ts";
 import { unreadableStyle } from "../../sql/types.ts";
 import { type ColumnType, columnType } from "../columns/batch.ts";
 
-/** A column that is copied. */
+/** A column to copy. */
 export interface CopyColumn {
   /** The name of the column on the server. */
   name: string;
@@ -44,33 +44,33 @@ export interface CopyColumn {
   place: number;
 }
 
-/** The query for what is copied, before the server has described it. */
+/** The query for the rows to copy, before the server has described it. */
 export interface SourceQuery {
   /** A query. */
   statement: Statement;
   /** The quoted name of the table, if its COPY gives the same rows as the query. */
   table?: string | undefined;
-  /** The columns, if they are known already, which saves a round trip. */
+  /** The columns, if they are already known, which saves a round trip. */
   columns?: DescribedField[] | undefined;
 }
 
-/** The query for what is copied, and the relation that was found. */
+/** The query for the rows to copy, and the relation that was found. */
 interface FoundSource extends SourceQuery {
   /** The quoted name of the table or view; `undefined` for a query. */
   relation: string | undefined;
 }
 
-/** What is copied, with its columns. */
+/** The rows to copy, with their columns. */
 export interface CopySource {
   /** The query, with literals instead of parameters. */
   text: string;
   /** The quoted name of the table, if its COPY gives the same rows as the query. */
   table: string | undefined;
-  /** The columns to copy, in their order; none if all are copied and they are not known. */
+  /** The columns to copy, in their order; empty if all are copied and they are not known. */
   columns: CopyColumn[];
   /** The number of columns of the query; 0 if they are not known. */
   width: number;
-  /** Whether the statement writes, such as an INSERT, and is not allowed in FROM. */
+  /** Whether the statement writes, such as an INSERT, so that it is not allowed in FROM. */
   writes: boolean;
   /** Whether the literals may have changed the name of a column. */
   renamed: boolean;
@@ -82,7 +82,7 @@ interface RelationRow extends Relation {
   columns: TableColumns;
 }
 
-/** COPY leaves out the generated columns of a table, and the rows of tables that inherit from it: `plain` is false then. */
+/** COPY of a table leaves out its generated columns, and the rows of tables that inherit from it. Then `plain` is false. */
 const NAME = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, ${KIND} AS kind,
   ${kindIs("r")} AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent OPERATOR(pg_catalog.=) c.oid)
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute
@@ -91,21 +91,22 @@ const NAME = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, $
     ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
 
 /**
- * The name of the table, as it was written; `undefined` for a query.
+ * The name of the table, as the caller wrote it; `undefined` for a query.
  *
- * @throws {LakebaseError} `BAD_PARAMETER` for what is neither a name nor a query.
+ * @throws {LakebaseError} `BAD_PARAMETER` for a value that is neither a name nor a query.
  */
 export function sourceName(what: string | Fragment): string | undefined {
-  if (typeof what !== "string" && !(what instanceof Fragment)) throw neither(what === null ? "null" : typeof what);
+  if (typeof what !== "string" && !(what instanceof Fragment)) throw notASource(what === null ? "null" : typeof what);
   const name = typeof what === "string" ? what : nameOf(what);
-  if (name !== undefined && /^\s*(select|with|values|table)\s/i.test(name)) throw neither("a text that is a query");
+  if (name !== undefined && /^\s*(select|with|values|table)\s/i.test(name)) throw notASource("a text that is a query");
   return name;
 }
 
 /**
- * The statement for the name of a table, or for a query.
+ * Makes the statement for the name of a table, or for a query.
  *
- * @throws {LakebaseError} `QUERY_FAILED` for a table that does not exist, `BAD_PARAMETER` for what is neither a name nor a query.
+ * @throws {LakebaseError} `QUERY_FAILED` for a table that does not exist, `BAD_PARAMETER` for a value that is neither a
+ * name nor a query.
  */
 export async function findSource(
   find: FindSession,
@@ -125,7 +126,8 @@ export async function findSource(
 }
 
 /**
- * The statement for a table without a look-up, for formats that need no columns: the COPY reports whether the table exists.
+ * Makes the statement for a table without a look-up, for formats that need no columns. The COPY reports whether the
+ * table exists.
  *
  * @returns `undefined` for a query, and for a name that can have several meanings.
  */
@@ -141,9 +143,9 @@ export function wholeTable(relation: string, columns: TableColumns): SourceQuery
 }
 
 /**
- * Has the server describe a statement as the user wrote it, so that the position of an error is right.
+ * Makes the server describe a statement as the user wrote it, so that the position of an error is right.
  *
- * @throws {LakebaseError} `QUERY_FAILED` for a statement without rows; else what the driver throws.
+ * @throws {LakebaseError} `QUERY_FAILED` for a statement without rows; or the error of the driver.
  */
 export async function describeSource(
   session: Session,
@@ -151,18 +153,20 @@ export async function describeSource(
   { statement, table, columns }: SourceQuery,
   signal: AbortSignal | undefined,
 ): Promise<CopySource> {
-  if (columns !== undefined) return { text: statement.text, table, ...placed(columns), writes: false, renamed: false };
+  if (columns !== undefined) {
+    return { text: statement.text, table, ...numberColumns(columns), writes: false, renamed: false };
+  }
   const word = firstWord(statement.text);
   const description = new Description(statement.text);
   await exchange(session, lease, signal, description).catch((error) => {
-    throw /cannot insert multiple commands/.test(String(error?.message)) ? several() : error;
+    throw /cannot insert multiple commands/.test(String(error?.message)) ? severalStatements() : error;
   });
-  if (description.columns.length === 0 && word !== "select" && word !== "table") throw rowless(word);
+  if (description.columns.length === 0 && word !== "select" && word !== "table") throw givesNoRows(word);
   if (!READS.has(word) && !WRITES.has(word)) throw notCopied(word);
   return {
     text: await inlineParameters(session, lease, statement, description, signal),
     table,
-    ...placed(description.columns),
+    ...numberColumns(description.columns),
     writes: WRITES.has(word),
     renamed: statement.values.some((value) => typeof value === "object" && value !== null) ||
       statement.values.length > 0 && description.columns.some(({ name }) => name === "?column?"),
@@ -170,8 +174,8 @@ export async function describeSource(
 }
 
 /**
- * Refuses columns that Arrow, Parquet and NDJSON have as text, if a statement has set a style in which another session would
- * read that text as another value.
+ * Refuses columns that become text in Arrow, Parquet and NDJSON, if a statement has set a style in which another
+ * session would read that text as another value.
  *
  * @throws {LakebaseError} `QUERY_FAILED`
  */
@@ -181,7 +185,7 @@ export function expectUsualStyle({ columns }: CopySource, lease: Lease): void {
   if (error !== undefined) throw error;
 }
 
-function placed(fields: readonly DescribedField[]): Pick<CopySource, "columns" | "width"> {
+function numberColumns(fields: readonly DescribedField[]): Pick<CopySource, "columns" | "width"> {
   const columns = fields.map(({ name, dataTypeID: oid, dataTypeModifier: modifier }, index) => ({
     name,
     oid,
@@ -195,7 +199,7 @@ function placed(fields: readonly DescribedField[]): Pick<CopySource, "columns" |
 const READS = new Set(["select", "values", "table", "with"]);
 const WRITES = new Set(["insert", "update", "delete", "merge"]);
 
-function neither(found: string): LakebaseError {
+function notASource(found: string): LakebaseError {
   return new LakebaseError(
     "BAD_PARAMETER",
     `Cannot pull ${found}; pull() takes a table's name or a query: db.pull("trips", target), sql\`SELECT ...\`.pull(target)`,
@@ -206,11 +210,11 @@ function refused(state: string, sqlstate: string): LakebaseError {
   return new LakebaseError("QUERY_FAILED", `Cannot read the rows: ${state}`, { sqlstate });
 }
 
-function several(): LakebaseError {
+function severalStatements(): LakebaseError {
   return refused("these are several statements; keep only the one that has the rows", "42601");
 }
 
-function rowless(word: string): LakebaseError {
+function givesNoRows(word: string): LakebaseError {
   const hint = WRITES.has(word) ? "; add RETURNING ... at its end" : "";
   return refused(word === "" ? "there is no statement" : `${word.toUpperCase()} gives no rows${hint}`, "0A000");
 }
@@ -224,7 +228,7 @@ function notCopied(word: string): LakebaseError {
 }
 
 /**
- * Replaces the parameters of a statement by literals, and removes the semicolon at its end, because COPY allows neither.
+ * Replaces the parameters of a statement by literals, and removes the semicolon at its end. COPY allows neither.
  *
  * @throws {LakebaseError} `BAD_PARAMETER` for a value in a place where no parameter is possible.
  */
@@ -244,7 +248,7 @@ async function inlineParameters(
     tokens.filter(({ kind }) => kind === "parameter").map(({ start, end }) => text.slice(start, end)),
   );
   const count = statement.values.length;
-  if (found.size !== count || parameters.length !== count) throw misplaced(statement);
+  if (found.size !== count || parameters.length !== count) throw misplacedValue(statement);
   const values = await cancelable(session, lease, signal, settleEmptyArrays(statement, parameters, lookUp));
   const asked = parameters.map((dataTypeID) => ({ name: "", dataTypeID }));
   await cancelable(session, lease, signal, learned.learnTypes(asked, lookUp));
@@ -255,17 +259,17 @@ async function inlineParameters(
   return replaced(text, tokens, (token) => token === ";" ? " " : literals[Number(token.slice(1)) - 1] ?? token);
 }
 
-/** Asks for the server's setting for back-slashes in strings, but only if it makes a difference. */
+/** Asks for the server's setting for backslashes in strings, but only if it makes a difference. */
 async function readTokens(text: string, lookUp: ReturnType<typeof lookUpOn>): Promise<SqlToken[]> {
-  const tokens = marks(text, false);
-  const escaping = marks(text, true);
+  const tokens = replacedTokens(text, false);
+  const escaping = replacedTokens(text, true);
   if (JSON.stringify(tokens) === JSON.stringify(escaping)) return tokens;
   const [row] = await lookUp("SELECT pg_catalog.current_setting('standard_conforming_strings') AS value", []);
   return row?.["value"] === "on" ? tokens : escaping;
 }
 
 /** The parameters and semicolons of a statement. */
-function marks(text: string, escapes: boolean): SqlToken[] {
+function replacedTokens(text: string, escapes: boolean): SqlToken[] {
   return [...sqlTokens(text, { escapes }).filter(({ kind, start }) => kind === "parameter" || text[start] === ";")];
 }
 
@@ -279,7 +283,7 @@ function replaced(text: string, tokens: readonly SqlToken[], replace: (token: st
   return pieces.join("") + text.slice(at);
 }
 
-function misplaced(statement: Statement): LakebaseError {
+function misplacedValue(statement: Statement): LakebaseError {
   const unbound = { code: "42P18", message: "" }; // what the server says of a value that it was sent and that is nowhere
   const state = hintFor(unbound, statement) ?? "a ${value} is in quotes or in a comment, where it can't be a parameter";
   return new LakebaseError("BAD_PARAMETER", `Cannot read the rows: ${state}`);

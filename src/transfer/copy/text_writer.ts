@@ -129,7 +129,7 @@ export class CopyByteWriter extends RowBuffer {
     this.#characters(day);
     const bytes = this.buffer;
     let at = this.at;
-    const two = (number: number) => {
+    const writeTwoDigits = (number: number) => {
       const tens = (number / 10) | 0;
       bytes[at++] = ZERO + tens;
       bytes[at++] = ZERO + number - tens * 10;
@@ -138,19 +138,19 @@ export class CopyByteWriter extends RowBuffer {
     const minutes = (seconds / 60) | 0;
     const hours = (minutes / 60) | 0;
     bytes[at++] = SPACE;
-    two(hours);
+    writeTwoDigits(hours);
     bytes[at++] = COLON;
-    two(minutes - hours * 60);
+    writeTwoDigits(minutes - hours * 60);
     bytes[at++] = COLON;
-    two(seconds - minutes * 60);
+    writeTwoDigits(seconds - minutes * 60);
     const fraction = time - seconds * 1e6;
     if (fraction > 0) {
       bytes[at++] = POINT;
       const high = (fraction / 10_000) | 0;
       const low = fraction - high * 10_000;
-      two(high);
-      two((low / 100) | 0);
-      two(low % 100);
+      writeTwoDigits(high);
+      writeTwoDigits((low / 100) | 0);
+      writeTwoDigits(low % 100);
     }
     this.at = at;
     this.#characters(zone);
@@ -165,7 +165,7 @@ export class CopyByteWriter extends RowBuffer {
   /** Adds the row's next value, which is in UTF-8. @throws For a zero character, which Postgres can't store. */
   utf8(from: Uint8Array, start: number, end: number): void {
     const length = end - start;
-    this.#begin(length > SPARE ? length + specials(from, start, end) : length * 2);
+    this.#begin(length > SPARE ? length + countEscaped(from, start, end) : length * 2);
     const bytes = this.buffer;
     let at = this.at;
     for (let index = start; index < end; index++) {
@@ -216,7 +216,7 @@ function letterOf(byte: number): number {
   }
 }
 
-function specials(bytes: Uint8Array, start: number, end: number): number {
+function countEscaped(bytes: Uint8Array, start: number, end: number): number {
   let count = 0;
   for (let index = start; index < end; index++) if (letterOf(bytes[index]!) !== 0) count++;
   return count;

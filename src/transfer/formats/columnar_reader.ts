@@ -44,8 +44,8 @@ export function readParquet(source: string | RangeSource, pool?: ReaderPool): Pr
 }
 
 /**
- * One worker for many files, one file after another: starting a second one takes as much processor time as reading some hundred
- * thousand rows.
+ * Reuses one worker for many files, one file after another. Starting a worker takes as much processor time as reading
+ * some hundred thousand rows.
  */
 export class ReaderPool implements AsyncDisposable {
   #idle: Worker | undefined;
@@ -66,7 +66,7 @@ export class ReaderPool implements AsyncDisposable {
     return worker;
   }
 
-  /** Takes the worker back for the next file; without one, the next file gets a new worker. */
+  /** Takes back the worker for the next file. If none is given back, the next file gets a new worker. */
   async put(worker?: Worker): Promise<void> {
     this.#taken = false;
     this.#idle = this.#closed ? undefined : worker;
@@ -74,7 +74,7 @@ export class ReaderPool implements AsyncDisposable {
     if (this.#closed) await worker?.terminate();
   }
 
-  /** Ends the worker: now if it is idle, else when it is put back. */
+  /** Ends the worker: at once if it is idle, otherwise when it is given back. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     await this.#idle?.terminate();
@@ -131,11 +131,14 @@ class ColumnarReader implements ColumnarFile {
   readonly #source: string | AsyncIterator<Uint8Array> | RangeSource;
   readonly #name: string;
   readonly #opened = Promise.withResolvers<void>();
-  /** What the worker does with the file. It can read another one when it only has this one open, or has sent the last rows. */
+  /**
+   * The worker's use of the file. The worker can read another file when it has only opened this one, or has sent the
+   * last rows.
+   */
   #state: "opening" | "open" | "copying" | "ended" = "opening";
-  /** The rows that have arrived and were not taken yet. */
+  /** The rows that have arrived and have not been taken yet. */
   readonly #arrived: CopyRows[] = [];
-  /** Wakes the one who waits for rows. */
+  /** Wakes the caller who waits for rows. */
   #wake: (() => void) | undefined;
   #failure: { error: unknown } | undefined;
   #released = false;
@@ -184,7 +187,7 @@ class ColumnarReader implements ColumnarFile {
     await this.#pool?.put(usable ? this.#worker : undefined);
   }
 
-  /** Not awaited: a stream that is waited for, such as standard input, may never answer. */
+  /** Does not wait, because a stream such as standard input may never answer. */
   #closeSource(): void {
     if (typeof this.#source === "string") return;
     const closing = "ranges" in this.#source ? this.#source.ranges.close() : this.#source.return?.();
@@ -221,7 +224,7 @@ class ColumnarReader implements ColumnarFile {
     if (rows === undefined) this.#state = "ended";
     else this.#arrived.push(rows);
     this.#wake?.();
-    // The worker goes on with the next file while the server takes the last rows of this one.
+    // The worker reads the next file while the server takes the last rows of this one.
     if (rows === undefined && this.#pool !== undefined) this.#release().catch(() => {}); // only ending the worker can fail
   }
 
@@ -229,7 +232,7 @@ class ColumnarReader implements ColumnarFile {
     if (typeof this.#source === "string" || "ranges" in this.#source) return;
     const { value, done } = await this.#source.next();
     if (done) return this.#worker.postMessage({ kind: "bytes", bytes: undefined } satisfies ToReader);
-    // A stream of somebody else may use its bytes again.
+    // The bytes are copied, because the stream's owner may reuse them.
     const bytes = this.#format === "arrow streams" ? ownBuffer(value) : value.slice().buffer;
     this.#worker.postMessage({ kind: "bytes", bytes } satisfies ToReader, [bytes]);
   }
@@ -250,8 +253,8 @@ class ColumnarReader implements ColumnarFile {
 }
 
 /**
- * The buffer of bytes, and of nothing else. Deno looks at each element of a typed array in a message, which takes seconds for
- * 10 MB; it hands over a buffer at once.
+ * A buffer that has exactly these bytes. Deno checks each element of a typed array in a message, which takes seconds
+ * for 10 MB, but transfers a buffer at once.
  */
 function ownBuffer(bytes: Uint8Array): ArrayBuffer {
   const { buffer, byteLength } = bytes;

@@ -8,7 +8,7 @@ boundLists();
 
 let name = fileName(undefined);
 let file: FileRows | undefined;
-/** How many more pieces the main thread takes now. */
+/** The number of further pieces that the main thread takes now. */
 let wanted = 0;
 let onWanted: (() => void) | undefined;
 let bytes = Promise.withResolvers<Uint8Array | undefined>();
@@ -16,14 +16,14 @@ let bytes = Promise.withResolvers<Uint8Array | undefined>();
 // Without this handler, an uncaught error in a library would end the worker, and the runtime would print the error.
 globalThis.addEventListener("error", (event) => {
   event.preventDefault();
-  say({ kind: "failed", message: unreadable(name, `it is damaged (${event.message})`).message });
+  post({ kind: "failed", message: unreadable(name, `it is damaged (${event.message})`).message });
 });
 
 parentPort!.on("message", (message: ToReader) => {
   if (message.kind === "bytes") bytes.resolve(message.bytes && new Uint8Array(message.bytes));
   else if (message.kind === "range") ranges.get(message.id)?.(new Uint8Array(message.bytes));
   else if (message.kind === "next") sendMore();
-  else answer(message).catch((error) => say({ kind: "failed", message: messageOf(error) }));
+  else answer(message).catch((error) => post({ kind: "failed", message: messageOf(error) }));
 });
 
 async function answer(question: Extract<ToReader, { kind: "open" | "copy" }>): Promise<void> {
@@ -31,9 +31,9 @@ async function answer(question: Extract<ToReader, { kind: "open" | "copy" }>): P
     case "open": {
       name = fileName(question.path ?? question.ranges);
       await file?.[Symbol.asyncDispose](); // the previous file
-      ranges.clear(); // those of the previous file are not needed any more
+      ranges.clear(); // the ranges of the previous file are no longer needed
       file = await open(question);
-      return say({ kind: "opened", columns: file.columns });
+      return post({ kind: "opened", columns: file.columns });
     }
     case "copy":
       // The main thread creates the final error, because it marks the options in the text.
@@ -42,14 +42,14 @@ async function answer(question: Extract<ToReader, { kind: "open" | "copy" }>): P
   }
 }
 
-/** Sends rows, no more pieces than are wanted. */
+/** Sends rows, at most as many pieces as the main thread takes. */
 async function send(copy: AsyncIterable<CopyRows>): Promise<void> {
   for await (const rows of copy) {
     while (wanted === 0) await new Promise<void>((resolve) => onWanted = resolve);
     wanted--;
-    say({ kind: "rows", rows }, [rows.bytes.buffer as ArrayBuffer]);
+    post({ kind: "rows", rows }, [rows.bytes.buffer as ArrayBuffer]);
   }
-  say({ kind: "rows", rows: undefined });
+  post({ kind: "rows", rows: undefined });
 }
 
 function sendMore(): void {
@@ -70,27 +70,27 @@ async function open({ format, path, ranges }: ToReader & { kind: "open" }): Prom
 async function* requestedBytes(): AsyncGenerator<Uint8Array, void, void> {
   for (;;) {
     bytes = Promise.withResolvers();
-    say({ kind: "more" });
+    post({ kind: "more" });
     const chunk = await bytes.promise;
     if (chunk === undefined) return;
     yield chunk;
   }
 }
 
-/** The ranges that the main thread was asked for, by number. The numbers go on from file to file. */
+/** The ranges that were requested from the main thread, by number. The numbers continue from file to file. */
 const ranges = new Map<number, (bytes: Uint8Array<ArrayBuffer>) => void>();
 let lastRange = 0;
 
-/** Requests a range of a file of a store from the main thread, which has the login. */
+/** Requests a range of a store's file from the main thread, which has the login. */
 function requestedRange(from: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
   const id = ++lastRange;
   const { promise, resolve } = Promise.withResolvers<Uint8Array<ArrayBuffer>>();
   ranges.set(id, resolve);
-  say({ kind: "range", id, from, length });
+  post({ kind: "range", id, from, length });
   return promise.finally(() => ranges.delete(id));
 }
 
-function say(message: FromReader, transfer: ArrayBuffer[] = []): void {
+function post(message: FromReader, transfer: ArrayBuffer[] = []): void {
   parentPort!.postMessage(message, transfer);
 }
 

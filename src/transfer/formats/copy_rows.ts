@@ -13,7 +13,10 @@ export interface CopyChoice {
   name: string;
   /** The columns to send, in the order of the COPY. */
   columns: readonly SentColumn[];
-  /** The oids of the columns' types in the table, to send the rows in COPY's binary format; absent for its text format. */
+  /**
+   * The oids of the columns' types in the table, if the rows are sent in COPY's binary format; absent for the text
+   * format.
+   */
   binary?: readonly number[] | undefined;
   /** Columns that must have the same value in every row: the value in the name of the file's folder. */
   expected: readonly { index: number; name: string; value: string | null }[];

@@ -80,11 +80,11 @@ export const NULL_TEXT = [
 /** The compression of the pages of a Parquet file. */
 export type ParquetCompression = "zstd" | "gzip" | "none";
 
-/** What an encoder needs besides the rows. */
+/** What an encoder needs in addition to the rows. */
 export interface EncodeContext {
   /** The columns of the COPY. */
   columns: readonly BatchColumn[];
-  /** The rows, if they are in columnar form already. By default the encoder reads the rows of the COPY. */
+  /** The rows, if they are already columnar. By default the encoder reads the rows of the COPY. */
   batches?: AsyncIterable<Batch>;
   /** Options of the pull. */
   options: { compression?: ParquetCompression | undefined; rowGroupSize?: number | undefined };

@@ -55,7 +55,7 @@ export interface RandomAccess {
    * @throws {LakebaseError} `BAD_FILE` if the file ends before the range does.
    */
   read(from: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
-  /** Prepares for the reading of this many columns, each from its own place on. */
+  /** Prepares to read this many columns, each from its own position. */
   expectColumns?(columns: number): void;
 }
 
@@ -129,13 +129,13 @@ export function asUnreadable(name: string, error: unknown): LakebaseError {
   return unreadable(name, `it is cut off, or damaged (${problem})`, error);
 }
 
-/** The size of a block before the columns are known, when only the ends of the file are read. */
+/** The size of a block before the columns are known. Only the ends of the file are read then. */
 const FIRST_BLOCK = 65_536;
-/** About the most bytes that are kept. */
+/** The approximate number of bytes that are kept. */
 const KEPT_BYTES = 16 * 1024 ** 2;
-/** The largest block: a larger one is no faster. */
+/** The largest block. Larger blocks are not faster. */
 const LARGEST_BLOCK = 2 * 1024 ** 2;
-/** The most blocks of a range; a longer one is fetched by itself. */
+/** The most blocks of a range. A longer range is fetched separately. */
 const MOST_BLOCKS = 4;
 
 /** Fetches a range of a file. */
@@ -143,13 +143,13 @@ type FetchRange = (from: number, length: number) => Promise<Uint8Array<ArrayBuff
 
 interface Block {
   bytes: Promise<Uint8Array>;
-  /** Whether a range of it was read; else it was fetched in advance. */
+  /** Whether a range of the block was read. Otherwise the block was fetched in advance. */
   used: boolean;
 }
 
 /**
- * A file that is far away, where each request takes long. It is read in blocks. When a block is used for the first time, the next
- * one is fetched in advance. Two blocks of each column are kept.
+ * A remote file, on which each request takes long. It is read in blocks. When a block is used for the first time, the
+ * next block is fetched in advance. Two blocks of each column are kept.
  */
 export class BlockFile implements RandomAccess {
   readonly name: string;
@@ -157,10 +157,10 @@ export class BlockFile implements RandomAccess {
   readonly #fetch: FetchRange;
   #blockSize = FIRST_BLOCK;
   #mostBlocks = KEPT_BYTES / FIRST_BLOCK;
-  /** The blocks by number, the one that was used last at the end. */
+  /** The blocks by number. The most recently used block is last. */
   readonly #blocks = new Map<number, Block>();
 
-  /** Fetches nothing yet. */
+  /** Keeps the file; fetches nothing yet. */
   constructor(name: string, size: number, fetch: FetchRange) {
     this.name = name;
     this.size = size;
@@ -206,7 +206,7 @@ export class BlockFile implements RandomAccess {
     return block.bytes;
   }
 
-  /** Drops the block that was used the longest time ago. One that was fetched in advance is still needed. */
+  /** Drops the least recently used block that was read. A block that was fetched in advance is still needed. */
   #drop(): void {
     const blocks = [...this.#blocks];
     const [oldest] = blocks.find(([, { used }]) => used) ?? blocks[0]!;
@@ -216,7 +216,7 @@ export class BlockFile implements RandomAccess {
   #request(number: number): Block {
     const from = number * this.#blockSize;
     const bytes = this.#fetch(from, Math.min(this.#blockSize, this.size - from));
-    bytes.catch(() => {}); // it may be fetched in advance, and never be needed
+    bytes.catch(() => {}); // a block that was fetched in advance may never be needed
     return { bytes, used: false };
   }
 }

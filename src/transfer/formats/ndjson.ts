@@ -49,7 +49,7 @@ class JsonLines {
   #read = 0;
   #output = new Uint8Array();
   #written = 0;
-  /** Bytes of the output that are free for escapes: the rest of the input does not need them otherwise. */
+  /** The free bytes of the output that escapes may use. The rest of the input does not need them. */
   #spare = 0;
 
   constructor(columns: readonly BatchColumn[]) {

@@ -101,7 +101,7 @@ function oddTime(data: ColumnData): { at: number; value: string } | undefined {
   const source = words(data);
   if (kind === "date") {
     const at = source.findIndex((day) => day === 0x7fff_ffff || day === -0x8000_0000);
-    return at < 0 ? undefined : infinity(at, source[at]!);
+    return at < 0 ? undefined : infiniteValue(at, source[at]!);
   }
   // Compares words, because reading 64-bit numbers costs more than the rest of the conversion.
   for (let word = 0; word < source.length; word += 2) {
@@ -110,12 +110,12 @@ function oddTime(data: ColumnData): { at: number; value: string } | undefined {
     if (kind === "time") {
       if (low === DAY_LOW && high === DAY_HIGH) return { at: word / 2, value: "24:00:00" };
     } else if (high === 0x7fff_ffff && low === -1 || high === -0x8000_0000 && low === 0) {
-      return infinity(word / 2, high);
+      return infiniteValue(word / 2, high);
     }
   }
   return undefined;
 }
 
-function infinity(at: number, value: number): { at: number; value: string } {
+function infiniteValue(at: number, value: number): { at: number; value: string } {
   return { at, value: value < 0 ? "-infinity" : "infinity" };
 }

@@ -249,15 +249,15 @@ class ByteReader {
 /** An entry of a folder. An entry without a size may also be a link. */
 export type ListedEntry = Pick<StoredEntry, "name" | "isFolder"> & Partial<StoredEntry>;
 
-/** Files that can be read: those of this machine, or of a store. */
+/** Files that can be read: those of this machine, or those of a store. */
 export interface Readable extends Pick<FileStore, "stat" | "openRanges"> {
-  /** What is in a folder; nothing, if there is no such folder. */
+  /** Lists a folder; empty if there is no such folder. */
   list(folder: string): Promise<ListedEntry[]>;
   /** Opens a file for reading from its start. */
   open(path: string): Promise<StoredBytes>;
-  /** The path without links, where there can be any. */
+  /** The path with links resolved, if the store has links. */
   realPath?(path: string): Promise<string>;
-  /** Whether other programs and workers open the files by the same paths. */
+  /** Whether other programs and workers can open the files by the same paths. */
   readonly here: boolean;
 }
 

@@ -41,7 +41,7 @@ export async function openColumnar(
       : source.name;
     return new Columnar({ name, size, refuse: badData }, rows, options);
   } catch (error) {
-    await rows[Symbol.asyncDispose](); // a running worker would keep the process alive
+    await rows[Symbol.asyncDispose](); // a worker that runs would keep the process alive
     throw error;
   }
 }
@@ -195,8 +195,9 @@ class Columnar implements Incoming {
 }
 
 /**
- * Frees the memory of bytes that were sent. V8 would do that after some 100 MB of them, because most of their memory is not in its
- * heap. A load that ends before it asks for the next piece does not come here: the socket may still have the bytes.
+ * Frees the memory of bytes that were sent. V8 itself would free it after about 100 MB, because most of this memory is
+ * not in its heap. This code does not run if a load ends before it asks for the next piece, because the socket may
+ * still use the bytes.
  */
 function release({ buffer }: Uint8Array): void {
   if (buffer instanceof ArrayBuffer) buffer.transfer(0);

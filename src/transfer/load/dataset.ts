@@ -12,9 +12,9 @@ import { type LoadTable, matchColumns, type Namer } from "./table.ts";
 
 /** The functions that open a dataset's files. */
 export interface OpenFiles {
-  /** Where the files of a path are. */
+  /** The store in which the files of a path are. */
   filesOf(path: string): Promise<Readable>;
-  /** The format of a file, by its extension, else by its first bytes. */
+  /** The format of a file, by its extension or else by its first bytes. */
   formatOf(path: string): Promise<LoadFormat>;
   /** Opens a file; `undefined` for an empty text file, which has no rows. */
   open(path: string, format: LoadFormat, options: SourceOptions): Promise<Incoming | undefined>;
@@ -112,7 +112,7 @@ class Dataset implements Incoming {
   readonly refuse = badData;
   readonly sampled: boolean;
   readonly paths: readonly string[];
-  /** The guess of the first file that has one. */
+  /** The detected dialect of the first file that has one. */
   guess: Incoming["guess"];
   readonly #places: readonly string[];
   readonly #parts: readonly Part[];
@@ -146,7 +146,7 @@ class Dataset implements Incoming {
     this.size = packed ? undefined : parts.reduce((sum, { size }) => sum + size, 0);
   }
 
-  /** Reads the beginning of every file, because a later one may have wider values or more columns. */
+  /** Reads the beginning of every file, because a later file may have wider values or more columns. */
   async newColumns(): Promise<Map<string, string>> {
     const columns = new DatasetColumns(Object.keys(this.#options.types ?? {}));
     const sampleRows = Math.max(FEWEST_SAMPLED, Math.ceil(SAMPLE_ROWS / this.#parts.length));
@@ -189,7 +189,7 @@ class Dataset implements Incoming {
       }
       await this.#expectSameFiles();
     } finally {
-      await next?.then((opened) => opened?.file[Symbol.asyncDispose](), () => {}); // it was not opened
+      await next?.then((opened) => opened?.file[Symbol.asyncDispose](), () => {}); // the next file was not opened
     }
   }
 

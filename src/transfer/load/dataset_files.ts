@@ -25,7 +25,7 @@ const MOST_NAMED = 10;
  * Names that begin with `_` or `.`, such as `_SUCCESS` and `.part-0.crc`, are skipped unless the glob's part begins with the
  * same character.
  *
- * @param files Where the files are.
+ * @param files The store that the files are in.
  * @returns The files, sorted by path.
  * @throws {LakebaseError} `BAD_FILE` for a path that does not exist or can't be read, a folder without files, a glob that
  * matches nothing, and a Delta table, whose folder still holds deleted rows.
@@ -38,11 +38,11 @@ function byPath(a: DataFile, b: DataFile): number {
   return a.path < b.path ? -1 : a.path > b.path ? 1 : 0;
 }
 
-/** One search, in which nothing is looked at twice. */
+/** A search that reads nothing twice. */
 class Search {
   readonly #files: Readable;
   readonly #signal: AbortSignal | undefined;
-  /** What lists have told, by path. */
+  /** What listings have shown, by path. */
   readonly #seen = new Map<string, Info>();
   readonly #found: DataFile[] = [];
 
@@ -135,7 +135,7 @@ class Search {
     return (await this.#listedEntries(folder)).map(({ name }) => name);
   }
 
-  /** The entries of a folder; empty for a file, since a glob may match a file where it needs a folder. */
+  /** The entries of a folder. It is empty for a file, because a glob may match a file where it needs a folder. */
   async #listedEntries(folder: string): Promise<ListedEntry[]> {
     const info = await this.#lookAt(folder === "" ? "." : folder);
     return info?.isFolder ? await this.#entries(folder) : [];
@@ -146,14 +146,14 @@ class Search {
     if (isFolder) {
       const names = await this.#listed(place);
       if (names.length === 0) return "the folder is empty";
-      return `the folder has no data files, only ${some(names)}; names that begin with _ or . are none`;
+      return `the folder has no data files, only ${listNames(names)}; names that begin with _ or . are none`;
     }
     for (const { root } of splitGlob(place)) {
       if (root !== "" && await this.#lookAt(root) === undefined) {
         return `it matches nothing: ${await this.#missing(root)}`;
       }
       const names = (await this.#listed(root)).sort();
-      const there = names.length === 0 ? "which is empty" : `which has ${some(names)}`;
+      const there = names.length === 0 ? "which is empty" : `which has ${listNames(names)}`;
       return `it matches no file in ${root === "" ? "this folder" : root}, ${there}`;
     }
     return "it matches nothing";
@@ -162,7 +162,7 @@ class Search {
   /** Names the first missing part of a path, and the existing name closest to it. */
   async #missing(path: string): Promise<string> {
     const parts = withoutEndSlashes(path).split("/");
-    // What is above a Volume can't be listed.
+    // The folders above a Volume can't be listed.
     for (
       let length = isVolumePath(path) && !this.#files.here ? VOLUME_PARTS + 1 : 1;
       length <= parts.length;
@@ -183,13 +183,13 @@ class Search {
   }
 }
 
-/** What is known of a file or a folder. */
+/** What is known about a file or a folder. */
 type Info = Omit<StoredEntry, "name">;
 
 /** The number of parts of `/Volumes/catalog/schema/volume`, split at each slash. */
 const VOLUME_PARTS = 5;
 
-/** The rule of Hive and Spark. The column of a partition may begin with `_`. */
+/** The rule of Hive and Spark. The name of a partition may begin with `_`. */
 function isHidden(name: string): boolean {
   return name.startsWith(".") || name.startsWith("_") && !name.includes("=");
 }
@@ -209,7 +209,7 @@ function matches(part: string, name: string): boolean {
   return (!isHidden(name) || part[0] === name[0]) && matchesName(part, name);
 }
 
-function some(names: readonly string[]): string {
+function listNames(names: readonly string[]): string {
   const shown = names.slice(0, MOST_NAMED).join(", ");
   return names.length > MOST_NAMED ? `${shown}, and ${names.length - MOST_NAMED} more` : shown;
 }

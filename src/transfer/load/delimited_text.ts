@@ -51,7 +51,7 @@ export async function openText(bytes: LoadBytes, options: SourceOptions, quotes:
       size: bytes.size,
       peeked,
       stop,
-      guess: { ...guessDialect(peeked, options, quotes), ...found } as DialectGuess,
+      guess: { ...detectFileDialect(peeked, options, quotes), ...found } as DialectGuess,
       async [Symbol.asyncDispose]() {
         stop();
         await bytes[Symbol.asyncDispose]();
@@ -138,7 +138,7 @@ function isDialectOpen(options: SourceOptions): boolean {
 }
 
 /** Detects the dialect of a CSV file. TSV has only one: that of `pull` and COPY. */
-function guessDialect(peeked: Peeked<Uint8Array>, options: SourceOptions, quotes: boolean): DialectGuess {
+function detectFileDialect(peeked: Peeked<Uint8Array>, options: SourceOptions, quotes: boolean): DialectGuess {
   if (!quotes) return {};
   if (!isDialectOpen(options)) return {};
   const { delimiter, quote, escape } = options;
@@ -148,7 +148,7 @@ function guessDialect(peeked: Peeked<Uint8Array>, options: SourceOptions, quotes
     escape: escape === undefined,
   };
   const text = uncommented(new TextDecoder().decode(joinBytes(peeked.head)), options.comment);
-  return sniffDialect(text, peeked.whole, dialectOf(options, quotes, {}), open);
+  return detectDialect(text, peeked.whole, dialectOf(options, quotes, {}), open);
 }
 
 /** The text without its comment lines. */
@@ -174,7 +174,7 @@ export function dialectOf(options: SourceOptions, quotes: boolean, guess: Dialec
 const DELIMITERS = [",", ";", "\t", "|"] as const;
 
 /** The most records that are read to detect a dialect. */
-const SNIFFED_RECORDS = 10_000;
+const DETECTION_RECORDS = 10_000;
 
 /**
  * Detects the delimiter, the quote and the escape of a file whose beginning the usual dialect does not fit.
@@ -188,7 +188,7 @@ const SNIFFED_RECORDS = 10_000;
  * @param usual The usual dialect, with the options that were given.
  * @param open The parts to detect.
  */
-export function sniffDialect(
+export function detectDialect(
   text: string,
   whole: boolean,
   usual: Dialect,
@@ -197,7 +197,7 @@ export function sniffDialect(
   if (isPlain(text, usual)) return {};
   // Values in apostrophes also fit as plain text, so apostrophes are tried first if the text begins with one.
   const apostrophes = open.quote && text.startsWith("'");
-  if (!apostrophes && explains(text, whole, usual)) return {};
+  if (!apostrophes && fitsText(text, whole, usual)) return {};
   const delimiters = open.delimiter ? DELIMITERS : [usual.delimiter];
   const quotes = !open.quote ? [usual.quote] : apostrophes ? ["'", '"'] : ['"', "'"];
   for (const quote of quotes) {
@@ -205,7 +205,7 @@ export function sniffDialect(
     for (const escape of escapes) {
       for (const delimiter of delimiters) {
         const dialect = { ...usual, delimiter, quote, escape };
-        if (!isUsed(text, dialect) || !explains(text, whole, dialect)) continue;
+        if (!isUsed(text, dialect) || !fitsText(text, whole, dialect)) continue;
         return {
           ...(delimiter === usual.delimiter ? {} : { delimiter }),
           ...(quote === usual.quote ? {} : { quote }),
@@ -231,11 +231,11 @@ function isUsed(text: string, { quote, escape, delimiter }: Dialect): boolean {
   return escape === quote || text.includes(escape + quote);
 }
 
-function explains(text: string, whole: boolean, dialect: Dialect): boolean {
+function fitsText(text: string, whole: boolean, dialect: Dialect): boolean {
   const ends = new RecordEnds(dialect);
   let count: number | undefined;
   let seen = 0;
-  for (let at = 0; at < text.length && seen < SNIFFED_RECORDS; seen++) {
+  for (let at = 0; at < text.length && seen < DETECTION_RECORDS; seen++) {
     const found = ends.find(text, at);
     if (found === -1 && !whole) break;
     const end = found === -1 ? text.length : found;

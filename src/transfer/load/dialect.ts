@@ -342,7 +342,7 @@ class RecordStarts {
   readonly #escape: number;
   #quoted = false;
   #escaped = false;
-  /** What the next byte begins. After a carriage return, a line feed still belongs to the line end. */
+  /** What the next byte may begin. After a carriage return, a line feed still belongs to the line end. */
   #next: "record" | "record or line feed" | "value" = "record";
 
   constructor({ quotes, quote, escape }: Dialect) {

@@ -11,7 +11,7 @@ export interface Incoming extends AsyncDisposable {
   readonly name: string;
   /** Its size in bytes; `undefined` if unknown. */
   readonly size: number | undefined;
-  /** The number of its rows, where that is known before they are read. */
+  /** The number of its rows, if it is known before they are read. */
   readonly totalRows?: number | undefined;
   /** The names of its columns, in order; `undefined` if it does not name them. */
   readonly names: readonly string[] | undefined;
@@ -25,7 +25,7 @@ export interface Incoming extends AsyncDisposable {
   readonly guess?: DialectGuess | undefined;
   /** Makes an error about its contents. Its code tells a faulty file from wrong rows of a program. */
   readonly refuse: Refuse;
-  /** The COPY that loads it; `undefined` if it has no rows. */
+  /** The COPY that loads the source; `undefined` if the source has no rows. */
   copy(table: LoadTable): IncomingCopy | undefined;
   /** The files of a dataset, in order. Each is closed when the next one is requested. */
   parts?(table: LoadTable): AsyncIterable<CopyPart>;
@@ -48,8 +48,8 @@ export interface IncomingCopy {
    */
   bytes(follows: boolean): AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
   /**
-   * The number of lines that the server counts in the bytes, known after the last byte; `undefined` if these bytes let no
-   * other file follow in the same COPY. The function is absent if no file can follow, whatever the bytes.
+   * The number of lines that the server counts in the bytes, known after the last byte; `undefined` if no other file
+   * may follow these bytes in the same COPY. The function is absent if no file can ever follow.
    */
   lines?: () => number | undefined;
   /** The number of rows made so far, for the progress. */
@@ -141,7 +141,7 @@ export class CopyRun {
   }
 }
 
-/** Joins consecutive files that fit into one COPY: a COPY for each small file would mostly wait for the server. */
+/** Joins consecutive files that fit into one COPY. A COPY for each small file would mostly wait for the server. */
 export async function* copyRuns(parts: AsyncIterable<CopyPart>): AsyncGenerator<CopyRun, void, void> {
   const iterator = parts[Symbol.asyncIterator]();
   const ask = async () => (await iterator.next() as IteratorResult<CopyPart, undefined>).value;
@@ -260,7 +260,7 @@ class Reading<T> {
     return next;
   }
 
-  /** Stops the source without waiting for its end: a source that is waiting itself may never answer. */
+  /** Stops the source without waiting for its end, because a source that is itself waiting may never answer. */
   leave(): void {
     if (this.over) return;
     this.over = true;

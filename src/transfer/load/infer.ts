@@ -216,12 +216,12 @@ function parts(text: string): { digits: string; exponent: number } | undefined {
 
 /** The type of a file's column, to find the type in a dataset's new table. */
 export type FileType =
-  /** Found by sampling rows; `undefined` if all of them had NULL. */
+  /** The type that was found by sampling rows; `undefined` if all sampled values were NULL. */
   | { sampled: NewType | undefined }
   /** The file's own type, in SQL; `undefined` for a column of NULLs without a type. */
   | { own: string | undefined };
 
-/** Two files whose types for a column have no common type. */
+/** Two files whose types of a column have no common type. */
 export interface Contradiction {
   /** The column. */
   column: string;

@@ -77,10 +77,11 @@ async function loadInto(session: Session, { name, source, checked, started, stop
   await using meter = startMeter({ action: "Loading", name, totalBytes, totalRows, onProgress, show });
   const files = typeof source === "string" || source instanceof URL ? 1 : 0;
   const load: Load = { name, incoming, options: checked, meter, signal: stop.signal, files };
-  const loaded = await (session.transaction === undefined ? alone(session, load) : withSavepoint(session, load))
-    .catch((error) => {
-      throw load.thrown?.error === error ? error : failedLoad(error, load);
-    });
+  const loaded =
+    await (session.transaction === undefined ? loadInTransaction(session, load) : withSavepoint(session, load))
+      .catch((error) => {
+        throw load.thrown?.error === error ? error : failedLoad(error, load);
+      });
   const { guess = {} } = incoming;
   const elapsed = performance.now() - started;
   return new LoadResult({
@@ -91,7 +92,7 @@ async function loadInto(session: Session, { name, source, checked, started, stop
   });
 }
 
-async function alone(session: Session, load: Load): Promise<Loaded> {
+async function loadInTransaction(session: Session, load: Load): Promise<Loaded> {
   const work = async (inside: FindSession) => {
     const loaded = await loadInside(inside, load);
     load.done = true;
@@ -129,7 +130,7 @@ async function open(
   try {
     return await until(opening, signal);
   } catch (error) {
-    if (signal?.aborted) opening.then((late) => late[Symbol.asyncDispose](), () => {}); // it was not opened
+    if (signal?.aborted) opening.then((late) => late[Symbol.asyncDispose](), () => {}); // the source was not opened
     throw error;
   }
 }
@@ -253,8 +254,8 @@ async function withSavepoint(session: Session, load: Load): Promise<Loaded> {
     return result;
   } catch (error) {
     const undo = `ROLLBACK TO SAVEPOINT ${SAVEPOINT}; RELEASE SAVEPOINT ${SAVEPOINT}`;
-    const limited = { signal: cleanUpLimit() }; // a silent server must not hold up a load that was stopped
-    await run(find, textStatement(undo), limited).catch(() => {}); // the connection is lost, and the transaction with it
+    const limited = { signal: cleanUpLimit() }; // a stopped load must not wait for a silent server
+    await run(find, textStatement(undo), limited).catch(() => {}); // the connection is lost, and with it the transaction
     throw error;
   }
 }

@@ -141,8 +141,8 @@ async function* wholeLines(
 }
 
 /**
- * Whether the nesting is within the limit. Brackets inside strings do not count. A pattern for strings would overflow its stack on
- * a long one, and read a text with many escaped quotes again and again.
+ * Whether the nesting is within the limit. Brackets inside strings do not count. A pattern for strings would overflow
+ * its stack on a long string, and would read a text with many escaped quotes repeatedly.
  */
 function isShallow(line: string): boolean {
   let depth = 0;

@@ -203,9 +203,9 @@ const FEATURE_NOT_SUPPORTED = "0A000";
 const INTEGRITY = /^23/;
 
 /**
- * Turns an error that is not about a single row into an error that says what became of the load.
+ * Turns an error that is not about a single row into an error that says whether anything was loaded.
  *
- * @returns The same error if it already says so, or if it is the caller's own.
+ * @returns The same error, if it already says so or comes from the caller.
  */
 export function failedLoad(error: unknown, { name, incoming, done }: FailedLoad): unknown {
   if (!(error instanceof LakebaseError) || error.message.startsWith("Cannot load")) return error;

@@ -56,7 +56,7 @@ export async function openRows(
   const fields = source instanceof StatementRows ? source[OUTCOME].fields : [];
   const groups = Symbol.iterator in source
     ? grouped(source as Iterable<LoadRow>)
-    : single(source as AsyncIterable<LoadRow>);
+    : singleRows(source as AsyncIterable<LoadRow>);
   return await openRowsOf(groups, {
     place: (row) => `row ${row.toLocaleString("en-US")}`,
     text: source instanceof StatementRows && json === "parsed" ? resultText(fields) : valueText,
@@ -116,7 +116,7 @@ class Rows implements Incoming {
     this.#kind = kind;
     this.#options = options;
     for (const key of kind.known?.keys() ?? []) this.#firsts.set(key, 1);
-    this.#sample.forEach((row, index) => this.#meet(row, index + 1));
+    this.#sample.forEach((row, index) => this.#noteColumns(row, index + 1));
     this.#keys = listedColumns(options) ?? [...this.#firsts.keys()];
     this.names = listedColumns(options) ?? renamed(this.#keys, options.columns, this.name);
   }
@@ -178,13 +178,13 @@ class Rows implements Incoming {
     columns: readonly LoadColumn[],
     writer: CopyTextWriter,
   ): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
-    const add = this.#adder(table, keys, columns, writer);
+    const add = this.#rowWriter(table, keys, columns, writer);
     const rows = this.#peeked.rest();
     return Symbol.iterator in rows ? chunks(rows, add, writer) : chunksAsync(rows, add, writer);
   }
 
   /** Makes the function that writes a row. It prepares what it can once, because a load spends most of its time there. */
-  #adder(table: LoadTable, keys: readonly string[], columns: readonly LoadColumn[], writer: CopyTextWriter) {
+  #rowWriter(table: LoadTable, keys: readonly string[], columns: readonly LoadColumn[], writer: CopyTextWriter) {
     const { text } = this.#kind;
     const known = listedColumns(this.#options) === undefined ? new Set(this.#keys) : undefined;
     const inherited = keys.map((key) => key in Object.prototype);
@@ -193,7 +193,7 @@ class Rows implements Incoming {
     return (row: LoadRow) => {
       if (typeof row !== "object" || row === null || Array.isArray(row)) throw this.#noRow(row, writer.rows + 1);
       if (known !== undefined) {
-        for (const key in row) if (!known.has(key)) throw this.#late(table, key, writer.rows + 1);
+        for (const key in row) if (!known.has(key)) throw this.#lateColumn(table, key, writer.rows + 1);
       }
       for (let index = 0; index < keys.length; index++) {
         const key = keys[index]!;
@@ -204,7 +204,7 @@ class Rows implements Incoming {
     };
   }
 
-  #meet(row: LoadRow, number: number): void {
+  #noteColumns(row: LoadRow, number: number): void {
     if (typeof row !== "object" || row === null || Array.isArray(row)) throw this.#noRow(row, number);
     for (const key in row) if (!this.#firsts.has(key)) this.#firsts.set(key, number);
   }
@@ -224,7 +224,7 @@ class Rows implements Incoming {
     return `${this.#place(row)}, column ${JSON.stringify(name)}`;
   }
 
-  #late(table: LoadTable, key: string, row: number): LakebaseError {
+  #lateColumn(table: LoadTable, key: string, row: number): LakebaseError {
     const where = this.#place(row);
     if (!table.columns.some(({ name }) => name === key)) {
       return unknownColumn(table, key, { where: () => where, refuse: this.refuse });
@@ -264,7 +264,7 @@ function* grouped(rows: Iterable<LoadRow>): Generator<RowGroup, void, void> {
 }
 
 /** Makes a group of each row, so that no row waits for others. */
-async function* single(rows: AsyncIterable<LoadRow>): AsyncGenerator<RowGroup, void, void> {
+async function* singleRows(rows: AsyncIterable<LoadRow>): AsyncGenerator<RowGroup, void, void> {
   for await (const row of rows) yield [row];
 }
 

@@ -39,7 +39,7 @@ export type LoadSource = string | URL | Columns | Iterable<object | string> | As
 /**
  * Opens a source and reads its beginning.
  *
- * @param stores Finds where its files are.
+ * @param stores Finds the store of each file.
  * @throws {LakebaseError} `BAD_FILE` for a file that can't be read, `BAD_PARAMETER` for anything that is not a source.
  */
 export async function openSource(
@@ -83,8 +83,8 @@ async function openColumns(columns: Columns, options: LoadOptions): Promise<Inco
 }
 
 /**
- * Reads all rows of a query of Postgres first. Reading while writing would deadlock in a transaction, on a pool's last connection, and in a load that
- * replaces the rows of the table that it reads.
+ * Reads all rows of a Postgres query before it writes. Reading while writing would deadlock in three cases: in a
+ * transaction, on a pool's last connection, and in a load that replaces the rows of the table that it reads.
  */
 async function openQuery(
   query: RunnableFragment,
@@ -95,7 +95,7 @@ async function openQuery(
   if (options.format !== undefined) throw badLoadOption("format is for files and streams of bytes; a query is none");
   const rows = await query[EXACT_ROWS](signal);
   if (!(rows instanceof ArrowRows)) return await openRows(rows, options, "text");
-  const { openArrowRows } = await import("./columnar.ts"); // of a warehouse, so reading does not wait for this writing
+  const { openArrowRows } = await import("./columnar.ts"); // a warehouse runs it, so reading can't wait for writing
   return await openArrowRows(rows, options);
 }
 
@@ -109,7 +109,7 @@ function pathOf(place: string | URL): string {
   throw badLoadOption(`the source is a URL of ${place.protocol}; fetch it: (await fetch(url)).body`);
 }
 
-/** Whether a path means several files: a folder, or a glob that is not the name of a file. */
+/** Whether a path stands for several files: a folder, or a glob that is not the name of a file. */
 async function isDataset(path: string, files: Readable): Promise<boolean> {
   return (await files.stat(path))?.isFolder ?? (path.endsWith("/") || isGlob(path));
 }
@@ -179,7 +179,8 @@ function isColumnar(format: LoadFormat): format is "arrow" | "parquet" {
 }
 
 /**
- * Opens a file for the readers, which read parts of it: by its path, or by ranges of a store. Packed Arrow is read as a stream.
+ * Opens a file for readers that read parts of it, by its path or by ranges of a store. Packed Arrow is read as a
+ * stream.
  */
 async function openColumnarFile(
   path: string,
@@ -298,7 +299,7 @@ async function openText(format: LoadFormat, bytes: LoadBytes, options: SourceOpt
 /** Extensions for a file's compression, not its format. */
 const PACKED = /\.(?:gz|gzip|zst|zstd)$/;
 
-/** The format of a file, by its extension, else by its first bytes. */
+/** The format of a file, by its extension or else by its first bytes. */
 async function formatOf(path: string, files: Readable): Promise<LoadFormat> {
   return LOAD_EXTENSIONS.get(extensionOf(path) ?? "") ?? formatByContent(path, await readSignature(path, files));
 }

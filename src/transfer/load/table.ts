@@ -124,7 +124,7 @@ export async function createTable(
   await run(find, textStatement(text), stops);
 }
 
-/** Where names of columns come from, for errors. */
+/** The source of column names, for errors. */
 export interface Namer {
   /** Says where a name comes from. */
   where(name: string): string;

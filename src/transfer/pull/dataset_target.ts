@@ -4,11 +4,11 @@ import type { FileWriter } from "../../core/file_store.ts";
 import { withoutEndSlashes } from "../../core/text.ts";
 import { cannotWrite, forgetUnfinished, hiddenPath, watchUnfinished, writeAll } from "./file_target.ts";
 
-/** Where the files of a dataset are written: all of them appear, or none. */
+/** The target of a dataset's files. Either all of them appear, or none. */
 export interface DatasetTarget {
-  /** What has happened to the written files after a failure, as the end of a sentence. */
+  /** What happened to the written files after a failure, as the end of a sentence. */
   readonly outcome: string;
-  /** What the names of the files have behind their numbers. */
+  /** A text that follows the numbers in the names of the files. */
   readonly suffix: string;
   /** Begins to write a file. */
   create(name: string): Promise<FileWriter>;
@@ -18,7 +18,7 @@ export interface DatasetTarget {
   abort(): Promise<void>;
 }
 
-/** The last file of a dataset, by which Hadoop and Spark mark it as complete. */
+/** The last file of a dataset. Hadoop and Spark take it as the mark that the dataset is complete. */
 export const SUCCESS = "_SUCCESS";
 
 /** The names of files of a dataset, and of folders of its partitions. */
@@ -51,8 +51,8 @@ export function badFolder(path: string, state: string): LakebaseError {
 }
 
 /**
- * A dataset of this machine. The files go into a hidden folder beside the target, which replaces the target when it is
- * complete. Until then the target stays as it is.
+ * A dataset on this machine. The files are written to a hidden folder beside the target. When the dataset is complete,
+ * that folder replaces the target, which stays unchanged until then.
  */
 export class HiddenFolder implements DatasetTarget {
   readonly suffix = "";
@@ -79,7 +79,7 @@ export class HiddenFolder implements DatasetTarget {
     const unfinished = await hiddenPath(target);
     try {
       // The hidden folder has the target's permissions, so that nobody else can look into it.
-      const { mode } = await Deno.stat(target).catch(() => ({ mode: null })); // it does not exist yet
+      const { mode } = await Deno.stat(target).catch(() => ({ mode: null })); // the target does not exist yet
       await Deno.mkdir(unfinished, mode === null ? {} : { mode: mode & 0o777 });
     } catch (error) {
       throw cannotWrite(path, error, folder);
@@ -128,7 +128,7 @@ export class HiddenFolder implements DatasetTarget {
   }
 
   async #rename(): Promise<void> {
-    await Deno.remove(this.#target).catch((error) => { // it may be an empty folder
+    await Deno.remove(this.#target).catch((error) => { // the target may be an empty folder
       if (!(error instanceof Deno.errors.NotFound)) throw cannotWrite(this.#name, error);
     });
     await Deno.rename(this.#unfinished, this.#target);

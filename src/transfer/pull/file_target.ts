@@ -5,12 +5,13 @@ import { LakebaseError } from "../../core/errors.ts";
 import { until } from "../../sql/stop.ts";
 import type { Sink } from "./target.ts";
 
-/** After this many bytes the file is synced while more bytes come, so that less is left to sync at the end. */
+/** After this many bytes the file is synced while more bytes arrive, so that less is left to sync at the end. */
 const SYNC_BYTES = 8 * 1024 * 1024;
 
 /**
- * Opens a file for writing. The bytes go into a hidden file beside the target, which replaces the target when it is complete.
- * Until then, and after a failure, the target stays as it is. Bytes for a pipe or a device go there directly.
+ * Opens a file for writing. The bytes are written to a hidden file beside the target, which replaces the target when it
+ * is complete. Until then, and after a failure, the target stays unchanged. Bytes for a pipe or a device are written
+ * directly to it.
  *
  * @param path The target.
  * @param signal Ends the wait for the reader of a pipe.
@@ -32,31 +33,31 @@ export async function openFileTarget(path: string, signal: AbortSignal | undefin
   return await FileSink.open(path, await Deno.realPath(path), found.mode ?? undefined);
 }
 
-/** The path to which links lead, of a file that does not exist. */
+/** The path to which the links of a file that does not exist lead. */
 async function endOfLinks(path: string): Promise<string> {
   for (let target = path;;) {
-    const link = await Deno.readLink(target).catch(() => undefined); // it is not a link
+    const link = await Deno.readLink(target).catch(() => undefined); // the target is not a link
     if (link === undefined) return target;
     target = resolve(await Deno.realPath(dirname(target)), link);
   }
 }
 
-/** Opens what exists at the path. Opening a pipe waits for its reader. */
+/** Opens an existing target. Opening a pipe waits for its reader. */
 async function openDirect(path: string, signal: AbortSignal | undefined): Promise<Deno.FsFile> {
   const opening = Deno.open(path, { write: true });
   try {
     return await until(opening, signal);
   } catch (error) {
     if (!signal?.aborted) throw cannotWrite(path, error);
-    // The system call can't be canceled, and would keep the program alive. It returns once the pipe has a reader, so the pipe
-    // is opened here for reading and writing, which does not wait.
+    // The system call can't be canceled, and would keep the program alive. It returns once the pipe has a reader. So
+    // the pipe is opened here for both reading and writing, which does not wait.
     const files = [opening, Deno.open(path, { read: true, write: true })];
     for (const file of files) file.then((file) => file.close(), () => {}); // nothing to close
     throw error;
   }
 }
 
-/** What the error codes of the system mean for a target. */
+/** The meaning of the system's error codes for a target. */
 const STATES: Readonly<Record<string, string>> = {
   EROFS: "the file system is read-only; choose a path on another one",
   ENAMETOOLONG: "the name is too long for the file system",
@@ -85,7 +86,7 @@ export function cannotWrite(path: string, cause: unknown, folder: string = dirna
     path,
     STATES[code] ?? message.replace(/^E[A-Z]+: |(?: \(os error \d+\)|, (?:open|write|fsync|fchmod)\b).*$/gs, ""),
     cause,
-  ); // without the end of the message, which names the hidden file
+  ); // cut before the name of the hidden file
 }
 
 function badFile(path: string, state: string, cause?: unknown): LakebaseError {
@@ -127,7 +128,7 @@ class FileSink implements Sink {
       const file = await open(unfinished, "wx", permissions);
       try {
         await watchUnfinished(unfinished);
-        // The umask may have removed bits. By the handle, because others may replace the name by a link.
+        // The umask may have removed bits. This uses the handle, because others may replace the name by a link.
         if (permissions !== undefined && Deno.build.os !== "windows") await file.chmod(permissions);
         return new FileSink(path, target, unfinished, file, (await file.stat()).ino);
       } catch (error) {
@@ -180,11 +181,11 @@ class FileSink implements Sink {
     forgetUnfinished(this.#unfinished);
   }
 
-  /** Syncs by another handle, because writes on the same handle would wait. */
+  /** Syncs through another handle, because writes on the same handle would wait. */
   async #sync(): Promise<void> {
     this.#unsynced = 0;
     const flags = constants.O_WRONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
-    const file = await open(this.#unfinished, flags).catch(() => undefined); // it was removed, which commit() reports
+    const file = await open(this.#unfinished, flags).catch(() => undefined); // commit() reports that the file was removed
     try {
       await file?.datasync();
     } catch (error) {
@@ -201,7 +202,7 @@ class FileSink implements Sink {
   }
 }
 
-/** Writes into what can't be replaced: a pipe, a terminal, `/dev/null`. */
+/** Writes to a target that can't be replaced: a pipe, a terminal, `/dev/null`. */
 function directSink(path: string, file: Deno.FsFile): Sink {
   return {
     name: basename(path),
@@ -213,7 +214,7 @@ function directSink(path: string, file: Deno.FsFile): Sink {
   };
 }
 
-/** Writes all bytes, since a system call may write only some of them. */
+/** Writes all bytes, because a system call may write only some of them. */
 export async function writeAll(
   to: { write(bytes: Uint8Array): Promise<number> },
   bytes: Uint8Array,
@@ -228,16 +229,16 @@ export async function writeAll(
 
 /** The most characters of the target's name in the name of the hidden file. */
 const NAME_LENGTH = 40;
-/** A file that was changed less than this long ago is left alone: its pull may not have locked it yet. */
+/** The age, in milliseconds, below which a file is left alone: its pull may not have locked it yet. */
 const YOUNG_MS = 10_000;
 
-/** The paths of what is not complete yet, with the locks that tell other pulls so. */
+/** The paths of incomplete files and folders, with the locks that show this to other pulls. */
 const watched = new Map<string, Deno.FsFile | undefined>();
 
 /**
- * Chooses the path of a hidden file or folder beside a target. Removes those that earlier pulls to the target left behind because
- * a signal ended their program: a program that ends by a signal can't remove anything, and a library that listens to signals
- * would change what they do.
+ * Chooses the path of a hidden file or folder beside a target. Removes hidden files that earlier pulls to the target
+ * left behind because a signal ended their program. Such a program can't remove anything, and a library that listens to
+ * signals would change their effect.
  *
  * @param target The target, with links resolved.
  */
@@ -255,7 +256,7 @@ export async function watchUnfinished(path: string): Promise<void> {
   watched.set(path, await lock(path));
 }
 
-/** Ends {@linkcode watchUnfinished}: the file is complete, or was removed. */
+/** Ends {@linkcode watchUnfinished}, because the file is complete or was removed. */
 export function forgetUnfinished(path: string): void {
   watched.get(path)?.close();
   if (watched.delete(path) && watched.size === 0) globalThis.removeEventListener("unload", removeAll);
@@ -266,10 +267,10 @@ async function removeLeftovers(folder: string, prefix: string): Promise<void> {
   try {
     for await (const { name } of Deno.readDir(folder)) {
       if (!name.startsWith(prefix) || !/^[0-9a-f]{8}\.part$/.test(name.slice(prefix.length))) continue;
-      await removeLeftover(join(folder, name)).catch(() => {}); // somebody else removed it, or owns it
+      await removeLeftover(join(folder, name)).catch(() => {}); // someone else removed or owns the file
     }
   } catch {
-    // The folder is not there, or can't be listed. The pull reports what matters of that.
+    // The folder does not exist or can't be listed. If that matters, the pull reports it.
   }
 }
 
@@ -281,10 +282,10 @@ async function removeLeftover(path: string): Promise<void> {
 }
 
 /**
- * Locks a file or a folder while it is open. The system takes the lock away when the program ends.
+ * Locks a file or a folder while it is open. The system releases the lock when the program ends.
  *
- * @returns `undefined` if another program has the lock, or where there are none: on some network file systems, and on Windows,
- * where a lock would stop the writing.
+ * @returns `undefined` if another program has the lock, or if there are no locks: on some network file systems, and on
+ * Windows, where a lock would prevent the writing.
  */
 async function lock(path: string): Promise<Deno.FsFile | undefined> {
   if (Deno.build.os === "windows") return undefined;

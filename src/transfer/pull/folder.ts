@@ -48,7 +48,7 @@ export class PullFolder {
    * Prepares the folder.
    *
    * @param store The store of the folder; `undefined` for this machine.
-   * @throws {LakebaseError} `BAD_FILE` where the folder can't be made, or has other files in it.
+   * @throws {LakebaseError} `BAD_FILE` if the folder can't be made, or has other files in it.
    */
   static async open(path: string, options: PullFolderOptions, store?: FileStore): Promise<PullFolder> {
     const target = store === undefined
@@ -57,7 +57,7 @@ export class PullFolder {
     return new PullFolder(path, target, options);
   }
 
-  /** What has happened to the written files after a failure, as the end of a sentence. */
+  /** What happened to the written files after a failure, as the end of a sentence. */
   get outcome(): string {
     return this.#target.outcome;
   }
@@ -76,7 +76,7 @@ export class PullFolder {
     this.paths.push(`${this.#path}/${name}`);
   }
 
-  /** Replaces the target, once all files are complete. */
+  /** Replaces the target after all files are complete. */
   commit(): Promise<void> {
     return this.#target.commit();
   }

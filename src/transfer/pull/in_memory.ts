@@ -17,7 +17,7 @@ const BLOCK = 65_536;
 /** The most rows of a row group of Parquet, or of a record batch of Arrow. */
 const BATCH_ROWS = 131_072;
 
-/** The options that only pulls from a server have. */
+/** The options that only a pull from a server has. */
 const SERVER_OPTIONS = ["parallel", "rowsPerFile", "partitionBy", "replace"] as const;
 
 /** Rows column by column, which can be read once. */
@@ -31,9 +31,9 @@ interface BatchRows {
 }
 
 /**
- * Writes rows that are in memory, in the way in which `pull` writes rows of the server, without using the server.
+ * Writes rows in memory in the same way as `pull` writes rows of the server, without using the server.
  *
- * @param read Gives the rows, once the options were checked.
+ * @param read Gives the rows after the options were checked.
  * @param find Finds the session of the rows, for a target in its workspace.
  */
 export function pullFromMemory(
@@ -54,11 +54,11 @@ export function pullFromMemory(
 }
 
 /**
- * Writes rows that do not come from a COPY, in the way in which `pull` writes rows that do.
+ * Writes rows that do not come from a COPY in the same way as `pull` writes those of a COPY.
  *
- * @param what What the rows are, for errors: rows in memory.
- * @param open Gives the rows, once the options were checked and the target is open.
- * @param volumes Finds the Volumes of the workspace that the rows are from.
+ * @param what The name of the rows in errors, such as "rows in memory".
+ * @param open Gives the rows after the options were checked and the target was opened.
+ * @param volumes Finds the Volumes of the rows' workspace.
  */
 export async function pullBatches(
   what: string,
@@ -147,7 +147,7 @@ async function encode(
   });
 }
 
-/** The chosen columns, under their own names; the rows of a batch count once it has been read. */
+/** The chosen columns under their own names. The rows of a batch count after it has been read. */
 async function* chosenOf(
   batches: AsyncIterable<Batch>,
   chosen: readonly Chosen[],
@@ -209,7 +209,7 @@ function delimitedRows({ columns }: Batch, format: "csv" | "tsv", options: PullO
   };
 }
 
-/** A value as the server writes it: a boolean is one letter, and only special elements of an array are quoted. */
+/** A value as the server writes it: a boolean is one letter, and an array quotes only special elements. */
 export function serverText(column: ColumnData): (row: number) => string | null {
   const read = exactTextReader(column);
   const { offsets, child } = column;

@@ -12,8 +12,8 @@ interface Part {
 }
 
 /**
- * Puts parts that arrive at the same time into their order. Writers wait while too many bytes are waiting. The writer of the part
- * that is being read does not wait for the others, so reading always continues.
+ * Brings parts that arrive at the same time into their order. Writers wait while too many bytes are waiting, except for
+ * the writer of the part that is being read. So reading always continues.
  */
 export class InOrder implements AsyncIterable<Chunk> {
   readonly #parts: Part[];
@@ -27,10 +27,10 @@ export class InOrder implements AsyncIterable<Chunk> {
     this.#parts = Array.from({ length: parts }, () => ({ chunks: [], bytes: 0, ended: false }));
   }
 
-  /** Adds to a part; resolves when there is room for more. */
+  /** Adds to a part. Resolves when there is room for more. */
   async push(index: number, chunk: Chunk): Promise<void> {
     const part = this.#parts[index]!;
-    const kept = index === this.#reading ? chunk : compact(chunk);
+    const kept = index === this.#reading ? chunk : copyIfSmall(chunk);
     part.chunks.push(kept);
     this.#count(part, kept.bytes.length);
     this.#notify();
@@ -44,7 +44,7 @@ export class InOrder implements AsyncIterable<Chunk> {
     this.#notify();
   }
 
-  /** Ends all parts: the reader and the writers get the error. */
+  /** Ends all parts. The reader and the writers get the error. */
   fail(error: unknown): void {
     this.#failure ??= { error };
     this.#notify();
@@ -82,6 +82,6 @@ export class InOrder implements AsyncIterable<Chunk> {
 }
 
 /** Copies a small chunk out of a large buffer, so that the buffer is freed while the chunk waits. */
-function compact({ bytes, rows }: Chunk): Chunk {
+function copyIfSmall({ bytes, rows }: Chunk): Chunk {
   return { bytes: bytes.length * 2 < bytes.buffer.byteLength ? bytes.slice() : bytes, rows };
 }

@@ -19,15 +19,18 @@ import { DELIMITER, FILE_FORMATS, NULL_TEXT, type PullFormat } from "../formats/
 /** Options of a pull. */
 export interface PullOptions {
   /**
-   * The format of the rows. `csv` and `tsv` are written byte for byte as the server's COPY has them; `tsv` is its text format,
-   * with tabs between the values and `\N` for NULL. `ndjson` is one object on each line. @default {by the file's extension}
+   * The format of the rows. `csv` and `tsv` are the server's COPY, byte for byte; `tsv` is its text format, with tabs
+   * between the values and `\N` for NULL. `ndjson` has one object on each line. @default {by the file's extension}
    */
   format?: PullFormat;
   /** Whether the first line of CSV or TSV has the names of the columns. @default {true} */
   header?: boolean;
   /** The character between two values of CSV or TSV. @default {"," or a tab} */
   delimiter?: string;
-  /** The text that stands for NULL in CSV or TSV. @default {nothing in CSV, where an empty text is `""`; `\N` in TSV} */
+  /**
+   * The text that stands for NULL in CSV or TSV. @default {nothing in CSV, which writes an empty text as `""`; `\N` in
+   * TSV}
+   */
   nullText?: string;
   /** The columns, in this order. @default {all of them} */
   columns?: readonly string[];
@@ -38,15 +41,15 @@ export interface PullOptions {
   /** The most rows of a row group of a Parquet file. @default {131072} */
   rowGroupSize?: number;
   /**
-   * The number of connections that read a table at once. All of them see the table as it was at one moment. They write one
-   * file, in the table's order, or one file each where the file's name has `{n}` in it. @default {1}
+   * The number of connections that read a table at once. All of them see the table at the same moment. They write one
+   * file, in the table's order; or one file each, if the file's name has `{n}` in it. @default {1}
    */
   parallel?: number;
   /** The most rows of each file of a folder. @default {no limit} */
   rowsPerFile?: number;
   /**
-   * The columns whose values become names of folders, one inside the other, as in Hive and Spark: `year=2025/zone=Harlem/`.
-   * The files do not have these columns. The server sorts the rows by them.
+   * The columns whose values become names of folders, one inside the other, as in Hive and Spark:
+   * `year=2025/zone=Harlem/`. The files do not contain these columns. The server sorts the rows by them.
    */
   partitionBy?: readonly string[];
   /** Whether a folder replaces an existing dataset; a file is always replaced. @default {false} */
@@ -61,7 +64,7 @@ export interface PullOptions {
   timeout?: number;
 }
 
-/** The most connections of one pull: more of them would wait for each other. */
+/** The most connections of one pull. More of them would wait for each other. */
 export const MOST_PARALLEL = 64;
 const PARALLEL = [
   (value: unknown) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MOST_PARALLEL,
@@ -97,7 +100,7 @@ const FORMAT_OPTIONS: readonly (readonly [formats: readonly PullFormat[], names:
  * Checks options that a program gave.
  *
  * @returns The same, without those that are `undefined`.
- * @throws {LakebaseError} `BAD_PARAMETER`, with what was found and what is allowed.
+ * @throws {LakebaseError} `BAD_PARAMETER`, with the value found and the allowed values.
  */
 export function checkPullOptions(options: PullOptions): PullOptions {
   return checkEach(options, CHECKS, optionText({ format: "csv" }), badPullOption);

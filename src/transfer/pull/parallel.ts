@@ -33,13 +33,13 @@ export interface ParallelOptions {
   parallel: number;
   /** Whether each connection gives its own stream. */
   several: boolean;
-  /** Decides what is copied, once the table is known. It may use the connection whose snapshot the others take. */
+  /** Decides which rows to copy, once the table is known. It may use the connection whose snapshot the others take. */
   plan(lease: Lease, query: SourceQuery): ParallelPlan | Promise<ParallelPlan>;
   /** Ends the copies. */
   signal?: AbortSignal | undefined;
 }
 
-/** What is copied of a table, and in which format. */
+/** The columns and the format in which a table is copied. */
 export interface ParallelPlan {
   /** The columns as SQL, in their order. */
   columns: string;
@@ -51,14 +51,17 @@ export interface ParallelPlan {
 
 /** The streams that make up a table. Disposing of them ends the copies. */
 export interface Copies extends AsyncDisposable {
-  /** One stream with the rows in the table's order, as one COPY gives them; or a stream for each connection, all read at once. */
+  /**
+   * One stream with the rows in the table's order, as one COPY gives them; or one stream for each connection, which
+   * must be read at the same time.
+   */
   streams: AsyncIterable<Chunk>[];
 }
 
 /**
- * Reads a table on several connections, all of which see it as it was at one moment.
+ * Reads a table on several connections, all of which see it at the same moment.
  *
- * @throws {LakebaseError} `BAD_PARAMETER` with the reason where a table can't be read in parallel; else as a query.
+ * @throws {LakebaseError} `BAD_PARAMETER` with the reason if the table can't be read in parallel; else as a query.
  */
 export async function copyOutParallel(session: Session, options: ParallelOptions): Promise<Copies> {
   checkSession(options, session);
@@ -69,7 +72,7 @@ export async function copyOutParallel(session: Session, options: ParallelOptions
   };
 }
 
-/** Writes all streams. When one fails, its error is thrown after the others have ended. */
+/** Writes all streams. If one fails, its error is thrown after the others have ended. */
 export async function writeStreams(
   copies: Copies,
   write: (stream: AsyncIterable<Chunk>, index: number) => Promise<void>,
@@ -83,7 +86,7 @@ export async function writeStreams(
   }
 }
 
-/** Refuses what is impossible, before anything is done. */
+/** Refuses an impossible pull before it begins. */
 function checkSession({ parallel, name }: ParallelOptions, { connections, transaction }: Session): void {
   if (transaction !== undefined) {
     throw notInParallel(name, "in a transaction, whose changes no other connection sees");
@@ -135,7 +138,10 @@ const MISSING: ReadonlySet<unknown> = new Set(["42P01", "3F000"]);
 /** Copies ranges on a connection, for the connection with the number `member`. */
 type CopyRanges = (lease: Lease, member: number) => Promise<void>;
 
-/** Reads one table on several connections. The others take the snapshot of the first one, as soon as the pool has them. */
+/**
+ * Reads one table on several connections. The other connections take the snapshot of the first one as soon as the pool
+ * provides them.
+ */
 class ParallelCopy implements AsyncDisposable {
   readonly #session: Session;
   readonly #options: ParallelOptions;
@@ -149,7 +155,7 @@ class ParallelCopy implements AsyncDisposable {
   readonly #work: Promise<void>[] = [];
   #firstWork: Promise<void> = Promise.resolve();
   #complete = false;
-  /** Between two ranges, nothing else reports that a connection is lost. */
+  /** Between two ranges, no other code reports that a connection is lost. */
   readonly #onConnectionLost = (error: unknown) => this.#stop.abort(error);
 
   private constructor(session: Session, options: ParallelOptions, start: Snapshot) {
@@ -179,7 +185,7 @@ class ParallelCopy implements AsyncDisposable {
         throw error;
       }
     } catch (error) {
-      throw await explained(session, options, error);
+      throw await explainParallelFailure(session, options, error);
     }
   }
 
@@ -203,12 +209,12 @@ class ParallelCopy implements AsyncDisposable {
     const queues = Array.from({ length: this.#options.parallel }, () => this.#queue(1));
     this.#startCopying(async (lease, member) => {
       const queue = queues[member]!;
-      const first = this.#claim() ?? this.#start.ranges.length; // a file without rows has a header too
+      const first = this.#claim() ?? this.#start.ranges.length; // a file without rows also has a header
       for await (const item of this.#copy(lease, [first], true)) if (item !== END_OF_COPY) await queue.push(0, item);
       if (this.#start.plan.binary) await queue.push(0, BINARY_TRAILER);
       queue.close(0);
     });
-    Promise.all(this.#work).then(() => this.#complete = true, () => {}); // the readers report it
+    Promise.all(this.#work).then(() => this.#complete = true, () => {}); // the readers report the error
     return queues.map((queue) => this.#read(queue));
   }
 
@@ -216,11 +222,11 @@ class ParallelCopy implements AsyncDisposable {
     this.#finished.abort();
     if (!this.#complete) this.#stop.abort();
     await Promise.allSettled(this.#work);
-    await this.#firstWork.catch(() => {}); // whoever waited for it has the error
+    await this.#firstWork.catch(() => {}); // the caller that waited for it has the error
     this.#giveBack(this.#first);
   }
 
-  /** Makes a queue that fails when the copy is stopped. */
+  /** Makes a queue that fails when the copying is stopped. */
   #queue(parts: number): InOrder {
     const queue = new InOrder(parts);
     const onAbort = () => queue.fail(this.#signal.reason);
@@ -233,7 +239,7 @@ class ParallelCopy implements AsyncDisposable {
     try {
       yield* queue;
     } catch (error) {
-      throw await explained(this.#session, this.#options, error);
+      throw await explainParallelFailure(this.#session, this.#options, error);
     }
   }
 
@@ -246,7 +252,10 @@ class ParallelCopy implements AsyncDisposable {
     for (const work of this.#work) work.catch((error) => this.#stop.abort(error));
   }
 
-  /** Copies on another connection. If the pool has none until all ranges are taken, the first connection does the rest. */
+  /**
+   * Copies on another connection. If the pool has no connection until all ranges are taken, the first connection copies
+   * the rest.
+   */
   async #copyOnOwnConnection(member: number, copyRanges: CopyRanges): Promise<void> {
     const lease = await this.#acquire();
     if (lease === undefined) {
@@ -317,16 +326,20 @@ interface Snapshot {
   ranges: PageRange[];
 }
 
-/** Releases a connection when its transaction has ended. The caller does not wait for that round trip. */
+/** Releases a connection after its transaction has ended. The caller does not wait for that round trip. */
 function giveBack(lease: Lease): void {
   Promise.resolve(restore({ transaction: undefined }, lease)).then(() => lease.release());
 }
 
-async function explained(session: Session, { name, signal }: ParallelOptions, error: unknown): Promise<unknown> {
+async function explainParallelFailure(
+  session: Session,
+  { name, signal }: ParallelOptions,
+  error: unknown,
+): Promise<unknown> {
   if (signal?.aborted) return signal.reason;
   const sqlstate = (error as { code?: unknown } | null)?.code;
   if (sqlstate === LOCK_REFUSED) return changing(name, error);
-  if (isSnapshotGone(error)) return lost(name, error);
+  if (isSnapshotGone(error)) return snapshotLost(name, error);
   if (MISSING.has(sqlstate)) {
     return await expectTable(() => session, "pull", name, undefined).catch((missing) => missing);
   }
@@ -343,7 +356,7 @@ function changing(name: string, cause: unknown): LakebaseError {
   );
 }
 
-function lost(name: string, cause: unknown): LakebaseError {
+function snapshotLost(name: string, cause: unknown): LakebaseError {
   return new LakebaseError(
     "CONNECTION_LOST",
     `Cannot pull ${name} in parallel: the server ended the connection that holds the shared snapshot`,

@@ -4,7 +4,7 @@ import { LakebaseError } from "../../core/errors.ts";
 import { countText, sizeText } from "../../core/text.ts";
 import { isTraced, type Operation, traced } from "../../core/trace.ts";
 import { compile, Fragment, isRunnable, PULL_STOPS } from "../../sql/fragment.ts";
-import { used } from "../../sql/never_run.ts";
+import { markUsed } from "../../sql/never_run.ts";
 import { type FindSession, onConnection } from "../../sql/run.ts";
 import { type Lease, originOf, type Session } from "../../sql/session.ts";
 import { eitherSignal, stoppable, until } from "../../sql/stop.ts";
@@ -53,7 +53,7 @@ export async function pull(
   target: PullTarget,
   options: PullOptions = {},
 ): Promise<PullResult> {
-  if (what instanceof Fragment) used(what); // a pull that fails before it runs has said so
+  if (what instanceof Fragment) markUsed(what); // a pull that fails before it runs has reported its own error
   const checked = { ...stopsOf(what), ...checkPullOptions(options) };
   const plan = planTarget(target, checked);
   checkFormatOptions(checked, plan.format);
@@ -67,7 +67,7 @@ export async function pull(
   }
 }
 
-/** The signal and the timeout of the query also hold for its pull, unless the pull has its own. */
+/** The query's signal and timeout also apply to its pull, unless the pull has its own. */
 function stopsOf(what: string | Fragment): PullOptions {
   return isRunnable(what) ? what[PULL_STOPS]() as PullOptions : {};
 }
@@ -129,7 +129,7 @@ class Pull {
     const rows =
       await (alone ? this.#copy(find, session, what, write) : this.#copyInParallel(find, session, what, write));
     await until(this.#sinks.flush(), this.#signal);
-    await this.#callUser(() => until(meter.complete(), this.#signal)); // before the old file is replaced, since `onProgress` may throw
+    await this.#callUser(() => until(meter.complete(), this.#signal)); // `onProgress` may throw, so it comes before the commit
     await this.#sinks.commit(this.#signal);
     const { name: to, paths } = this.#sinks;
     return new PullResult({
@@ -142,14 +142,14 @@ class Pull {
     });
   }
 
-  /** Removes what was written, as far as possible, and returns the error to throw. */
+  /** Removes the written bytes as far as possible, and returns the error to throw. */
   async fail(error: unknown): Promise<unknown> {
     const reason = this.#explain(error);
     await this.#sinks.abort(reason, this.#signal);
     return reason;
   }
 
-  /** The error to throw. Once rows have arrived, it says what has happened to them. */
+  /** The error to throw. If rows have arrived, it says what happened to them. */
   #explain(error: unknown): unknown {
     if (this.#thrown !== undefined) return this.#thrown.error;
     const { signal } = this.#options;
@@ -174,14 +174,14 @@ class Pull {
       });
     } catch (error) {
       const noTable = error instanceof LakebaseError && /^42(P01|809|704)$/.test(error.sqlstate ?? "");
-      if (unchecked && noTable && this.#received === 0) await findSource(find, what, { signal: this.#signal }); // has a better error
+      if (unchecked && noTable && this.#received === 0) await findSource(find, what, { signal: this.#signal }); // a better error
       throw error;
     }
   }
 
   /**
-   * The table without a look-up, which would be a round trip. In a transaction the look-up is needed, because a COPY of a table
-   * that does not exist would end the transaction.
+   * The table without a look-up, which would be a round trip. A transaction needs the look-up, because a COPY of a
+   * missing table would end the transaction.
    */
   #unchecked(session: Session, what: string | Fragment): SourceQuery | undefined {
     const text = this.#format.format === "csv" || this.#format.format === "text";
@@ -286,7 +286,7 @@ class Pull {
   }
 }
 
-/** Waits for the end of the COPY, also when its reader leaves early: only then the connection is free. */
+/** Waits for the end of the COPY, even if its reader leaves early, because only then the connection is free. */
 async function untilEnd(copying: AsyncGenerator<Chunk, unknown, void>, work: () => Promise<void>): Promise<void> {
   try {
     await work();
@@ -295,7 +295,7 @@ async function untilEnd(copying: AsyncGenerator<Chunk, unknown, void>, work: () 
   }
 }
 
-/** Removes the position from errors: it is a position in the COPY, not in the user's statement. */
+/** Removes the position from errors, because it is a position in the COPY and not in the user's statement. */
 async function* withoutPosition(
   copying: AsyncGenerator<Chunk, number, void>,
   onEnd: (rows: number) => void,

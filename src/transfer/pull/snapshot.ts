@@ -5,7 +5,7 @@ import { exchange } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
 import { DEFAULT_TYPES } from "../../sql/types.ts";
 
-/** The facts that reading a table by its pages needs; a row for each table or partition that has pages. */
+/** The facts that reading a table by its pages needs: a row for each table or partition that has pages. */
 export interface SnapshotRow {
   /** The name by which other transactions take the same snapshot. */
   snapshot: string;
@@ -74,8 +74,8 @@ LEFT JOIN pg_catalog.pg_namespace AS space ON space.oid OPERATOR(pg_catalog.=) l
 LEFT JOIN pg_catalog.pg_am AS access ON access.oid OPERATOR(pg_catalog.=) leaf.relam ORDER BY leaves.ordinality`;
 
 /**
- * Begins the transaction whose snapshot the others take, and reads the facts about the table in it. The table is locked first,
- * so that its rows are not rewritten after the snapshot.
+ * Begins the transaction whose snapshot the others take, and reads the facts about the table in it. It locks the table
+ * first, so that nobody rewrites its rows after the snapshot.
  */
 export async function exportSnapshot(
   session: Session,
@@ -136,12 +136,12 @@ const KINDS: Record<string, string> = {
  *
  * @param asked The name of the table in a message.
  * @param rows The facts about the table.
- * @throws {LakebaseError} `BAD_PARAMETER` with the reason where the table can't be read page by page.
+ * @throws {LakebaseError} `BAD_PARAMETER` with the reason if the table can't be read page by page.
  */
 export function pagedTables(asked: string, rows: readonly SnapshotRow[]): PagedTable[] {
   const reason = refusal(rows);
   if (reason !== undefined) throw notInParallel(asked, reason);
-  // A table without partitions has no rows, but a file has a header all the same.
+  // A table without partitions has no rows, but its file still has a header.
   return rows.map(({ name, relation, pages, bytes }) =>
     name === null ? { name: relation, pages: 0, bytes: 0 } : { name, pages, bytes }
   );
@@ -204,11 +204,14 @@ export interface PageRange {
   to: number | undefined;
 }
 
-/** The approximate bytes of all ranges that are read at one time: rows that arrive before their turn are kept in memory. */
+/**
+ * The approximate bytes of all ranges that are read at the same time. Rows that arrive before their turn are kept in
+ * memory.
+ */
 export const READ_AHEAD_BYTES: number = 32 * 1024 * 1024;
-/** The least number of ranges for each connection, where there are enough pages. */
+/** The least number of ranges for each connection, if there are enough pages. */
 const RANGES_EACH = 4;
-/** The least approximate bytes of a range: starting a COPY costs the server as much as reading this many. */
+/** The least approximate bytes of a range. Starting a COPY costs the server as much as reading this many bytes. */
 const MIN_RANGE_BYTES = 256 * 1024;
 
 /**

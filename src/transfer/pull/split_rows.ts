@@ -18,9 +18,9 @@ interface Division {
   partitioned: boolean;
 }
 
-/** The rows of one file. They have to be read before those of the next file. */
+/** The rows of one file, which must be read before those of the next file. */
 interface FileRowsPart {
-  /** The values of the partition, as text of the server; none where there are no partitions. */
+  /** The values of the partition, as the server's text; empty if there are no partitions. */
   partition: (string | null)[];
   /** The rows, as a COPY of only these rows would give them. */
   chunks: AsyncIterable<Chunk>;
@@ -32,8 +32,8 @@ const TAB = 0x09;
 const COMMA = 0x2c;
 
 /**
- * Divides the rows of a COPY into files. Each file gets the line with the names, or the header and the trailer of the binary
- * format. Without partitions there is at least one file, so that the columns of an empty table are known.
+ * Divides the rows of a COPY into files. Each file gets the line with the names, or the header and the trailer of the
+ * binary format. Without partitions there is at least one file, so that the columns of an empty table are visible.
  */
 export async function* splitRows(
   chunks: AsyncIterable<Chunk>,
@@ -48,7 +48,7 @@ class Rows {
   readonly #layout: Layout;
   readonly #most: number;
   readonly #partitioned: boolean;
-  /** The current chunk, whose rows from `#at` on are in no file yet. */
+  /** The current chunk. Its rows from `#at` on are not in a file yet. */
   #chunk: Chunk | undefined;
   #at = 0;
   #left = 0;
@@ -92,7 +92,7 @@ class Rows {
     if (this.#layout.binary) yield { ...BINARY_TRAILER, bytes: BINARY_TRAILER.bytes.slice() };
   }
 
-  /** Gets the next chunk where it is needed; whether there are more rows. */
+  /** Gets the next chunk if it is needed. Returns whether there are more rows. */
   async #fill(): Promise<boolean> {
     while (this.#left === 0) {
       const { value, done } = await this.#source.next();
@@ -181,7 +181,7 @@ interface Layout {
   behindKey: number;
   /** The end of the row that begins at a position. */
   endOfRow(bytes: Uint8Array, at: number): number;
-  /** The position of the first value of that row, behind the partition. */
+  /** The position of the first value of that row, after the partition. */
   endOfKey(bytes: Uint8Array, at: number): number;
 }
 

@@ -31,17 +31,17 @@ export async function openStoredFile(store: FileStore, path: string): Promise<Si
 }
 
 /**
- * A dataset in a store, which can't rename folders: its files are written to their places, and `_SUCCESS` tells when all are
- * there. With `replace`, the new files have names of their own, stand beside the old ones until all are complete, and the
- * folder has no `_SUCCESS` meanwhile.
+ * A dataset in a store that can't rename folders. The files are written to their final places, and `_SUCCESS` marks the
+ * dataset as complete. With `replace`, the new files have other names and stand beside the old ones until all are
+ * complete. Meanwhile the folder has no `_SUCCESS`.
  */
 export class StoredFolder implements DatasetTarget {
   readonly suffix: string;
   readonly #store: FileStore;
   readonly #path: string;
-  /** The files that are replaced. */
+  /** The files to replace. */
   readonly #old: readonly string[];
-  /** The folders that were there. */
+  /** The folders that existed before. */
   readonly #oldFolders: ReadonlySet<string>;
   readonly #written: string[] = [];
   /** The folders of the files that were written. */
@@ -59,9 +59,10 @@ export class StoredFolder implements DatasetTarget {
   }
 
   /**
-   * Looks at the folder, and changes nothing.
+   * Examines the folder without changing anything.
    *
-   * @throws {LakebaseError} `BAD_FILE` where there is a file of that name, or other files than those of a dataset.
+   * @throws {LakebaseError} `BAD_FILE` if a file has that name, or the folder has files that do not belong to a
+   * dataset.
    */
   static async open(store: FileStore, path: string, replace: boolean): Promise<StoredFolder> {
     const bare = withoutEndSlashes(path);
@@ -114,7 +115,7 @@ export class StoredFolder implements DatasetTarget {
   }
 
   async abort(): Promise<void> {
-    if (this.#state !== "writing") return; // the new files are the only ones by now
+    if (this.#state !== "writing") return; // only the new files are left
     for (const writer of this.#open) await writer.abort();
     await this.#removeAll(this.#written).catch(() => {}); // the first error matters
     const made = [this.#path, ...this.#folders].filter((folder) => !this.#oldFolders.has(folder));
@@ -127,7 +128,7 @@ export class StoredFolder implements DatasetTarget {
     return `${this.#path}/${SUCCESS}`;
   }
 
-  /** While a dataset is replaced it is not complete, even if the program is killed. */
+  /** While a dataset is being replaced it does not count as complete, even if the program is killed. */
   async #unmark(): Promise<void> {
     if (this.#unmarked || !this.#old.includes(this.#mark)) return;
     this.#unmarked = true;
@@ -138,10 +139,13 @@ export class StoredFolder implements DatasetTarget {
     await Promise.all(paths.map((path) => this.#store.remove(path)));
   }
 
-  /** Removes folders that are empty now, the innermost first. Others stay: somebody else has written to them. */
+  /**
+   * Removes folders that are now empty, the innermost first. It keeps the others, because someone else has written to
+   * them.
+   */
   async #removeFolders(folders: readonly string[]): Promise<void> {
     for (const folder of folders.toSorted((a, b) => b.length - a.length)) {
-      await this.#store.removeFolder(folder).catch(() => {}); // it is not empty
+      await this.#store.removeFolder(folder).catch(() => {}); // the folder is not empty
     }
   }
 }

@@ -22,16 +22,16 @@ export interface Sink {
   readonly name: string;
   /** The path, for a file. */
   readonly path?: string;
-  /** What has happened to the written bytes after a failure, as the end of a sentence. */
+  /** What happened to the written bytes after a failure, as the end of a sentence. */
   readonly outcome: string;
-  /** Writes bytes, and waits until the target can take more, which may be never. */
+  /** Writes bytes, and waits until the target can take more, which may never happen. */
   write(bytes: Uint8Array): Promise<void>;
-  /** Syncs the written bytes, so that little can fail afterwards. */
+  /** Syncs the written bytes, so that afterwards little can fail. */
   flush?(): Promise<void>;
   /**
-   * Completes the target after the last byte. The caller calls `abort` where this fails.
+   * Completes the target after the last byte. If this fails, the caller calls `abort`.
    *
-   * @param signal Ends the wait for the reader of a stream; replacing a file can't be stopped.
+   * @param signal Ends the wait for the reader of a stream. Replacing a file can't be stopped.
    */
   commit(signal: AbortSignal | undefined): Promise<void>;
   /**
@@ -57,7 +57,7 @@ export interface TargetPlan {
 /**
  * Finds out how a target is written.
  *
- * @throws {LakebaseError} `BAD_PARAMETER` for what is not a target, or has no format.
+ * @throws {LakebaseError} `BAD_PARAMETER` for a value that is not a target or has no format.
  */
 export function planTarget(target: PullTarget, options: PullOptions): TargetPlan {
   const path = target instanceof URL ? pathOf(target) : target;
@@ -98,7 +98,7 @@ export async function openTarget(
   return store === undefined ? await openFileTarget(target, signal) : await openStoredFile(store, target);
 }
 
-/** Whether the rows appear on a terminal, where the line of the progress would stand among them. */
+/** Whether the rows appear on a terminal, where the progress line would mix with them. */
 export function isTerminal(target: TargetPlan["target"]): boolean {
   return isStandardOutput(target) && Deno.stdout.isTerminal();
 }
@@ -160,23 +160,23 @@ function pathOf(url: URL): string {
 /** Stands for the number of a file in the name of several files. */
 const NUMBER = "{n}";
 
-/** The open targets of a pull: one, or one for each connection. */
+/** The open targets of a pull: a single one, or one for each connection. */
 export interface Sinks {
-  /** All of them; none for a folder. */
+  /** All targets; empty for a folder. */
   readonly all: readonly Sink[];
-  /** The folder, where the target is one. */
+  /** The folder, if the target is one. */
   readonly folder?: PullFolder;
   /** The name of the targets in a result. */
   readonly name: string;
   /** Whether there may be several files. */
   readonly several: boolean;
-  /** What has happened to the written bytes after a failure, as the end of a sentence. */
+  /** What happened to the written bytes after a failure, as the end of a sentence. */
   readonly outcome: string;
   /** The paths of the files. */
   readonly paths: readonly string[];
   /** Syncs the written bytes of all targets. */
   flush(): Promise<void>;
-  /** Completes all targets, once they were flushed; see {@linkcode Sink.commit}. */
+  /** Completes all targets after they were flushed; see {@linkcode Sink.commit}. */
   commit(signal: AbortSignal | undefined): Promise<void>;
   /** Removes the written bytes after a failure. */
   abort(reason: unknown, signal: AbortSignal | undefined): Promise<void>;
@@ -185,7 +185,7 @@ export interface Sinks {
 /**
  * Opens the targets of a pull.
  *
- * @param stores Finds where a path is.
+ * @throws {LakebaseError} `BAD_FILE` if one of them can't be written, `BAD_PARAMETER` for `{n}` without `parallel`.
  * @throws {LakebaseError} `BAD_FILE` where one of them can't be written, `BAD_PARAMETER` for `{n}` without `parallel`.
  */
 export async function openSinks(
@@ -236,7 +236,7 @@ function numbered(pattern: string, n: number): string {
   return pattern.replaceAll(NUMBER, String(n));
 }
 
-/** A reader of `trips-*.parquet` would also read files that an earlier pull on more connections has left. */
+/** Refuses leftover files: a reader of `trips-*.parquet` would also read files of an earlier pull on more connections. */
 async function refuseLeftovers(pattern: string, parallel: number, store: FileStore | undefined): Promise<void> {
   const listed = store === undefined ? undefined : await store.list(dirname(pattern));
   const names = listed && new Set(listed.map(({ name }) => name));
@@ -280,7 +280,7 @@ function fileSinks(all: readonly Sink[], pattern?: string): Sinks {
   };
 }
 
-/** Compresses tables as well as the default level 6, in less than half of the time. */
+/** Compresses tables as well as the default level 6 does, in less than half the time. */
 const LEVEL = 4;
 const CHUNK_BYTES = 131_072;
 

@@ -1,4 +1,4 @@
-/** Databricks' own package for Node, as its README has it; only the environment says where to. */
+/** Databricks' own package for Node, used as its README shows. Only the environment names the server. */
 
 import assert from "node:assert/strict";
 import {

@@ -1,4 +1,4 @@
-/** postgres.js, with the token as its password function; the rest is the environment's. */
+/** postgres.js, with a password function that returns the token. The environment sets everything else. */
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";

@@ -1,4 +1,5 @@
-// Files of a Volume with @databricks/sdk-experimental, unchanged. Its `files.upload` sends no body, so `fetch` uploads.
+// Reads files of a Volume with an unchanged @databricks/sdk-experimental. Its `files.upload` sends no body, so `fetch`
+// uploads the files.
 import assert from "node:assert/strict";
 import { WorkspaceClient } from "@databricks/sdk-experimental";
 

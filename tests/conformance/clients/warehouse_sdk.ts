@@ -1,4 +1,7 @@
-/** Databricks' SDK for JavaScript on a SQL warehouse, as its own examples have it; only the environment says where to. */
+/**
+ * Databricks' SDK for JavaScript on a SQL warehouse, used as its own examples show. Only the environment names the
+ * server.
+ */
 
 import assert from "node:assert/strict";
 import { type sql, WorkspaceClient } from "@databricks/sdk-experimental";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { LakebaseError } from "../../../mod.ts";
 import { drawn, errorOf, queryTest, untilRuns } from "../../support/queries.ts";
 
-/** What a column holds of each type is what a query gives, value by value. */
+/** For each type, a column has the same values as a query. */
 const SAME: Record<string, string[]> = {
   bool: ["true", "false"],
   int2: ["-32768", "32767"],
@@ -106,7 +106,7 @@ async function hasXml(db: { sql: import("../../../mod.ts").Sql }): Promise<boole
   return await db.sql`SELECT '<a/>'::xml`.then(() => true, () => false);
 }
 
-queryTest("columns() has enums, domains, composites and pseudo-types as a query gives them", async ({ db }) => {
+queryTest("columns() gives enums, domains, composites and pseudo-types as a query does", async ({ db }) => {
   await db.sql`CREATE TYPE mood AS ENUM ('sad', 'happy')`;
   await db.sql`CREATE DOMAIN fare AS numeric(10, 2)`;
   await db.sql`CREATE DOMAIN tags AS text[]`;

@@ -4,7 +4,7 @@ import { onConnection } from "../../../src/sql/run.ts";
 import { describeSource, findSource, uncheckedTable } from "../../../src/transfer/copy/source.ts";
 import { queryTest } from "../../support/queries.ts";
 
-queryTest("a table's columns are known from its name as the server describes its query", async ({ db }) => {
+queryTest("a table's columns, found by its name, equal the server's description of its query", async ({ db }) => {
   await db.query(`CREATE TYPE mood AS ENUM ('fine');
     CREATE TYPE pair AS (a int, b text);
     CREATE TABLE known ("odd ""name" varchar(10), fare numeric(10, 2), bare numeric, codes bpchar(3)[], gone int,

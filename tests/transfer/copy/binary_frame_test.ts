@@ -9,12 +9,12 @@ function header(extension: number): number[] {
 
 const TRAILER = [0xff, 0xff];
 
-/** What stays of COPYs, each of messages in these chunks. */
+/** The rest of a series of COPYs, each of which has messages in these chunks. */
 async function stays(copies: number[][][][], headed: boolean): Promise<{ bytes: number[]; rows: number }> {
   const stream = async function* (): AsyncGenerator<CopyItem> {
     for (const chunks of copies) {
       for (const messages of chunks) {
-        // As from a socket: somewhere in a larger buffer.
+        // Part of a larger buffer, as from a socket.
         const buffer = Uint8Array.from([9, 9, 9, ...messages.flat()]);
         yield { bytes: buffer.subarray(3), rows: messages.length };
         await Promise.resolve();
@@ -37,7 +37,7 @@ async function stays(copies: number[][][][], headed: boolean): Promise<{ bytes: 
   return all;
 }
 
-Deno.test("withoutFraming() leaves only the rows, wherever the chunks are cut", async () => {
+Deno.test("withoutFraming() keeps only the rows, wherever the chunks are cut", async () => {
   const rows = [[0, 1, 1], [0, 1, 2], [0, 1, 0xff, 0xff]];
   for (const extension of [0, 5]) {
     const head = header(extension);
@@ -54,7 +54,7 @@ Deno.test("withoutFraming() leaves only the rows, wherever the chunks are cut", 
       const twice = [...rows.flat(), ...rows.flat()];
       assert.deepEqual(await stays([chunks, chunks], true), { bytes: [...head, ...twice], rows: 6 });
     }
-    // Without a row, header and trailer are one message.
+    // Without rows, header and trailer are one message.
     assert.deepEqual(await stays([[[[...head, ...TRAILER]]]], false), { bytes: [], rows: 0 });
     assert.deepEqual(await stays([[[[...head, ...TRAILER]]]], true), { bytes: head, rows: 0 });
   }

@@ -9,7 +9,7 @@ const string = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
 const TEXTS = ["", "Harlem", "a\tb", "a\nb\r\n", "\\N", "\\.", "\\", "é😀\u2028", "\b\f\v\u0001\u007f", "\ufeffx"];
 
-Deno.test("values of bytes are written like values of text", () => {
+Deno.test("values that are bytes are written like values that are text", () => {
   const texts = new CopyTextWriter(refuse);
   const bytes = new CopyByteWriter(refuse);
   for (const text of TEXTS) {

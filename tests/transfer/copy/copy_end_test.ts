@@ -16,7 +16,10 @@ function error(severity: string, text: string): Buffer {
 const DONE = [message("c", ""), message("C", "COPY 3\0"), message("Z", "T")];
 const NEXT = [message("H", "\0\0\0"), message("d", "row\n")];
 
-/** The outcome of what arrives in pieces of a size, and what arrived with its last one or after it. */
+/**
+ * The outcome of bytes that arrive in pieces of a given size, and the bytes that arrive with the last piece or after
+ * it.
+ */
 function outcome(arriving: readonly Buffer[], size: number): Record<string, string> {
   const stream = Buffer.concat(arriving);
   const end = new CopyEnd();

@@ -10,7 +10,7 @@ function message(kind: string, payload: string | Uint8Array): Buffer {
   return Buffer.concat([header, bytes]);
 }
 
-/** What comes out when a stream is cut into pieces of a size. */
+/** The result of a stream that is cut into pieces of a given size. */
 function read(stream: Buffer, size: number) {
   let beside = "";
   let rest = "";

@@ -10,7 +10,7 @@ import { errorOf, queryTest } from "../../support/queries.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
-/** Runs work on one connection, of which there is no other: what it leaves behind, the next statement would see. */
+/** Runs work on the only connection, so that the next statement would see anything that the work leaves behind. */
 async function on<T>(
   db: Lakebase,
   work: (session: Session, lease: Lease, signal?: AbortSignal) => Promise<T>,
@@ -57,7 +57,7 @@ queryTest("leaving copyOut() early ends it on the server, and the connection sta
 });
 
 queryTest(
-  "a copy that was stopped is never taken for a whole one, however soon the server has sent the rest",
+  "a stopped COPY never counts as complete, however soon the server has sent the rest",
   async ({ open }) => {
     const db = await open({ max: 1 });
     for (const rows of [100, 1000, 3000, 10_000, 30_000]) {
@@ -66,7 +66,7 @@ queryTest(
       const copying = on(db, async (session, lease, signal) => {
         const text = `COPY (SELECT repeat('x', 1000) FROM generate_series(1, ${rows})) TO STDOUT`;
         for await (const _ of copyOut(session, lease, text, signal)) {
-          // The server goes on sending meanwhile; what comes of it is right at any moment.
+          // Meanwhile the server continues to send. Both outcomes are right.
           await new Promise((resolve) => setTimeout(resolve, 30));
           controller.abort(reason);
         }
@@ -89,7 +89,7 @@ queryTest("copyOut() of another statement, or of a COPY that fails, throws the s
   assert.equal(await db.sql`SELECT 1`.value(), 1);
 });
 
-queryTest("copyIn() sends its source as far as the server takes it", async ({ open }) => {
+queryTest("copyIn() reads its source only as far as the server accepts it", async ({ open }) => {
   const db = await open({ max: 1 });
   await db.query("CREATE TABLE copied (n int, t text)");
   assert.deepEqual(await into(db, []), { rows: 0 });

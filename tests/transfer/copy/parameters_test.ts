@@ -53,7 +53,7 @@ const OTHERS: readonly (readonly [value: unknown, type: string])[] = [
   ["5f0c1a52-0c5e-4d4f-9d3e-0d8f6b1c2a3b", "uuid"],
 ];
 
-/** What a query gives when its value is bound, and when it is pulled. */
+/** The result of a query whose value is bound, and of its pull. */
 async function both(db: Queryable, value: unknown, type: string): Promise<[bound: unknown, pulled: unknown]> {
   const query = db.sql`SELECT ((${value}::${db.sql.unsafe(type)}))::text AS v`;
   const { stream, text } = keeping();

@@ -10,7 +10,7 @@ import { requires } from "../../support/requirements.ts";
 import { all } from "./read_all.ts";
 import { casesFolder, casesMissing, fileTest, python } from "./readers.ts";
 
-/** What is right: the number of rows and the first, or the words of the error. */
+/** The expected result: the number of rows and the first row, or the words of the error. */
 const CASES: Record<string, [rows: number, first: (string | null)[]] | RegExp> = {
   "nation.dict-malformed.parquet": [25, [
     "0",
@@ -32,7 +32,7 @@ const CASES: Record<string, [rows: number, first: (string | null)[]] | RegExp> =
 };
 
 Deno.test({
-  ...requires("files of other suites that went wrong once", casesMissing),
+  ...requires("files of other projects that once caused errors", casesMissing),
   fn: async () => {
     for (const [name, right] of Object.entries(CASES)) {
       const path = `${casesFolder()}/${name}`;
@@ -76,7 +76,7 @@ fileTest(
   },
 );
 
-/** Writes the same rows in every encoding, and lists that go on in the next page. */
+/** Writes the same rows in every encoding, with lists that continue on the next page. */
 const ENCODINGS = `
 import sys, json, pyarrow as pa, pyarrow.parquet as pq
 n = 3000
@@ -129,7 +129,7 @@ pq.write_table(t, sys.argv[1] + "/1.parquet", use_dictionary=False, compression=
 print("null")
 `;
 
-/** Reads a file without a worker, which each of some thousand would take a second to start. */
+/** Reads a file without a worker, because starting one for each of some thousand files would take a second. */
 async function readHere(path: string): Promise<string> {
   try {
     await using file = await (path.endsWith(".parquet") ? openParquet(path) : openArrow(path));
@@ -142,7 +142,7 @@ async function readHere(path: string): Promise<string> {
   }
 }
 
-/** Places in a file: all of them in a long run, else one of 43, and others each time. */
+/** Positions in a file: all of them in a long run, otherwise one in 43, and different ones each time. */
 function placesIn({ length }: Uint8Array, from = 0): number[] {
   const every = sized(43, 1);
   const first = from + randomFrom(newSeed()).below(every);
@@ -185,7 +185,7 @@ fileTest(
       for (const length of placesIn(whole)) {
         await Deno.writeFile(path, whole.subarray(0, length));
         const said = await readHere(path);
-        // A stream may end after any message; the mark of its end is optional.
+        // A stream may end after any message. The mark at its end is optional.
         const isWhole = name.endsWith("s") && /^(0|60) rows$/.test(said);
         assert.ok(
           isWhole || /it is (not an Arrow file|cut off|damaged)/.test(said),
@@ -210,7 +210,7 @@ with pa.OSFile(sys.argv[1] + "/v6.arrow", "wb") as f, pa.ipc.new_file(f, t.schem
 print("null")
 `;
 
-/** Has the metadata at a place say that it is of a version to come. */
+/** Changes the metadata at a position, so that it has a future version. */
 function ofNextVersion(bytes: Uint8Array, from: number): void {
   const buffer = new ByteBuffer(bytes.subarray(from));
   const root = buffer.readInt32(0);

@@ -7,7 +7,7 @@ import type { Chunk } from "../../../src/transfer/copy/messages.ts";
 import type { Encode, EncodeContext } from "../../../src/transfer/formats/file_format.ts";
 import { sharedPostgres } from "../../support/queries.ts";
 
-/** A query's rows as the server copies them. */
+/** A query's rows in the form of the server's COPY. */
 export interface Copied {
   columns: BatchColumn[];
   chunks: Uint8Array<ArrayBuffer>[];
@@ -33,7 +33,7 @@ export async function copied(query: string): Promise<Copied> {
   }
 }
 
-/** Writes rows to a file; its length. */
+/** Writes rows to a file. Returns its length. */
 export async function write(
   path: string,
   encode: Encode,

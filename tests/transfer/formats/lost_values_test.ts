@@ -4,7 +4,7 @@ import { errorOf } from "../../support/queries.ts";
 import { all } from "./read_all.ts";
 import { duckdb, fileTest, python } from "./readers.ts";
 
-/** Writes a file with a column "v" of what an expression of Python gives. */
+/** Writes a file whose column "v" has the values of a Python expression. */
 async function column(path: string, array: string): Promise<string> {
   const program = `
 import sys, pyarrow as pa, pyarrow.parquet as pq
@@ -80,7 +80,7 @@ fileTest("a NULL among the values of a dictionary is NULL in the rows", async (f
   }
 });
 
-/** All of them end before what they say by less than a microsecond; those before 1970, and those below 0, too. */
+/** All values are truncated by less than a microsecond, including those before 1970 and those below 0. */
 const NANOSECONDS: [array: string, texts: string[]][] = [
   ["pa.array([1999, -1], pa.timestamp('ns'))", ["1970-01-01 00:00:00.000001", "1969-12-31 23:59:59.999999"]],
   ["pa.array([1999, 86399999999999], pa.time64('ns'))", ["00:00:00.000001", "23:59:59.999999"]],

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { unpackLz4 } from "../../../src/transfer/formats/arrow/lz4.ts";
 
-/** A frame of one block: an "a", and a match that repeats it. */
+/** A frame with one block: an "a", and a match that repeats it. */
 function bomb(extra: number): Uint8Array {
   const block = [0x1f, 0x61, 1, 0, ...Array(extra).fill(255), 0];
   const frame = new Uint8Array(7 + 4 + block.length + 4);

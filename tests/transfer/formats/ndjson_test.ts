@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { keeping, pullTest } from "../../support/transfers.ts";
 import { encodeNdjson } from "../../../src/transfer/formats/ndjson.ts";
 
-/** Columns, as SQL, whose values JSON writes in a form of its own. */
+/** Columns, as SQL, whose values have a special form in JSON. */
 const COLUMNS = [
   "(ARRAY[1, -32768, NULL])[n]::int2",
   "(ARRAY[1, -2147483648, NULL])[n]::int4",

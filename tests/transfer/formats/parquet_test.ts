@@ -12,7 +12,7 @@ import { copied, write } from "./copied.ts";
 import { duckdb, python, pythonReadersMissing } from "./readers.ts";
 
 interface FileTest {
-  /** Writes a query's rows to a file of this format; where it is. */
+  /** Writes a query's rows to a file of this format. Returns its path. */
   file: (encode: Encode, query: string, options?: EncodeContext["options"]) => Promise<string>;
 }
 

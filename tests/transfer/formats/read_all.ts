@@ -2,7 +2,7 @@ import type { ColumnarFile } from "../../../src/transfer/formats/columnar_reader
 
 const LETTERS: Readonly<Record<string, string>> = { t: "\t", n: "\n", r: "\r", "\\": "\\" };
 
-/** All of a file: what it makes of the columns, and the text of each value. */
+/** The content of a file: the types of its columns, and the text of each value. */
 export async function all(
   file: ColumnarFile,
 ): Promise<{ types: Record<string, string>; texts: (string | null)[][]; rows: number }> {

@@ -4,12 +4,12 @@ import { requires } from "../../support/requirements.ts";
 
 const MODULES = ["pyarrow", "polars", "duckdb"];
 
-/** Why no other reader of columns runs here. */
+/** The reason why no other reader of columns runs here. */
 export function pythonReadersMissing(): string | undefined {
   return pythonWith(...MODULES) === undefined ? `no Python with ${MODULES.join(", ")}` : undefined;
 }
 
-/** Files of other projects' suites that went wrong once; they lie beside the checkout, or beside its folder. */
+/** Files of other projects' suites that once caused errors. They are beside the checkout, or beside its folder. */
 const FOLDERS = ["../../../../shared/cases/", "../../../../../shared/cases/"].map((path) =>
   new URL(path, import.meta.url).pathname
 );
@@ -25,12 +25,12 @@ export function casesFolder(): string | undefined {
   });
 }
 
-/** Why those files can't be read here. */
+/** The reason why those files can't be read here. */
 export function casesMissing(): string | undefined {
   return casesFolder() === undefined ? "no folder shared/cases beside the checkout" : undefined;
 }
 
-/** A test with a folder of its own, where there are other readers. */
+/** A test with a separate folder, if other readers are installed. */
 export function fileTest(name: string, run: (folder: string) => Promise<void>): void {
   Deno.test({
     ...requires(name, pythonReadersMissing),
@@ -55,12 +55,15 @@ rows = connection.execute(sys.argv[1]).fetchall()
 print(json.dumps([[text(value) for value in row] for row in rows]))
 `;
 
-/** What DuckDB answers, each value as its text. */
+/** DuckDB's answer, with each value as its text. */
 export async function duckdb(query: string): Promise<(string | null)[][]> {
   return await python(DUCKDB, query);
 }
 
-/** Answers each request with what its program of Python prints; the imports take a second of processor time. */
+/**
+ * Answers each request with the output of its Python program. One process is used, because the imports take a second of
+ * processor time.
+ */
 const SERVER = `
 import contextlib, io, json, sys, traceback
 import duckdb, polars, pyarrow, pyarrow.feather, pyarrow.ipc, pyarrow.parquet
@@ -80,7 +83,7 @@ for line in sys.stdin:
 
 let server: LineServer | undefined;
 
-// Before all tests, so that the process is no test's own.
+// Before all tests, so that the process does not belong to a test.
 Deno.test.beforeAll(() => {
   const interpreter = pythonWith(...MODULES);
   if (interpreter !== undefined) server = new LineServer("Python", interpreter, { args: ["-c", SERVER] });
@@ -90,7 +93,7 @@ Deno.test.afterAll(async () => {
   server = undefined;
 });
 
-/** Runs a program of Python, and reads the JSON that it prints; one process runs those of all tests. */
+/** Runs a Python program, and reads the JSON that it prints. One process runs the programs of all tests. */
 export async function python<Answer>(program: string, ...args: string[]): Promise<Answer> {
   if (server === undefined) throw new Error(pythonReadersMissing());
   return await server.ask<Answer>({ program, args });

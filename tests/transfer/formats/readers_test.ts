@@ -5,7 +5,10 @@ import { errorOf } from "../../support/queries.ts";
 import { all } from "./read_all.ts";
 import { duckdb, fileTest, python } from "./readers.ts";
 
-/** What each column of the files that Python writes becomes: the Postgres type, and the texts of its three rows. */
+/**
+ * The expected result of each column in the files that Python writes: the Postgres type, and the texts of its three
+ * rows.
+ */
 const COLUMNS: Record<string, [postgres: string, first: string, last: string]> = {
   i8: ["smallint", "-128", "127"],
   u8: ["smallint", "0", "255"],
@@ -117,7 +120,7 @@ fileTest("every type and compression that pyarrow writes is read", async (folder
   }
 });
 
-fileTest("files of polars are read", async (folder) => {
+fileTest("files that polars wrote are read", async (folder) => {
   await python(POLARS, folder);
   for (const name of ["polars.parquet", "polars.arrow"]) {
     const { types, texts } = await all(await open(`${folder}/${name}`));
@@ -143,7 +146,7 @@ fileTest("a file of DuckDB, which has no Arrow schema in it, is read", async (fo
   assert.deepEqual(await all(await open(path)), { types: { n: "integer" }, texts: [], rows: 0 });
 });
 
-/** Files of pyarrow with a column of 80,000 bytes of zeros, which are packed to fewer, and a shorter one. */
+/** Files of pyarrow with a column of 80,000 zero bytes, which are compressed to fewer, and a shorter column. */
 const ZEROS = `
 import sys, pyarrow as pa, pyarrow.parquet as pq, pyarrow.feather as feather
 t = pa.table({"n": [0] * 10000, "m": [0] * 10000},
@@ -153,7 +156,7 @@ for c in ["zstd", "gzip", "brotli"]: pq.write_table(t, f"{sys.argv[1]}/{c}.parqu
 print("null")
 `;
 
-/** Replaces each place of some bytes by others of the same length. */
+/** Replaces each occurrence of some bytes by other bytes of the same length. */
 function replaced(bytes: Uint8Array, from: Uint8Array, to: Uint8Array): Uint8Array {
   const copy = bytes.slice();
   let found = 0;
@@ -278,7 +281,7 @@ fileTest("a stream that fails ends the reading with its error", async () => {
   await assert.rejects(readArrow(failing), new RangeError("the source broke"));
 });
 
-fileTest("a stream that stops coming can be left", async (folder) => {
+fileTest("a stream that sends no more bytes can be closed", async (folder) => {
   await python(PYARROW, folder);
   const bytes = await Deno.readFile(`${folder}/stream.arrow`);
   const source = (async function* () {

@@ -8,14 +8,14 @@ import { copied, write } from "./copied.ts";
 import { all } from "./read_all.ts";
 import { duckdb, python, pythonReadersMissing } from "./readers.ts";
 
-/** A column of three rows, the last of them NULL. */
+/** A column of three rows, the last of which is NULL. */
 interface Case {
-  /** The type, and what it is called in the file that comes back. */
+  /** The type, and its name in the file that comes back. */
   type: string;
   back?: string;
   /** Two values as the server writes them. */
   values: [string, string];
-  /** The types that others find; polars' after pyarrow's. */
+  /** The types that other readers report: pyarrow's, then polars'. */
   duckdb: string;
   pyarrow: string;
   polars: string;
@@ -132,7 +132,7 @@ print(json.dumps({"parquet": types, "same": same, "polars": {n: str(t) for n, t 
 `;
 
 Deno.test({
-  ...requires("every type, with NULL, as DuckDB, pyarrow and polars read it", postgresMissing, pythonReadersMissing),
+  ...requires("DuckDB, pyarrow and polars read every type, with NULL", postgresMissing, pythonReadersMissing),
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {

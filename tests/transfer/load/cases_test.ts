@@ -14,7 +14,7 @@ exec(compile(small, "make.py", "exec"))
 print("null")
 `;
 
-/** What is right of each file, by how it is loaded: the rows as `json`, or the words of the error. */
+/** The expected result of each file, by the way in which it is loaded: the rows as `json`, or the words of the error. */
 const CASES: [file: string, options: LoadOptions, right: unknown[][] | RegExp][] = [
   ["int96.parquet", {}, [
     ["0001-01-01T00:00:00"],
@@ -49,7 +49,7 @@ const CASES: [file: string, options: LoadOptions, right: unknown[][] | RegExp][]
 ];
 
 Deno.test({
-  ...requires("(slow) the files that make.py makes are loaded as is right", casesMissing, pythonReadersMissing),
+  ...requires("(slow) the files of make.py are loaded correctly", casesMissing, pythonReadersMissing),
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {

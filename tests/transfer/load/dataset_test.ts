@@ -18,7 +18,7 @@ async function write(folder: string, files: Files): Promise<void> {
 
 const newName = () => `dataset_${crypto.randomUUID().replaceAll("-", "").slice(0, 12)}`;
 
-/** Loads into a new table; its rows, in order. */
+/** Loads into a new table, and returns its rows in order. */
 async function created(db: Lakebase, source: string | readonly string[], options: LoadOptions = {}) {
   const table = newName();
   const loaded = await db.load(table, source, { create: true, ...options });
@@ -71,7 +71,7 @@ Deno.test("folders called name=value are hive partitions", () => {
   assert.throws(() => partitionsOf("t/a=/p.csv"), /"a=" has no value/);
 });
 
-Deno.test("two files' types become the type that holds both, or none", () => {
+Deno.test("the types of two files become a type that holds both, or none", () => {
   const cases: [a: string, b: string, wider: string | undefined][] = [
     ["smallint", "bigint", "bigint"],
     ["integer", "real", "double precision"],
@@ -163,7 +163,7 @@ pullTest("hive folders add columns to their files, in every format", async ({ db
   }
 });
 
-pullTest("a partition's column that a Parquet file has too must agree with it", async ({ db, folder }) => {
+pullTest("if a Parquet file has a column of its partition, both must agree", async ({ db, folder }) => {
   const values =
     "SELECT 1 AS id, 2024 AS year, NULL::text AS zone, 1.50::float8 AS fare, DATE '2025-01-31' AS day, true AS flag";
   const hive = "year=2024/zone=__HIVE_DEFAULT_PARTITION__/fare=1.5/day=2025-01-31/flag=true";
@@ -281,7 +281,8 @@ pullTest(
   "(slow) a folder that changes while it is read, or a stop in the middle, loads nothing",
   async ({ db, folder }) => {
     const table = newName();
-    // The server waits before the first row, and the sockets do not hold all of the files: so progress comes in the middle.
+    // The server waits before the first row, and the sockets can't hold all files, so progress is reported in the
+    // middle.
     await db.query(`CREATE TABLE ${table} (id int);
     CREATE FUNCTION ${table}_wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END';
     CREATE TRIGGER wait BEFORE INSERT ON ${table} EXECUTE FUNCTION ${table}_wait()`);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { DelimitedScan } from "../../../src/transfer/load/delimited_copy.ts";
 import { usualDialect } from "../../../src/transfer/load/dialect.ts";
 
-/** Where data would be dropped, with the text cut into pieces of a length. */
+/** The position at which data would be lost, with the text cut into pieces of a given length. */
 function found(text: string, quotes: boolean, length: number): number | undefined {
   const scan = new DelimitedScan(usualDialect(quotes), false);
   const bytes = new TextEncoder().encode(text);
@@ -51,7 +51,7 @@ Deno.test("DelimitedScan counts the lines that are not inside of quotes", () => 
   assert.equal(scan.lines, 3);
 });
 
-/** What is sent for a text that is cut into pieces of a length. */
+/** The bytes that are sent for a text that is cut into pieces of a given length. */
 function sent(text: string, length: number, escape = '"'): string {
   const scan = new DelimitedScan({ ...usualDialect(true), escape }, false);
   const bytes = new TextEncoder().encode(text);
@@ -84,7 +84,7 @@ Deno.test("DelimitedScan keeps quotes that belong to the text, wherever the byte
   assert.equal(sent('1,6" x,"a\\"b"\n', 3, "\\"), '1,6"\\"" x,"a\\"b"\n');
 });
 
-Deno.test("DelimitedScan finds a back-slash that may escape a quote, wherever the bytes are cut", () => {
+Deno.test("DelimitedScan finds a backslash that may escape a quote, wherever the bytes are cut", () => {
   const text = new TextEncoder().encode('id,v\n1,"C:\\"\n2,"say \\"hi\\""\n');
   for (let length = 1; length <= text.length; length++) {
     for (const isSaid of [false, true]) {

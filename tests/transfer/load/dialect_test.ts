@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { sniffDialect } from "../../../src/transfer/load/delimited_text.ts";
+import { detectDialect } from "../../../src/transfer/load/delimited_text.ts";
 import {
   type Dialect,
   type DialectGuess,
@@ -63,7 +63,7 @@ Deno.test("RecordReader refuses a quote that nothing closes", () => {
   assert.throws(() => reader.push("\nc", true), /a quote is opened that nothing closes/);
 });
 
-Deno.test("RecordReader reads a record of 100,000 pieces: a look at all of it for each would not end", () => {
+Deno.test("RecordReader reads a record of 100,000 pieces in linear time", () => {
   const reader = new RecordReader(CSV);
   reader.push('"');
   for (let piece = 0; piece < 100_000; piece++) assert.deepEqual(reader.push("x".repeat(64)), []);
@@ -88,13 +88,13 @@ const GUESSES: readonly (readonly [what: string, text: string, DialectGuess])[] 
 ];
 
 for (const [what, text, expected] of GUESSES) {
-  Deno.test(`sniffDialect() looks at ${what}`, () => {
+  Deno.test(`detectDialect() looks at ${what}`, () => {
     const open = { delimiter: true, quote: true, escape: true };
-    assert.deepEqual(sniffDialect(text, true, CSV, open), expected);
+    assert.deepEqual(detectDialect(text, true, CSV, open), expected);
   });
 }
 
-Deno.test("sniffDialect() keeps the given options", () => {
+Deno.test("detectDialect() keeps the given options", () => {
   const open = { delimiter: false, quote: true, escape: true };
-  assert.deepEqual(sniffDialect("a;b\n1;2\n", true, CSV, open), {});
+  assert.deepEqual(detectDialect("a;b\n1;2\n", true, CSV, open), {});
 });

@@ -10,7 +10,7 @@ const bytesOf = (text: string) => new TextEncoder().encode(text);
 const latin1 = (text: string) => Uint8Array.from(text, (char) => char.charCodeAt(0));
 const utf16 = (text: string) => new Uint8Array(Uint16Array.from(`\ufeff${text}`, (char) => char.charCodeAt(0)).buffer);
 
-/** Loads bytes into a new table: its rows, in the file's order, and what the load says of itself. */
+/** Loads bytes into a new table. Returns its rows in the file's order, and the result as text. */
 async function loaded(
   { db, folder }: PullTest,
   name: string,
@@ -228,7 +228,7 @@ pullTest("load() reads what records() reads, of random CSV", async (test) => {
   }
 });
 
-/** Whether the last value begins with a quote that nothing closes, which the server refuses. */
+/** Whether the last value begins with a quote that is not closed, which the server refuses. */
 function isOpen(text: string): boolean {
   return [...records(`${text}\n|`, usualDialect(true), true)].at(-1)!.join() !== "|";
 }

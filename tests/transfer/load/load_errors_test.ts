@@ -4,7 +4,7 @@ import { type Lakebase, LakebaseError } from "../../../mod.ts";
 import { errorOf, queryTest, untilEnded, untilRuns } from "../../support/queries.ts";
 import { pullTest } from "../../support/transfers.ts";
 
-/** Tables of their own, each made by a statement in which `t` stands for its name; the last is loaded. */
+/** Separate tables, each made by a statement in which `t` stands for its name. The last one is loaded. */
 async function withTables(db: Lakebase, definitions: string[], work: (table: string) => Promise<void>): Promise<void> {
   const name = `errors_${crypto.randomUUID().replaceAll("-", "").slice(0, 12)}`;
   const named = (sql: string) => sql.replace(/\bt(\d)\b/g, `${name}_$1`);
@@ -20,7 +20,7 @@ const PARENT = "CREATE TABLE t0 (id int PRIMARY KEY)";
 const CHILD = "CREATE TABLE t1 (parent int REFERENCES t0)";
 
 queryTest(
-  "a constraint that is looked at after the rows says where to look, and that nothing was loaded",
+  "the error of a constraint that is checked after the rows says where to look, and that nothing was loaded",
   async ({ db }) => {
     await withTables(db, [PARENT, CHILD], async (name) => {
       const { message, sqlstate } = await errorOf(db.load(`${name}_1`, [{ parent: 5 }]));
@@ -48,7 +48,7 @@ queryTest(
   },
 );
 
-queryTest("mode replace of a table that others refer to says what to do, which does it", async ({ db }) => {
+queryTest("mode replace of a table that others reference says what to do, and that works", async ({ db }) => {
   await withTables(db, [PARENT, CHILD], async (name) => {
     await db.load(`${name}_0`, [{ id: 1 }]);
     await db.load(`${name}_1`, [{ parent: 1 }]);
@@ -67,7 +67,7 @@ queryTest("mode replace of a table that others refer to says what to do, which d
   });
 });
 
-queryTest("a connection that is lost before the end says that nothing was loaded", async ({ open, local }) => {
+queryTest("if a connection is lost before the end, the error says that nothing was loaded", async ({ open, local }) => {
   const db = await open();
   await withTables(db, [PARENT], async (name) => {
     const rows = async function* () {
@@ -84,7 +84,7 @@ queryTest("a connection that is lost before the end says that nothing was loaded
 });
 
 queryTest(
-  "a connection that is lost at the COMMIT says that it is not known what became of the rows",
+  "if a connection is lost at the COMMIT, the error says that the outcome is not known",
   async ({ open, local }) => {
     const db = await open();
     await withTables(db, ["CREATE TABLE t0 (id int)"], async (name) => {
@@ -126,7 +126,7 @@ pullTest("the trace of an error of a load begins at the caller's line", async ({
   }
 });
 
-pullTest("an error does not say that a type was sampled where the file gives it", async ({ db, folder }) => {
+pullTest("an error does not say that a type was sampled if it comes from the file", async ({ db, folder }) => {
   await db.pull(db.sql`SELECT '5 days'::interval::text AS v`, `${folder}/x.parquet`);
   await withTables(db, ["CREATE TABLE t0 (v int)"], async (name) => {
     const { message } = await errorOf(db.load(`${name}_0`, `${folder}/x.parquet`));
@@ -143,7 +143,7 @@ pullTest("an error does not say that a type was sampled where the file gives it"
 });
 
 pullTest(
-  "a file with create whose one column is two, with a delimiter that is not found, is refused",
+  "with create, a file whose delimiter is not detected, so that it has one column, is refused",
   async ({ db, folder }) => {
     const cases: [name: string, text: string, delimiter: string][] = [
       ["a.csv", "a;b\n1;2;3\n", ";"],
@@ -163,7 +163,7 @@ pullTest(
   },
 );
 
-queryTest("deeply nested rows are loaded, or refused with an error that says so", async ({ db }) => {
+queryTest("deeply nested rows are loaded, or refused with that reason", async ({ db }) => {
   const nested = (depth: number, wrap: (value: unknown) => unknown) => {
     let value: unknown = 1;
     for (let level = 0; level < depth; level++) value = wrap(value);

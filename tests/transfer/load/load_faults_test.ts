@@ -21,7 +21,7 @@ async function expectUntouched(db: Lakebase, table: string): Promise<void> {
   assert.deepEqual([...await db.query(`SELECT * FROM ${table}`)], [{ id: 0, note: "there before" }]);
 }
 
-/** Rows without end; `onRow` may throw. */
+/** Endless rows; `onRow` may throw. */
 function* endless(onRow: (id: number) => void = () => {}): Generator<object, void, void> {
   for (let id = 1;; id++) {
     onRow(id);
@@ -29,7 +29,7 @@ function* endless(onRow: (id: number) => void = () => {}): Generator<object, voi
   }
 }
 
-/** Rows enough that a load has sent some of them. */
+/** Enough rows that a load has already sent some of them. */
 const MANY = 50_000;
 
 async function* slowly(rows: Iterable<object>): AsyncGenerator<object, void, void> {
@@ -135,7 +135,7 @@ queryTest("a signal and a timeout end a load, wherever it waits", async ({ open 
   });
 });
 
-queryTest("a load that is stopped in a transaction takes back what it did, or ends the transaction", async ({ db }) => {
+queryTest("a load that is stopped in a transaction undoes its changes, or ends the transaction", async ({ db }) => {
   await withTable(db, async (table) => {
     const outcome = await db.transaction(async (tx) => {
       await tx.query(`INSERT INTO ${table} VALUES (-1, 'in between')`);
@@ -229,7 +229,10 @@ queryTest(
 );
 
 Deno.test({
-  ...requires("(slow) a server that goes away midway ends the load; all is as it was", postgresMissing),
+  ...requires(
+    "(slow) if a server disappears during a load, the load fails and the table is unchanged",
+    postgresMissing,
+  ),
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {

@@ -4,7 +4,7 @@ import type { Lakebase, LoadFormat } from "../../../mod.ts";
 import { errorOf, queryTest } from "../../support/queries.ts";
 import { script } from "../../support/transfers.ts";
 
-/** A folder of its own, and a table. */
+/** A separate folder and a table. */
 async function withFiles(
   db: Lakebase,
   columns: string,
@@ -352,7 +352,7 @@ queryTest("a file that was pulled from a table with generated columns is loaded 
   );
 });
 
-queryTest("load() takes a view that has an INSTEAD OF INSERT trigger, and no other", async ({ db }) => {
+queryTest("load() accepts a view only if it has an INSTEAD OF INSERT trigger", async ({ db }) => {
   await withFiles(db, "n int", async (table, file) => {
     const path = await file("n.csv", "n\n1\n2\n");
     await db.query(`CREATE VIEW ${table}_v AS SELECT n FROM ${table}`);
@@ -367,7 +367,7 @@ queryTest("load() takes a view that has an INSTEAD OF INSERT trigger, and no oth
 });
 
 queryTest(
-  "load() with create keeps a name that SQL could not read without quotes, and folds another",
+  "load() with create keeps a name that SQL can't read without quotes, and folds any other name",
   async ({ db }) => {
     for (const [name, made] of [["My Table", "My Table"], ["MyTable", "mytable"], ['"MyOther"', "MyOther"]] as const) {
       await db.load(name, [{ flag: "T" }, { flag: "F" }], { create: true });

@@ -14,7 +14,7 @@ queryTest("load() of a query keeps every digit of its values", async ({ db }) =>
 });
 
 queryTest(
-  "load() creates columns of a query's types, also where SQL's word alone means another type",
+  "load() creates columns with a query's types, even if the type's bare name means another type",
   async ({ db }) => {
     const query = db
       .sql`SELECT '101'::bit(3) AS bits, ARRAY['101'::bit(3)] AS lists, 'a'::"char" AS letter, 'ab'::char(3) AS word`;
@@ -41,7 +41,7 @@ queryTest("load() replaces the rows of a table by those of a query that reads it
   await db.query("DROP TABLE own_rows");
 });
 
-queryTest("a load is stopped while its query runs, and the query with it", async ({ open }) => {
+queryTest("stopping a load also stops its query", async ({ open }) => {
   const db = await open({ max: 1 });
   await db.query("CREATE TABLE stopped_rows (n int)");
   const slow = db.sql`SELECT 1 AS n FROM pg_sleep(600)`;

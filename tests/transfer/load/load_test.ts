@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Lakebase } from "../../../mod.ts";
 import { drawn, errorOf, queryTest } from "../../support/queries.ts";
 
-/** A table of its own, dropped afterwards. */
+/** A separate table, which is dropped afterwards. */
 async function withTable(db: Lakebase, columns: string, work: (table: string) => Promise<void>): Promise<void> {
   const table = `load_${crypto.randomUUID().replaceAll("-", "").slice(0, 12)}`;
   await db.query(`CREATE TABLE ${table} (${columns})`);
@@ -19,7 +19,7 @@ const all = async (
   order = "1",
 ) => [...await db.query(`SELECT * FROM ${table} ORDER BY ${order}`)];
 
-queryTest("load() takes row objects as parameters are taken", async ({ db }) => {
+queryTest("load() converts row objects like parameters", async ({ db }) => {
   const columns = `id int, at timestamptz, day date, fare numeric(10, 2), x float8, big int8, note text, ok bool,
     tags text[], grid int[], doc jsonb, list jsonb, raw bytea, who uuid`;
   await withTable(db, columns, async (table) => {
@@ -40,7 +40,7 @@ queryTest("load() takes row objects as parameters are taken", async ({ db }) => 
 });
 
 queryTest(
-  "load() gives a column that no row names its default, and leaves out what the table computes",
+  "load() gives a column that no row names its default, and leaves out generated columns",
   async ({ db }) => {
     const columns =
       "id int GENERATED ALWAYS AS IDENTITY, n int, kind text DEFAULT 'new', twice int GENERATED ALWAYS AS (n * 2) STORED";

@@ -37,7 +37,7 @@ Deno.test("a file appears when it is complete, and replaces an older file with i
     assert.deepEqual(namesIn(folder), ["t.csv"]);
   }));
 
-/** Permissions of what is replaced, and those of what replaces it, from its first byte on. */
+/** Permissions of the replaced file, and those of the new file from its first byte on. */
 const MODES: [before: number, after: number][] = [
   [0o600, 0o600],
   [0o640, 0o640],
@@ -61,7 +61,7 @@ Deno.test("the hidden file has the permissions of the file that it will replace,
     }
   }));
 
-Deno.test("a file that somebody puts in place of the hidden file is neither changed nor taken for it", () =>
+Deno.test("a file that replaces the hidden file is neither changed nor used", () =>
   inFolder(async (folder) => {
     const [path, victim] = [`${folder}/t.csv`, `${folder}/victim`];
     await Deno.writeTextFile(victim, "secret", { mode: 0o600 });
@@ -123,7 +123,7 @@ Deno.test("openTarget() says why a file can't be written", () =>
     assert.deepEqual(namesIn(folder), ["file", "loop.csv", "nowhere.csv"]);
   }));
 
-Deno.test("cannotWrite() says in a sentence what the system said, and not the name of the hidden file", () => {
+Deno.test("cannotWrite() gives the system's message as a sentence, without the name of the hidden file", () => {
   const failure = (text: string, code: string) =>
     Object.assign(new Error(`${text}: open 'ro/.t.csv.7cb77057.part'`), { code });
   const cases: [cause: unknown, message: string][] = [

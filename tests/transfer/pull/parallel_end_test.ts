@@ -15,7 +15,10 @@ import {
   sum,
 } from "./parallel_support.ts";
 
-/** The server ends without having read the COPY that was sent ahead, and the reset for that can overtake its last word. */
+/**
+ * The server ends without having read the COPY that was sent ahead, and the connection's reset can overtake the
+ * server's last message.
+ */
 const LOST = /terminat|ECONNRESET|the server ended the connection/;
 
 serverTest("a lost connection ends the whole parallel pull, with the reason", async (db) => {
@@ -37,7 +40,7 @@ serverTest("a lost connection ends the whole parallel pull, with the reason", as
   await assertIdle(db);
 });
 
-serverTest("a first connection that is lost before the others have connected is reported", async (db) => {
+serverTest("the loss of the first connection before the others have connected is reported", async (db) => {
   await using big = await bigTable(db, "lost_at_once", 1500);
   const session = db[SESSION];
   const lost = Promise.withResolvers<void>();
@@ -106,7 +109,7 @@ postgresTest("a busy pool slows a parallel pull, but never stops it", async ({ o
   await using big = await bigTable(db, "busy_pool");
   const session = db[SESSION];
   const whole = 60_000 * 60_001 / 2;
-  // Each waits for connections that the others hold.
+  // Each pull waits for connections that the other one holds.
   const sums = await Promise.all(
     Array.from({ length: 3 }, () => numbers(oneStream(session, optionsOf(big.table, 3)))),
   );
@@ -119,13 +122,13 @@ postgresTest("a busy pool slows a parallel pull, but never stops it", async ({ o
   await assertIdle(db);
 });
 
-postgresTest("a table that waits to be changed is refused, not waited for", async ({ db }) => {
+postgresTest("a table whose change waits for a lock is refused immediately", async ({ db }) => {
   await using big = await bigTable(db, "altered", 1000);
   const session = db[SESSION];
   let altering: Promise<unknown> | undefined;
   const refused = Promise.withResolvers<void>();
   let joins = 0;
-  // Between the first connection's lock and the second's, somebody queues for a stronger one.
+  // Between the locks of the first and the second connection, another session waits for a stronger lock.
   const meddling = {
     ...session,
     acquire: async () => {

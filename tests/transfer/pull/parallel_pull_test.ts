@@ -65,7 +65,7 @@ bigTest("pull() with {n} in the name writes as many files, each a whole one", as
   await db.query("DROP TABLE spread_back");
 });
 
-bigTest("pull() refuses parallel where it can't be, with the reason, and leaves no file", async ({ db, folder }) => {
+bigTest("pull() refuses parallel with the reason if it is impossible, and leaves no file", async ({ db, folder }) => {
   const path = `${folder}/t.csv`;
   const refused = async (pulling: Promise<unknown>, message: RegExp) => {
     const error = await errorOf(pulling);
@@ -118,7 +118,7 @@ bigTest(
   },
 );
 
-bigTest("pull() with parallel says what does not exist", async ({ db, folder }) => {
+bigTest("pull() with parallel names a table or column that does not exist", async ({ db, folder }) => {
   for (
     const [name, message] of [
       ["spreat", /^Cannot pull spreat: there is no such table\nDid you mean spread\?$/],
@@ -135,7 +135,7 @@ bigTest("pull() with parallel says what does not exist", async ({ db, folder }) 
   assert.deepEqual(namesIn(folder), []);
 });
 
-/** Ends the server's side of one of the connections that copy, which takes a superuser. */
+/** Ends the server's side of one of the connections that copy, which requires a superuser. */
 async function killOne(): Promise<void> {
   const { port } = await sharedPostgres();
   const server = { host: "127.0.0.1", port, database: "postgres", sslMode: "disable" } as const;
@@ -165,7 +165,7 @@ bigTest("pull() with parallel keeps the old files whole when it ends early", asy
 });
 
 bigTest("pull() with parallel says so when a connection is lost half-way", async ({ db, folder }) => {
-  // More than is read ahead of a stream that takes its time.
+  // More than is read ahead of a slow stream.
   await db.query("INSERT INTO spread SELECT n, 1, repeat('x', 1900), now() FROM generate_series(1, 70000) AS n");
   let killing: Promise<void> | undefined;
   const slow = new WritableStream<Uint8Array>({ write: () => killing ??= killOne() });

@@ -40,7 +40,7 @@ export async function* oneStream(session: Session, options: ParallelOptions): As
   yield* copies.streams[0]!;
 }
 
-/** A table in a stream for each connection. */
+/** A table in one stream for each connection. */
 export async function streams(session: Session, table: string, parallel: number, more: More = {}): Promise<Copies> {
   return await copyOutParallel(session, optionsOf(table, parallel, { ...more, several: true }));
 }
@@ -60,7 +60,7 @@ export async function read(chunks: AsyncIterable<Chunk>): Promise<Read> {
   return { bytes: new Uint8Array(await new Blob(parts).arrayBuffer()), messages };
 }
 
-/** What one COPY on one connection gives. */
+/** The rows of one COPY on one connection. */
 export async function plainly(db: Lakebase, table: string, format: Format): Promise<Read> {
   const session = db[SESSION];
   const text = copyOf(format)(`SELECT * FROM ${table}`, true);
@@ -73,12 +73,12 @@ export async function inParallel(db: Lakebase, ...options: Parameters<typeof opt
   return await read(oneStream(db[SESSION], optionsOf(...options)));
 }
 
-/** Every connection is back, none in a transaction. */
+/** Every connection has been given back, and none is in a transaction. */
 export async function assertIdle(db: Lakebase): Promise<void> {
   const { pool } = db;
-  // Some may still be connecting, for nobody.
+  // Some connections that nobody needs may still be connecting.
   await eventually("no connection is in use", () => pool.idleCount === pool.totalCount && pool.waitingCount === 0);
-  // A server takes a moment to see that a connection was closed.
+  // A server takes a moment to notice that a connection was closed.
   const open = () => db.query("SELECT FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'");
   await eventually("no transaction is open", async () => (await open()).length === 0);
 }
@@ -89,7 +89,7 @@ export function postgresTest(name: string, run: (test: QueryTest) => Promise<voi
 
 export const FORMATS: Format[] = ["text", "csv", "binary"];
 
-/** A test as the server's superuser, past the gateway. */
+/** A test as the server's superuser, without the gateway. */
 export function serverTest(
   name: string,
   run: (owner: Lakebase, logIn: (user: string) => Promise<Lakebase>) => Promise<void>,
@@ -108,7 +108,7 @@ export function serverTest(
   });
 }
 
-/** A table of 60,000 rows, of about 100 bytes if nothing else is said; dropped after the test. */
+/** A table of 60,000 rows of about 100 bytes by default. It is dropped after the test. */
 export async function bigTable(db: Lakebase, name: string, width = 100): Promise<AsyncDisposable & { table: string }> {
   await db.query(`CREATE TABLE ${name} AS SELECT n, repeat('x', ${width}) AS text FROM generate_series(1, 60000) AS n`);
   return { table: `public.${name}`, [Symbol.asyncDispose]: async () => void await db.query(`DROP TABLE ${name}`) };

@@ -95,7 +95,7 @@ postgresTest(
   },
 );
 
-serverTest("what can't be read by its pages is refused with the reason, and nothing is left", async (db) => {
+serverTest("a table that can't be read by its pages is refused with the reason, and nothing is left", async (db) => {
   await db.query(`CREATE TABLE plain (id int);
     CREATE VIEW looks AS SELECT * FROM plain;
     CREATE MATERIALIZED VIEW looked AS SELECT * FROM plain;
@@ -128,7 +128,7 @@ serverTest("what can't be read by its pages is refused with the reason, and noth
   await db.query("DROP SEQUENCE counts");
 });
 
-queryTest("PGlite has one backend: it says so instead of waiting for itself", async ({ db }) => {
+queryTest("PGlite has one backend, so a parallel pull is refused instead of waiting for itself", async ({ db }) => {
   if (!(await db.version()).includes("PGlite")) return;
   const error = await errorOf(inParallel(db, "pg_catalog.pg_class", 2));
   assert.match(error.message, /PGlite\) does one thing at a time/);
@@ -153,7 +153,7 @@ postgresTest("no connection sees changes that are made during the pull", async (
   await assertIdle(db);
 });
 
-serverTest("a role that sees some rows only sees the same ones in parallel", async (owner, logIn) => {
+serverTest("a role that sees only some rows sees the same rows in parallel", async (owner, logIn) => {
   await owner.query(`CREATE ROLE seer LOGIN PASSWORD 'native-secret';
     CREATE TABLE secured AS SELECT n, repeat('x', 100) AS text FROM generate_series(1, 20000) AS n;
     ALTER TABLE secured ENABLE ROW LEVEL SECURITY;

@@ -51,7 +51,7 @@ Deno.test({
   },
 });
 
-/** `script`, of util-linux, gives a program a terminal. */
+/** `script`, of util-linux, runs a program on a terminal. */
 function scriptMissing(): string | undefined {
   try {
     const { success } = new Deno.Command("script", { args: ["-qec", "true", "/dev/null"], stdout: "null" })

@@ -4,10 +4,10 @@ import { eventually, inTime } from "../../support/eventually.ts";
 import { errorOf, sharedPostgres } from "../../support/queries.ts";
 import { failing, keeping, namesIn, OLD, pullTest } from "../../support/transfers.ts";
 
-/** Rows enough that they don't fit between the server and the file. */
+/** More rows than fit between the server and the file. */
 const MANY = "SELECT generate_series(1, 3000000) AS n, repeat('x', 100) AS x";
 
-/** A connection to the server itself, which may end any other. */
+/** A connection to the server itself, which can end any other connection. */
 async function superuser(): Promise<Lakebase> {
   const { port } = await sharedPostgres();
   const login = { user: "postgres", password: "native-secret", database: "postgres" };
@@ -131,7 +131,7 @@ pullTest("a compute that suspends half-way is a lost connection; nothing is left
   assert.match(error.message, /they were removed/);
 });
 
-pullTest("a failed pull in a transaction is a failed statement of it", async ({ db, folder }) => {
+pullTest("a failed pull in a transaction fails the transaction", async ({ db, folder }) => {
   const error = await errorOf(db.transaction(async (tx) => {
     await errorOf(tx.sql`SELECT 1 / 0`.pull(`${folder}/t.csv`));
     await tx.query("SELECT 1");

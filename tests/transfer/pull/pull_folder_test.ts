@@ -14,7 +14,7 @@ function filesIn(folder: string, prefix = ""): string[] {
   });
 }
 
-/** Pulls a folder of files in a process that can write 64 KiB to a file, as on a disk that is nearly full. */
+/** Pulls a folder of files in a process that can write at most 64 KiB to a file, as on a disk that is nearly full. */
 const ON_FULL_DISK = `
   import { connect } from "lakebase";
   const db = await connect();
@@ -28,7 +28,7 @@ const ROWS = `SELECT n AS id, CASE n % 3 WHEN 0 THEN NULL WHEN 1 THEN E'a "q",\\
 
 const FORMATS = ["csv", "tsv", "ndjson", "arrow", "parquet"] as const;
 
-/** What is loaded of a folder, and what of it differs from the table. */
+/** The number of rows that are loaded from a folder, and how many of them differ from the table. */
 async function difference(db: Lakebase, folder: string): Promise<unknown> {
   await db.query("DROP TABLE IF EXISTS again; CREATE TABLE again (LIKE origin)");
   const { rows } = await db.load("again", folder);
@@ -112,7 +112,7 @@ pullTest("pull() of a query into a folder takes what a file takes", async ({ db,
   assert.deepEqual(filesIn(`${folder}/empty`), ["_SUCCESS", "day=2025-01-31/flag=true/part-00000.parquet"]);
 });
 
-pullTest("a folder that can't be pulled is refused, and what was there stays", async ({ db, folder }) => {
+pullTest("a pull into an unsuitable folder is refused, and the folder's content stays", async ({ db, folder }) => {
   await Deno.mkdir(`${folder}/old`);
   await Deno.writeTextFile(`${folder}/old/part-00000.csv`, "id\n1\n");
   await Deno.mkdir(`${folder}/mine`);
@@ -164,7 +164,7 @@ pullTest("a folder that can't be pulled is refused, and what was there stays", a
 });
 
 Deno.test({
-  name: "a folder of which one file finds the disk full is as it was",
+  name: "if the disk is full at one file of a folder, the folder stays unchanged",
   ignore: Deno.build.os === "windows", // no limit of a file's size there
   sanitizeOps: false,
   sanitizeResources: false,

@@ -65,7 +65,7 @@ pullTest("text formats of rows in memory equal the server's, byte for byte", asy
     for (const held of [await query, await query.columns()]) {
       await held.pull(`${folder}/${name}`);
       const found = await Deno.readTextFile(`${folder}/${name}`);
-      // Of a result JSON was parsed, so its own spaces are gone.
+      // The JSON of a result was parsed, so its own spaces are lost.
       const bare = (text: string) => text.replace(/(?<=[:,]) (?=[["\d])/g, "").replaceAll('\\": [', '\\":[');
       assert.equal(bare(found), bare(wanted), name);
     }

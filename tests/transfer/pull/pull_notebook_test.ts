@@ -7,7 +7,7 @@ import { namesIn } from "../../support/transfers.ts";
 
 const NOTEBOOKS = decodeURIComponent(new URL("../../../notebooks", import.meta.url).pathname);
 
-/** What a cell showed, wrote or failed with. */
+/** The drawing, the output or the error of a cell. */
 function shown(cell: CellRun | undefined): string {
   return JSON.stringify(cell?.messages.filter(({ type }) => type !== "status" && type !== "execute_input"));
 }

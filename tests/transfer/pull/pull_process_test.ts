@@ -4,7 +4,7 @@ import { postgresMissing, startPostgres } from "../../support/postgres.ts";
 import { requires } from "../../support/requirements.ts";
 import { script } from "../../support/transfers.ts";
 
-/** Pulls a million rows over TLS into a stream that takes a megabyte a second, or a file; the most memory it took. */
+/** Pulls a million rows over TLS into a stream that takes a megabyte a second, or a file. Returns the peak memory. */
 const SLOW = `
   import { connect } from "lakebase";
   const db = await connect();
@@ -26,7 +26,10 @@ const SLOW = `
 `;
 
 Deno.test({
-  ...requires("(slow) a slow reader of a pull over TLS has the server wait, and memory does not grow", postgresMissing),
+  ...requires(
+    "(slow) a slow reader of a pull over TLS makes the server wait, and memory does not grow",
+    postgresMissing,
+  ),
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { inTime, nextTurn } from "../../support/eventually.ts";
 import { failing, keeping, pullTest } from "../../support/transfers.ts";
 
-/** Rows enough for reports on the way. */
+/** Enough rows for progress reports. */
 const MANY = "SELECT generate_series(1, 3000000) AS n, repeat('x', 100) AS x";
 const mine = new TypeError("mine");
 
@@ -15,14 +15,14 @@ const rejectsLater = async (progress: { done: boolean }) => {
 };
 const rejects = () => Promise.reject(mine);
 
-pullTest("what onProgress rejects with ends the pull, and the file stays", async ({ db, folder }) => {
+pullTest("a rejection of onProgress ends the pull, and the old file stays", async ({ db, folder }) => {
   for (const sql of [MANY, "SELECT 1"]) {
     const query = db.sql`${db.sql.unsafe(sql)}`;
     assert.equal(await failing(db, folder, (path) => query.pull(path, { onProgress: rejects })), mine);
   }
 });
 
-pullTest("onProgress is called with the end before the file is replaced", async ({ db, folder }) => {
+pullTest("onProgress gets the last report before the file is replaced", async ({ db, folder }) => {
   const query = db.sql`SELECT 1`;
   for (const onProgress of [throwsAtTheEnd, rejectsLater]) {
     assert.equal(await failing(db, folder, (path) => query.pull(path, { onProgress })), mine);
@@ -39,7 +39,7 @@ async function* endlessRows() {
   }
 }
 
-pullTest("what onProgress rejects with ends a load, which has loaded nothing", async ({ db }) => {
+pullTest("a rejection of onProgress ends a load, which loads nothing", async ({ db }) => {
   await db.sql`CREATE TABLE progress_load (a int)`;
   try {
     const loading = db.load("progress_load", endlessRows(), { onProgress: rejects });

@@ -4,16 +4,16 @@ import { inTime } from "../../support/eventually.ts";
 import { errorOf } from "../../support/queries.ts";
 import { namesIn, pullTest } from "../../support/transfers.ts";
 
-/** Rows that don't fit between the server and a target that takes nothing. */
+/** More rows than fit between the server and a target that takes nothing. */
 const MANY = "SELECT n, repeat('x', 100) AS x FROM generate_series(1, 1000000) AS n";
-/** Told when a stream is stuck. */
+/** Called when a stream is stuck. */
 let onStuck = () => {};
 const never = () => {
   onStuck();
   return new Promise<void>(() => {});
 };
 
-/** Fails where something does not end; what it waits for would hold the test up for ever. */
+/** Fails if work does not end. Otherwise the test would wait for it forever. */
 const soon = <T>(work: Promise<T>) => inTime("the end of what was stopped", work);
 
 const STUCK: readonly (readonly [name: string, sink: UnderlyingSink<Uint8Array>, sql: string, options: PullOptions])[] =
@@ -66,7 +66,7 @@ pullTest("an onProgress that never settles does not keep a pull from being stopp
 });
 
 pullTest(
-  "a pull that is stopped at its end has failed and left no file, or is whole and says so",
+  "a pull that is stopped at its end either fails and leaves no file, or is complete and says so",
   async ({ db, folder }) => {
     const outcomes = new Set<boolean>();
     for (let turns = 0; turns < 30; turns++) {

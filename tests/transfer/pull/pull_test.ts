@@ -113,7 +113,7 @@ pullTest(
   },
 );
 
-pullTest("pull() of nothing: no rows, no columns, one column of NULLs", async ({ db, folder }) => {
+pullTest("pull() works without rows, without columns, and with a column of NULLs", async ({ db, folder }) => {
   for (const format of ["csv", "tsv", "ndjson", "arrow", "parquet"] as const) {
     const path = `${folder}/t.${format}`;
     assert.equal((await db.sql`SELECT 1 AS one WHERE false`.pull(path)).rows, 0, format);
@@ -165,7 +165,7 @@ async function readBuffer(path: string): Promise<Buffer> {
   return Buffer.from(await Deno.readFile(path));
 }
 
-pullTest("the signal and the timeout of a query hold for its pull, but not its limit", async ({ db, folder }) => {
+pullTest("the signal and the timeout of a query apply to its pull, but not its limit", async ({ db, folder }) => {
   const slow = db.sql`SELECT pg_sleep(10)`.with({ timeout: 0.2 });
   for (const pull of [() => slow.pull(`${folder}/t.csv`), () => db.pull(slow, `${folder}/t.csv`)]) {
     assert.match((await errorOf(pull())).message, /longer than its timeout of 0\.2 s/);

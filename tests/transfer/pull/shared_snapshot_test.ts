@@ -15,7 +15,7 @@ const TABLE: SnapshotRow = {
   ...{ embedded: false, name: "public.t", leafKind: "r", readable: true, access: "heap", pages: 7, bytes: 57_344 },
 };
 
-Deno.test("pagedTables() refuses what can't be read by its pages, with the reason", () => {
+Deno.test("pagedTables() refuses tables that can't be read by their pages, with the reason", () => {
   const cases: [Partial<SnapshotRow>, RegExp][] = [
     [{ embedded: true }, /PGlite\) does one thing at a time/],
     [{ version: 130_010 }, /older than PostgreSQL 14/],

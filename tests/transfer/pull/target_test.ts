@@ -5,7 +5,7 @@ import { openTarget, planTarget, type PullTarget } from "../../../src/transfer/p
 import { errorOf } from "../../support/queries.ts";
 import { keeping } from "../../support/transfers.ts";
 
-Deno.test("planTarget() tells the format by the extension, or by the option", () => {
+Deno.test("planTarget() finds the format by the extension or the option", () => {
   const cases: readonly (readonly [target: PullTarget, options: PullOptions, format: string, gzip: boolean])[] = [
     ["trips.csv", {}, "csv", false],
     ["a.b/TRIPS.CSV.GZ", {}, "csv", true],
@@ -78,7 +78,7 @@ Deno.test("planTarget() and the checks refuse impossible options, and say what t
   }
 });
 
-Deno.test("an option that changes nothing is accepted", () => {
+Deno.test("an option that has no effect is accepted", () => {
   for (const format of ["arrow", "parquet"] as const) checkFormatOptions({ gzip: false }, format);
 });
 

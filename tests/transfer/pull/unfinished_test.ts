@@ -14,18 +14,18 @@ const STOP = `
   Deno.addSignalListener(SIGNAL, () => controller.abort(new Error("asked to stop")));
 `;
 
-/** What a program does around its pull, and what becomes of both when a signal comes in the middle. */
+/** The code of a program around its pull, and the outcome of both after a signal in the middle. */
 interface Case {
   name: string;
-  /** Before the pull. */
+  /** The code before the pull. */
   before?: string;
   options?: string;
-  /** After it has begun. */
+  /** The code after the pull has begun. */
   during?: string;
-  /** Its exit code; none where it dies of the signal. */
+  /** The exit code; `undefined` if the signal ends the program. */
   code?: number;
   said: string;
-  /** What is in the folder in the end. */
+  /** The files in the folder at the end. */
   left: "whole" | "nothing" | "hidden";
 }
 
@@ -71,10 +71,10 @@ const CASES: readonly Case[] = [
   },
 ];
 
-/** All signals are handled in one way: of the others it is enough that they are. */
+/** All signals are handled in one way, so for the others it is enough that they are handled. */
 const FIRST_CASES = CASES.slice(0, 2);
 
-/** It pulls for two seconds, into a folder of its own. */
+/** The pull takes two seconds, and writes into a separate folder. */
 const program = ({ before = "", options = "{}", during = "" }: Case, folder: string, signal: Deno.Signal) => `
   import { connect } from "lakebase";
   import process from "node:process";
@@ -116,7 +116,7 @@ for (const [signal, cases] of [["SIGTERM", CASES], ["SIGINT", FIRST_CASES], ["SI
 }
 
 Deno.test({
-  name: "a pull removes what a killed one left beside its target, and nothing else",
+  name: "a pull removes the files that a killed pull left beside its target, and nothing else",
   ignore: Deno.build.os === "windows",
   fn: async () => {
     const folder = await Deno.makeTempDir({ prefix: "lakebase-pull-" });

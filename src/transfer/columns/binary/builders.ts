@@ -1,6 +1,6 @@
 import { BUILT_IN, typeName } from "../../../core/type_names.ts";
 import { type BatchColumn, CellProblem, type ColumnData, type ColumnType } from "../batch.ts";
-import { type Block, decimal, FIXED, lengthAt, type Room, type Storage } from "./storage.ts";
+import { type Block, decimal, FIXED, lengthAt, type Storage, type ValueArray } from "./storage.ts";
 
 /** Collects the values of one column. */
 export interface Builder {
@@ -50,7 +50,7 @@ function elementOid(array: number): number {
 const FIRST_ROOM = 1024;
 
 /** Collects values of a fixed size. */
-class FixedBuilder<R extends Room> implements Builder {
+class FixedBuilder<R extends ValueArray> implements Builder {
   readonly width: number;
   readonly #storage: Storage<R>;
   readonly #nulls = new Nulls();

@@ -29,7 +29,7 @@ export class BatchDecoder {
   readonly #index: Int32Array;
   /** The rows of a block. */
   readonly #blockRows: number;
-  readonly #carry = new Carry();
+  readonly #joiner = new ChunkJoiner();
   #state: "header" | "rows" | "end" = "header";
   #rows = 0;
   #bytes = 0;
@@ -62,7 +62,7 @@ export class BatchDecoder {
    * not a binary copy of these columns.
    */
   push(chunk: Uint8Array): void {
-    this.#carry.read(chunk, (bytes) => this.#read(bytes));
+    this.#joiner.read(chunk, (bytes) => this.#read(bytes));
   }
 
   /** Gives the rows so far. The next rows go into another batch. */
@@ -201,7 +201,7 @@ interface ReadState {
 }
 
 /** Puts the unread rest of a chunk before the next chunk. */
-class Carry {
+class ChunkJoiner {
   #bytes = new Uint8Array();
   #length = 0;
   /** The bytes that the reader waits for. It is not called before, since a long value may span many chunks. */

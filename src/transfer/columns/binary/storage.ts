@@ -16,10 +16,10 @@ export function lengthAt(view: DataView, at: number): number {
 }
 
 /** An array that values are collected in. */
-export type Room = Uint8Array | Int16Array | Int32Array | Uint32Array;
+export type ValueArray = Uint8Array | Int16Array | Int32Array | Uint32Array;
 
 /** How values of a fixed size are read and stored. */
-export interface Storage<R extends Room = Room> {
+export interface Storage<R extends ValueArray = ValueArray> {
   /** Bytes of each value on the wire; -1 if they vary. */
   width: number;
   /** Makes an array for so many values. */
@@ -200,11 +200,13 @@ export function decimal(scale: number): Storage<Uint32Array> {
         const target = (at + i) * 4;
         // The last digit counts units of 10^power, where 1 is the column's smallest unit.
         const power = (view.getInt16(place + 2) - digits + 1) * 4 + scale;
-        const whole = power > -4 && digits * 4 + power <= MOST_DECIMAL_DIGITS ? small(view, place, digits, power) : -1;
+        const whole = power > -4 && digits * 4 + power <= MOST_DECIMAL_DIGITS
+          ? smallNumber(view, place, digits, power)
+          : -1;
         if (whole >= 0) {
           room[target] = whole; // modulo 2^32
           room[target + 1] = Math.floor(whole / 2 ** 32);
-        } else large(room.subarray(target, target + 4), { view, place, digits, power }, i);
+        } else storeLarge(room.subarray(target, target + 4), { view, place, digits, power }, i);
         if (view.getUint16(place + 4) === NEGATIVE) negate(room, target);
       }
     },
@@ -225,7 +227,7 @@ function digitsOf(view: DataView, place: number, at: number): number {
 }
 
 /** Computes the number as a double; -1 if the result is not exact. */
-function small(view: DataView, place: number, digits: number, power: number): number {
+function smallNumber(view: DataView, place: number, digits: number, power: number): number {
   let whole = 0;
   for (let digit = 0; digit < digits; digit++) {
     whole = whole * 10_000 + view.getUint16(place + DECIMAL_HEADER_BYTES + digit * 2);
@@ -242,7 +244,7 @@ interface Digits {
 }
 
 /** Computes the number in 32-bit words. */
-function large(words: Uint32Array, { view, place, digits, power }: Digits, at: number): void {
+function storeLarge(words: Uint32Array, { view, place, digits, power }: Digits, at: number): void {
   words.fill(0);
   for (let digit = 0; digit < digits; digit++) {
     const value = view.getUint16(place + DECIMAL_HEADER_BYTES + digit * 2);

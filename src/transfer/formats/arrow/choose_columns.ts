@@ -13,11 +13,11 @@ interface BatchHeader {
   nodes: readonly unknown[];
   buffers: readonly unknown[];
   compression: unknown;
-  /** How many buffers of data each column of views has. */
+  /** The number of data buffers of each column of views. */
   variadicBufferCounts: readonly number[];
 }
 
-/** How many entries of each list of the header belong to a column. */
+/** The number of entries of each list of the header that belong to a column. */
 interface Share {
   nodes: number;
   buffers: number;
@@ -25,14 +25,14 @@ interface Share {
 }
 
 /**
- * Has a reader load only these columns, in this order. Otherwise it would decompress the buffers of all of them, and load all
- * dictionaries.
+ * Makes a reader load only these columns, in this order. Otherwise it would decompress the buffers of all columns, and
+ * load all dictionaries.
  */
 export function chooseColumns(reader: RecordBatchReader, columns: readonly number[]): void {
   const loader = (reader as unknown as { _impl: Loader })._impl;
   const { _loadRecordBatch: loadBatch, _loadDictionaryBatch: loadDictionary } = loader;
   loader._loadRecordBatch = function (header, body, metadata) {
-    const all = this.schema; // a stream may repeat it between two batches
+    const all = this.schema; // a stream may repeat the schema between two batches
     const chosen = chosenSchema(all, columns);
     try {
       this.schema = chosen;
@@ -75,7 +75,10 @@ function chosenHeader(header: BatchHeader, fields: readonly Field[], columns: re
   };
 }
 
-/** Adds what a column of this type takes of the lists, with the columns inside it (Arrow columnar format, "Buffer Listing"). */
+/**
+ * Adds the entries that a column of this type takes from the lists, including the columns inside it (Arrow columnar
+ * format, "Buffer Listing").
+ */
 function addShare(type: DataType, share: Share, header: BatchHeader): void {
   share.nodes++;
   share.buffers += buffersOf(type);
@@ -86,7 +89,7 @@ function addShare(type: DataType, share: Share, header: BatchHeader): void {
   if (type.typeId !== Type.Dictionary) { for (const child of type.children ?? []) addShare(child.type, share, header); }
 }
 
-/** The buffers of a column itself. Unions are not read. */
+/** The number of buffers of a column itself. Unions are not read. */
 function buffersOf({ typeId }: DataType): number {
   switch (typeId) {
     case Type.Null:

@@ -244,7 +244,7 @@ const BITS: Partial<Record<ColumnData["type"]["kind"], number>> = {
 };
 
 /**
- * Checks that a column's bitmap, offsets and values are long enough and consistent, because a damaged file may have others.
+ * Checks that a column's bitmap, offsets and values are long enough and consistent. Those of a damaged file may not be.
  *
  * @throws {Error} If they are not.
  */

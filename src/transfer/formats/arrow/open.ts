@@ -34,7 +34,10 @@ const MAGIC_BYTES = 8;
 const CONTINUATION = -1;
 const LONGEST_SCHEMA = 2 ** 28;
 
-/** How often a sound file has the reader read from the same position, at most: the magic string, to tell a file from a stream. */
+/**
+ * The most times that the reader of an intact file reads at the same position: the magic string, to tell a file from a
+ * stream.
+ */
 const MOST_READS = 3;
 
 /** Some rows, in the shape of Arrow's `RecordBatch`. */
@@ -75,7 +78,8 @@ export async function openArrow(source: string | RandomAccess | AsyncIterable<Ui
 }
 
 /**
- * Opens Arrow streams that follow each other and have the same columns. Each is in one piece, and is read without a copy of it.
+ * Opens Arrow streams that follow each other and have the same columns. Each stream is in one piece, and is read
+ * without copying it.
  *
  * @throws {LakebaseError} As {@linkcode openArrow}; also if there is no stream at all.
  */
@@ -117,7 +121,7 @@ function registerCodecs(): void {
   });
 }
 
-/** No buffer of a column whose offsets have 32 bits is longer. */
+/** The longest buffer of a column with 32-bit offsets. */
 const LONGEST_BUFFER = 2 ** 31;
 
 /** Decompresses a buffer to the size stated before it. Without a limit, a few kilobytes could become gigabytes. */

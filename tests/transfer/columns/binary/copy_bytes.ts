@@ -1,11 +1,11 @@
 import { BUILT_IN } from "../../../../src/core/type_names.ts";
 import { type BatchColumn, columnType } from "../../../../src/transfer/columns/batch.ts";
 
-/** What stands before the rows of a binary copy: the signature, the flags, the length of an extension. */
+/** The bytes before the rows of a binary COPY: the signature, the flags, the length of an extension. */
 export const HEADER = "5047434f50590aff0d0a00" + "00000000" + "00000000";
 export const TRAILER = "ffff";
 
-/** The bytes of values that are written as hexadecimal digits; blanks are for the reader. */
+/** The bytes of values that are written as hexadecimal digits. Spaces are for the reader. */
 export function hex(digits: string): Uint8Array {
   return Uint8Array.fromHex(digits.replaceAll(/\s/g, ""));
 }
@@ -25,7 +25,7 @@ export function int32(value: number): string {
   return (value >>> 0).toString(16).padStart(8, "0");
 }
 
-/** Columns by name: the Postgres type's name, of a numeric with precision and scale. */
+/** Columns by name. Each has the name of a Postgres type; that of a numeric includes precision and scale. */
 export function columnsOf(types: Record<string, string>): BatchColumn[] {
   return Object.entries(types).map(([name, type]) => {
     const [, own, precision, scale, array] = /^(\w+)(?:\((\d+),(-?\d+)\))?(\[\])?$/.exec(type)!;

@@ -50,7 +50,7 @@ function one(type: string, value: string | null): ColumnData {
   return decode({ v: type }, copyOf([[value]])).columns[0]!;
 }
 
-/** The message that decoding ends with. */
+/** The message of the error of decoding. */
 function problem(types: Record<string, string>, bytes: Uint8Array): string {
   try {
     decode(types, bytes);

@@ -74,7 +74,10 @@ pullTest("binary rows have the values of their text, for each type", async ({ db
 const TIMESTAMP: ColumnType = { kind: "timestamp", utc: false };
 const DECIMAL: ColumnType = { kind: "decimal", precision: 10, scale: 2 };
 
-/** What is sent as text, because the server reads another value, or because only then its error shows the value. */
+/**
+ * Values that are sent as text, because the server would read another value, or because only then its error shows the
+ * value.
+ */
 const FORMS: [type: ColumnType, oid: number, target: string, binary: boolean][] = [
   [{ kind: "int16" }, 23, "integer", true],
   [{ kind: "int64" }, 23, "integer", false],
@@ -114,7 +117,7 @@ Deno.test("a value that its type can't hold is refused with its row and column, 
   assert.throws(write({ ...list, offsets: Int32Array.of(0, 1), child: times }, 1115), { message });
 });
 
-Deno.test("a column is sent in binary only where its values stay what they are", () => {
+Deno.test("a column is sent in binary only if its values stay unchanged", () => {
   for (const [type, oid, target, binary] of FORMS) {
     assert.equal(hasBinaryForm(type, { oid, type: target }), binary, `${JSON.stringify(type)} to ${target}`);
   }

@@ -16,7 +16,10 @@ import {
 /** The number of bytes to read for a page's header; doubled until the header fits. */
 const HEAD_BYTES = 16_384;
 
-/** The most values of a page with lists. Such a page is read at once, because only the next row shows where one ends. */
+/**
+ * The most values of a page with lists. Such a page is read at once, because only the start of the next row shows where
+ * a row ends.
+ */
 const MOST_LISTED = 2 ** 25;
 
 /** A column as the file stores it. */

@@ -104,15 +104,15 @@ function durationsOf({ key_value_metadata }: FileMetaData): Map<string, DataType
   const found = new Map<string, DataType>();
   const encoded = key_value_metadata?.find(({ key }) => key === ARROW_SCHEMA)?.value;
   if (encoded === undefined) return found;
-  const look = (fields: readonly Field[], path: string): void => {
+  const collect = (fields: readonly Field[], path: string): void => {
     for (const { name, type } of fields) {
       if (type.typeId === Type.Duration) found.set(path + name, type);
-      look((type.children ?? []) as Field[], `${path}${name}.`);
+      collect((type.children ?? []) as Field[], `${path}${name}.`);
     }
   };
   try {
     const schema = new MessageReader(Uint8Array.fromBase64(encoded)).readSchema();
-    if (schema) look(schema.fields, "");
+    if (schema) collect(schema.fields, "");
   } catch {
     // The rows can be read without this schema: durations are then plain numbers.
   }

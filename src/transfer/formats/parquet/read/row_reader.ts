@@ -222,7 +222,7 @@ export function assemble(node: Node, leaves: readonly LeafRows[]): Data {
     new Data(node.field.type, 0, length, nullCount, [offsets, values, present] as never, children);
   switch (node.kind) {
     case "leaf": {
-      const { values, offsets } = node.conversion.convert(spread(rows.values, length, present), present);
+      const { values, offsets } = node.conversion.convert(withGaps(rows.values, length, present), present);
       return data(values, offsets);
     }
     case "struct":
@@ -272,7 +272,7 @@ function offsetsOf(
 }
 
 /** Moves the values to their places and leaves gaps for the NULLs. */
-function spread(values: Dense, length: number, present: Uint8Array | undefined): Dense {
+function withGaps(values: Dense, length: number, present: Uint8Array | undefined): Dense {
   if (present === undefined) return values;
   const isThere = (at: number) => present[at >> 3]! >> (at & 7) & 1;
   let from = 0;

@@ -74,7 +74,7 @@ class SchemaReader {
       });
     }
     // A repeated element without a list annotation is a list that is never NULL.
-    return this.#list(tree, around, () => this.#present(tree, inside(around)));
+    return this.#list(tree, around, () => this.#present(tree, insideList(around)));
   }
 
   /** Converts an element whose repetition is already counted in the levels. */
@@ -85,7 +85,7 @@ class SchemaReader {
     if (children.length === 1 && child!.element.repetition_type === "REPEATED" && isListOrMap(element)) {
       return child!.children.length === 2 && isMap(element)
         ? this.#map(tree, at, child!)
-        : this.#list(tree, at, () => this.#element(element.name, child!, inside(at)));
+        : this.#list(tree, at, () => this.#element(element.name, child!, insideList(at)));
     }
     const leaf = this.leaves.length;
     const nodes = children.map((each) => this.node(each, at));
@@ -115,7 +115,7 @@ class SchemaReader {
 
   #map(tree: SchemaTree, at: Place, entries: SchemaTree): Node {
     const leaf = this.leaves.length;
-    const entry = this.#present(entries, inside(at));
+    const entry = this.#present(entries, insideList(at));
     return { ...at, kind: "list", leaf, children: [entry], field: fieldOf(tree, new Map_(entry.field as never)) };
   }
 
@@ -139,7 +139,7 @@ class SchemaReader {
   }
 }
 
-function inside({ definition, repetition }: Place): Place {
+function insideList({ definition, repetition }: Place): Place {
   return { definition: definition + 1, place: definition + 1, repetition: repetition + 1 };
 }
 

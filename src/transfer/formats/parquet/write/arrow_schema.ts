@@ -52,7 +52,7 @@ export function encodeArrowSchema(columns: readonly { name: string; type: Column
   return framed(builder.asUint8Array());
 }
 
-/** A message follows the marker -1 and its length, and fills up to a multiple of eight bytes. */
+/** Writes a message: the marker -1, its length, and the message, padded to a multiple of eight bytes. */
 function framed(message: Uint8Array): Uint8Array {
   const length = (message.length + 7) & ~7;
   const framed = new Uint8Array(8 + length);
@@ -90,7 +90,7 @@ function writeEntry(builder: Builder, key: string, value: string): number {
   });
 }
 
-/** Writes a type, and returns its number in the union and its place. */
+/** Writes a type, and returns its number in the union and its position. */
 function writeType(builder: Builder, type: ColumnType): readonly [id: number, place: number] {
   const plain = (id: number) => [id, table(builder, 0, () => {})] as const;
   const integer = (bits: number, signed = true) =>
@@ -159,7 +159,7 @@ function writeType(builder: Builder, type: ColumnType): readonly [id: number, pl
   }
 }
 
-/** Writes a table, whose fields are numbers or were written before. */
+/** Writes a table whose fields are numbers, or were written before. */
 function table(builder: Builder, fields: number, write: () => void): number {
   builder.startObject(fields);
   write();

@@ -13,9 +13,9 @@ interface EncodedLevels {
 export function flatLevels({ nullBitmap }: ColumnData, from: number, to: number): EncodedLevels {
   const count = to - from;
   const present = nullBitmap === undefined ? count : countBits(nullBitmap, from, to);
-  if (present === count) return { bytes: sized(run(1, count)), count };
-  if (present === 0) return { bytes: sized(run(0, count)), count };
-  return { bytes: sized(packed(packBits(nullBitmap!, from, to), count)), count };
+  if (present === count) return { bytes: withLength(run(1, count)), count };
+  if (present === 0) return { bytes: withLength(run(0, count)), count };
+  return { bytes: withLength(packed(packBits(nullBitmap!, from, to), count)), count };
 }
 
 /** Returns the repetition and definition levels of a range of lists. */
@@ -40,8 +40,8 @@ export function listLevels({ nullBitmap, offsets, child }: ColumnData, from: num
   const groups = (count + 7) >> 3;
   return {
     bytes: [
-      ...sized(packed(repetition.subarray(0, groups), count)),
-      ...sized(packed(definition.subarray(0, groups * 2), count)),
+      ...withLength(packed(repetition.subarray(0, groups), count)),
+      ...withLength(packed(definition.subarray(0, groups * 2), count)),
     ],
     count,
   };
@@ -61,7 +61,7 @@ function packed(bits: Uint8Array, count: number): Uint8Array {
   return bytes;
 }
 
-function sized(bytes: Uint8Array): Uint8Array[] {
+function withLength(bytes: Uint8Array): Uint8Array[] {
   return [new Uint8Array(Uint32Array.of(bytes.length).buffer), bytes];
 }
 
