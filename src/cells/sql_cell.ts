@@ -119,7 +119,8 @@ export function makeSqlCells(connections: SqlCellConnections): SqlCells {
     const silent = options.connection !== undefined || await connections.countOpen() > 0; // or connecting shows where to
     const target = await findTarget(options, connections);
     const session = connections.session(target);
-    const composed = statements.map((statement) => saved.compose(options.with ?? [], statement, target.sql));
+    const single = target instanceof Lakehouse ? await splitForWarehouse(statements) : statements;
+    const composed = single.map((statement) => saved.compose(options.with ?? [], statement, target.sql));
     if (options.command === "x") expanded = isExpanded(options.argument ?? "", expanded);
     const outcome = options.command === "x"
       ? commandAnswer(`Expanded display is ${expanded ? "on" : "off"}`)
@@ -143,6 +144,16 @@ export function makeSqlCells(connections: SqlCellConnections): SqlCells {
       if (session !== undefined) catalog.use(session);
     }).catch(() => {}); // nobody asked for it: completion keeps its last catalog
   return Object.assign(cell, { refresh });
+}
+
+/** The statements of a cell, each by itself. The kernel leaves statements without values in one text, and a warehouse takes one. */
+async function splitForWarehouse(statements: readonly SqlCellStatement[]): Promise<readonly SqlCellStatement[]> {
+  const { splitStatements } = await import("../lake/statement.ts"); // loaded with the lakehouse
+  return statements.flatMap((statement): readonly SqlCellStatement[] => {
+    const [strings, values] = statement;
+    const texts = values.length > 0 ? [] : splitStatements(strings[0] ?? "");
+    return texts.length < 2 ? [statement] : texts.map((text) => [[text], []]);
+  });
 }
 
 /** Whether a cell has no output besides its result: a line is part of a cell, and a pull shows its progress. */

@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { LakebaseError } from "../core/errors.ts";
-import { sqlTokens } from "../core/sql_text.ts";
+import { Nesting, type SqlKind, sqlTokens } from "../core/sql_text.ts";
 import { Fragment, Identifier } from "../sql/fragment.ts";
 import { markUsed } from "../sql/never_run.ts";
 import { inIso } from "../sql/parameter.ts";
@@ -91,7 +91,7 @@ function quotedPlaces(text: string, places: readonly number[], escapes: boolean)
 function* tokensOf(
   text: string,
   escapes: boolean,
-): Generator<{ kind: string; start: number; end: number }, void, void> {
+): Generator<{ kind: SqlKind; start: number; end: number }, void, void> {
   for (let from = 0; from < text.length;) {
     let ticked: number | undefined;
     for (const token of sqlTokens(text, { start: from, escapes })) {
@@ -195,6 +195,33 @@ function* wordsOf(text: string): Generator<string, undefined, void> {
   for (const { kind, start, end } of tokensOf(text, true)) {
     if (kind === "word") yield text.slice(start, end).toLowerCase();
   }
+}
+
+/**
+ * Splits a text at each semicolon that ends a statement, because the API takes one statement. A compound statement, `BEGIN ...
+ * END`, is one, with all that follows it.
+ *
+ * @returns The statements, without semicolons. Empty ones and those of comments are left out.
+ */
+export function splitStatements(text: string): string[] {
+  const statements: string[] = [];
+  let nesting = new Nesting();
+  let [start, first] = [0, ""];
+  const end = (at: number) => {
+    if (first !== "") statements.push(text.slice(start, at).trim());
+    nesting = new Nesting();
+    [start, first] = [at + 1, ""];
+  };
+  for (const { kind, start: at, end: to } of tokensOf(text, true)) {
+    if (text[at] === ";" && nesting.top && first !== "begin") {
+      end(at);
+      continue;
+    }
+    if (kind !== "space" && kind !== "comment") first ||= text.slice(at, to).toLowerCase();
+    nesting.take(kind, text.slice(at, to));
+  }
+  end(text.length);
+  return statements;
 }
 
 /** A value of a statement for a SQL warehouse. */

@@ -26,6 +26,8 @@ test("%%sql cells run in the lakehouse that they name, with commands and a catal
   await cells({ ...named }, [["CREATE TABLE stations (id int NOT NULL, name text)"], []], [[
     "INSERT INTO stations VALUES (1, 'a')",
   ], []]);
+  await cell({}, "INSERT INTO stations VALUES (2, ';'); SELECT 1; -- `;`\nDELETE FROM stations WHERE id = 2;");
+  assert.equal(await lake.sql`SELECT count(*) FROM stations`.value(), 1);
   assert.match(
     await drawn(await cell({}, "SELECT id + ? AS id FROM main.public.stations", 1)),
     / 2\n\(1 row, .* on SQL warehouse small\)$/,

@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import { Fragment, Identifier } from "../../src/sql/fragment.ts";
-import { compileForWarehouse, encodeParameter, readsOnly, returnsRows } from "../../src/lake/statement.ts";
+import {
+  compileForWarehouse,
+  encodeParameter,
+  readsOnly,
+  returnsRows,
+  splitStatements,
+} from "../../src/lake/statement.ts";
 
 const sql = (strings: TemplateStringsArray, ...values: unknown[]) => new Fragment(strings, values);
 
@@ -172,4 +178,16 @@ Deno.test("a value within quotes or a comment is refused, because a warehouse wo
     sql`/* a */ SELECT ${x} /* b */`,
   ];
   for (const fragment of taken) assert.match(compileForWarehouse(fragment).text, /:p1/);
+});
+
+const SPLIT: [text: string, statements: string[]][] = [
+  ["SELECT 1", ["SELECT 1"]],
+  [" SELECT 1 ;\n-- a; b\nSELECT `;`, ';', (2) ; ; /* ; */ ", ["SELECT 1", "-- a; b\nSELECT `;`, ';', (2)"]],
+  ["SELECT 'it\\'s; '; SELECT 2", ["SELECT 'it\\'s; '", "SELECT 2"]],
+  ["SELECT 1; BEGIN DECLARE n INT; SET n = 1; END", ["SELECT 1", "BEGIN DECLARE n INT; SET n = 1; END"]],
+  ["-- nothing", []],
+];
+
+Deno.test("a text is split into its statements, as a warehouse takes one at a time", () => {
+  for (const [text, statements] of SPLIT) assert.deepEqual(splitStatements(text), statements);
 });
