@@ -1,11 +1,11 @@
 import { type BranchApi, branchId, branchIn, type BranchSpec } from "../auth/branch.ts";
 import { backoff, pause } from "../core/pause.ts";
-import { LakebaseError, optionText, quotedOption } from "../core/errors.ts";
+import { inTypeScript, LakebaseError, optionText, quotedOption } from "../core/errors.ts";
 import { sentence, utcText } from "../core/text.ts";
 import { announceLeft, announceWork } from "../draw/notices.ts";
 import { checkCall, ON_OR_OFF, type QueryOptions } from "../sql/options.ts";
 import { stoppable, until } from "../sql/stop.ts";
-import { BRANCH_REFERENCE, type BranchPlace, branchPlace, matches } from "./branches.ts";
+import { BRANCH_REFERENCE, BRANCHES, type BranchPlace, branchPlace, matches } from "./branches.ts";
 import { Lakebase } from "./lakebase.ts";
 import { dropText, MadeBranch } from "./made_branch.ts";
 import { type LakebaseParts, openParts } from "./open_connection.ts";
@@ -39,12 +39,15 @@ const ID = /^[a-z][a-z0-9-]{0,62}$/;
 const ID_RULE = "1 to 63 lower-case letters, digits and hyphens, and begin with a letter";
 const CHECKS = {
   name: [matches(ID), ID_RULE],
-  at: [(value: unknown) => readMoment(value) !== undefined, 'a Date, a time with its zone, or "2 hours ago"'],
+  at: [
+    (value: unknown) => readMoment(value) !== undefined,
+    `${inTypeScript("a Date, ", "")}a time with its zone, or "2 hours ago"`,
+  ],
   lsn: [matches(/^[0-9a-f]{1,8}\/[0-9a-f]{1,8}$/i), 'a log sequence number such as "0/1A2B3C4"'],
   from: BRANCH_REFERENCE,
   ttl: [
     (value: unknown) => value === false || (typeof value === "number" && value >= 1 && value <= LONGEST_TTL),
-    `a number of seconds from 1 to ${LONGEST_TTL} (30 days), or false`,
+    `a number of seconds from 1 to ${LONGEST_TTL} (30 days), or ${inTypeScript("false", "--no-ttl")}`,
   ],
   keep: ON_OR_OFF,
 } as const;
@@ -189,7 +192,7 @@ function explainRefusal(error: unknown, id: string, spec: BranchSpec, lost: bool
       `${sentence(error.message)} If there is a branch of that name now, see whose it is before you ${dropText(id)}`,
     );
   }
-  if (code === "ENDPOINT_NOT_FOUND") return fail(`there is no branch ${spec.source_branch}; see db.branches()`);
+  if (code === "ENDPOINT_NOT_FOUND") return fail(`there is no branch ${spec.source_branch}; see ${BRANCHES}`);
   if (code !== "WORKSPACE_REFUSED") return error;
   const { code: refusal, message } = said(error);
   const advice = refusal === "ALREADY_EXISTS"
@@ -200,7 +203,9 @@ function explainRefusal(error: unknown, id: string, spec: BranchSpec, lost: bool
     : /source_branch_(time|lsn)|retention/i.test(message)
     ? `${quotedOption("at")} must be within the time that the project keeps its history, which is often 7 days`
     : /limit|quota|too many/i.test(message + refusal)
-    ? "delete a branch that is not needed: db.branches() lists them, db.dropBranch(name) deletes one"
+    ? `delete a branch that is not needed: ${BRANCHES} lists them, ${
+      inTypeScript("db.dropBranch(name)", "lakebase branch drop NAME")
+    } deletes one`
     : undefined;
   return fail(`the workspace refuses, "${message}"${advice === undefined ? "" : `; ${advice}`}`);
 }

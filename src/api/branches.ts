@@ -1,6 +1,6 @@
 import { BranchApi, branchId, branchIn, branchOf, type BranchState } from "../auth/branch.ts";
 import { closest } from "../core/closest.ts";
-import { LakebaseError, optionText, quotedOption } from "../core/errors.ts";
+import { inTypeScript, LakebaseError, optionText, quotedOption } from "../core/errors.ts";
 import { sizeText, utcText } from "../core/text.ts";
 import { elapsedText, type TableOptions } from "../draw/table.ts";
 import { fieldsFor, type ListingParts } from "../sql/result.ts";
@@ -45,6 +45,9 @@ export const BRANCH_REFERENCE = [
   matches(/^(projects\/\w[\w.-]*\/branches\/)?\w[\w.-]*$/), // not "..", which would lead elsewhere
   "a branch's id, or projects/p/branches/b",
 ] as const;
+
+/** What lists the branches, in an error. */
+export const BRANCHES: string = inTypeScript("db.branches()", "lakebase branch list");
 
 /** The branches of a connection's project, and the branch that it is connected to. */
 export interface BranchPlace {
@@ -175,7 +178,7 @@ function checkDroppable(
   if (found === undefined) {
     const near = closest(id, there.map(({ name }) => branchId(name)));
     fail(
-      `no branch has that name${near === undefined ? "; see db.branches()" : `; did you mean "${near}"?`}`,
+      `no branch has that name${near === undefined ? `; see ${BRANCHES}` : `; did you mean "${near}"?`}`,
       "ENDPOINT_NOT_FOUND",
     );
   }
@@ -186,5 +189,11 @@ function checkDroppable(
   if (found!.isProtected) fail("it is protected; take the protection away in the workspace first");
   const children = there.filter(({ parent }) => parent === full).map(({ name }) => branchId(name));
   if (children.length > 0) fail(`${children.slice(0, 10).join(", ")} were made from it; drop them first`);
-  if (inUse.includes(full)) fail("this program is connected to it; close() that connection first");
+  if (inUse.includes(full)) {
+    const todo = inTypeScript(
+      "this program is connected to it; close() that connection first",
+      "this command connects to it; leave out --branch (LAKEBASE_BRANCH) and LAKEBASE_ENDPOINT, or name another branch there",
+    );
+    fail(todo);
+  }
 }

@@ -1,6 +1,6 @@
 import type { Pool } from "npm:@types/pg@8.23.1";
 import type { ExploreOptions } from "../catalog/relation.ts";
-import { LakebaseError } from "../core/errors.ts";
+import { inTypeScript, LakebaseError } from "../core/errors.ts";
 import { type Bundle, DRAW, inNotebook, SelfDrawn } from "../draw/notebook.ts";
 import { announceConnection } from "../draw/notices.ts";
 import { renderCard } from "../draw/table.ts";
@@ -384,7 +384,12 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
       const found = other === this ? "itself" : other === null ? "null" : typeof other;
       throw new LakebaseError(
         "BAD_PARAMETER",
-        `Cannot compare this connection with ${found}; diff() takes another connection: db.diff(await connect({ ... }), "trips")`,
+        `Cannot compare this connection with ${found}; ${
+          inTypeScript(
+            'diff() takes another connection: db.diff(await connect({ ... }), "trips")',
+            "name another branch than the one that the command is connected to",
+          )
+        }`,
       );
     }
     const [here, there] = placesOfTwo(this.#parts, other.#parts);

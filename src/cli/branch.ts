@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import type { Branch, BranchOptions } from "../api/branch.ts";
+import type { TableDiff } from "../api/result.ts";
 import {
   addConnectionOptions,
   type ConnectionValues,
@@ -124,11 +125,18 @@ async function diff(name: string, table: string | undefined, values: DiffValues,
   const options = { signal, ...(timeout === undefined ? {} : { timeout }) };
   await withDatabase(login, signal, (db) =>
     withDatabase({ ...login, branch: name }, signal, async (branch) => {
-      const found = table === undefined
-        ? await db.diff(branch, options)
-        : await db.diff(branch, table, { ...options, ...(limit === undefined ? {} : { limit }) });
+      if (table === undefined) return await printListing(await db.diff(branch, options), format);
+      const found = await db.diff(branch, table, { ...options, ...(limit === undefined ? {} : { limit }) });
       await printListing(found, format);
+      if (format !== "table") await print(Deno.stderr, countsOfMore(found));
     }));
+}
+
+/** The counts of a comparison, if rows that differ are not printed: a table shows them, and a format for programs does not. */
+function countsOfMore({ length, table, key, added, removed, changed }: TableDiff): string {
+  if (length === added + removed + changed) return "";
+  const reason = key === null ? "as the tables share no key" : "because of --limit";
+  return `${table}: ${added} added, ${removed} removed, ${changed} changed; only ${length} of them are printed, ${reason}\n`;
 }
 
 async function drop(name: string, values: DropValues, signal: AbortSignal): Promise<void> {

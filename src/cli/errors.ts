@@ -58,6 +58,7 @@ function shellText(named: NamedOptions): string {
 }
 
 function optionText(name: string, value: OptionValue): string {
+  if (name === "shell") return String(value);
   if (name === "param") return `$${value}, with -p ${value}=VALUE`;
   if (name === "mode") return optionOf(String(value));
   if (value === false) return `--no-${inKebabCase(name)}`;

@@ -1,4 +1,5 @@
 import type { Command } from "npm:commander@15.1.0";
+import { optionName } from "../core/errors.ts";
 import { ENGINE, type Lakehouse, lakehouse } from "../api/lakehouse.ts";
 import { until } from "../sql/stop.ts";
 import { badParameter } from "../sql/parameter.ts";
@@ -47,7 +48,7 @@ export async function withWarehouse<T>(
   const connection = connectOptions(values);
   const other = Object.keys(connection).find((name) => !FOR_WORKSPACE.has(name));
   if (other !== undefined) {
-    throw badParameter(`${other} is for a Lakebase, and --warehouse runs the SQL elsewhere; leave one out`);
+    throw badParameter(`${optionName(other)} is for a Lakebase, and --warehouse runs the SQL elsewhere; leave one out`);
   }
   const opening = lakehouse({
     ...connection,

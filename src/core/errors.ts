@@ -88,6 +88,11 @@ export function quotedOption(name: string): string {
   return mark(`"${name}"`, name);
 }
 
+/** A text of a message that a shell has other words for, such as a call of TypeScript. */
+export function inTypeScript(text: string, shell: string): string {
+  return mark(text, { shell });
+}
+
 function objectText(options: Readonly<Record<string, OptionValue>>): string {
   return `{ ${Object.entries(options).map(([name, value]) => `${name}: ${valueText(value)}`).join(", ")} }`;
 }

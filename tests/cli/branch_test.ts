@@ -31,6 +31,14 @@ cliTest(
       differs.stderr,
     );
     assert.equal((await run(["branch", "diff", "try-it", "--format", "json"])).stdout.trim(), "[]");
+    const counted = await run(["branch", "diff", "try-it", "fares", "--format", "json"]);
+    assert.equal(counted.stdout.trim(), "[]");
+    assert.match(
+      counted.stderr,
+      /^public\.fares: 0 added, 1 removed, 0 changed; only 0 of them are printed, as the tables/,
+    );
+    const inUse = await run(["branch", "drop", "try-it", "--branch", "try-it"]);
+    assert.match(inUse.stderr, /this command connects to it; leave out --branch \(LAKEBASE_BRANCH\)/);
     const listed = await run(["branch", "list", "--format", "json"]);
     const found = JSON.parse(listed.stdout) as { name: string; parent: string | null; expires: string | null }[];
     assert.deepEqual(found.map(({ name, parent }) => [name, parent]), [["production", null], ["try-it", "production"]]);
@@ -45,9 +53,21 @@ cliTest(
 cliTest("(slow) branch writes errors in the terms of a shell", async ({ run }) => {
   const cases: [string[], number, RegExp][] = [
     [["branch", "create", "Big"], 2, /NAME is "Big"; it must be 1 to 63 lower-case letters/],
-    [["branch", "create", "--at", "yesterday"], 2, /--at is "yesterday"; it must be/],
+    [["branch", "create", "--at", "yesterday"], 2, /--at is "yesterday"; it must be a time with its zone/],
     [["branch", "create", "--ttl", "soon"], 2, /It must be a number of seconds, or a time such as 30m, 8h or 7d/],
-    [["branch", "create", "--ttl", "31d"], 2, /--ttl is 2678400; it must be a number of seconds from 1 to 2592000/],
+    [
+      ["branch", "create", "--ttl", "31d"],
+      2,
+      /--ttl is 2678400; it must be .* from 1 to 2592000 \(30 days\), or --no-ttl/,
+    ],
+    [
+      ["branch", "create", "--from", "nine"],
+      1,
+      /there is no branch projects\/local\/branches\/nine; see lakebase branch list/,
+    ],
+    [["branch", "drop", "none"], 1, /no branch has that name; see lakebase branch list/],
+    [["branch", "diff", "production"], 2, /with itself; name another branch than the one that the command is/],
+    [["query", "--warehouse", "w", "--branch", "b", "SELECT 1"], 2, /--branch is for a Lakebase/],
     [["branch", "drop", "production"], 2, /it is the project's default branch/],
     [["branch", "drop", "productin"], 1, /\[ENDPOINT_NOT_FOUND\] .*did you mean "production"\?/],
     [["branch", "drop"], 2, /missing required argument 'name'/],
