@@ -4,7 +4,7 @@ import { DISPLAY } from "../draw/notebook.ts";
 import { type Cell, drawnCell, headerLines, rowLine } from "../draw/table_text.ts";
 import type { Field } from "../sql/result.ts";
 import type { TypeParsers } from "../settings/options.ts";
-import { asText, type ParserSource, parserSource } from "../sql/types.ts";
+import { type ParserSource, parserSource, SERVER_TEXTS } from "../sql/types.ts";
 import { print } from "./output.ts";
 
 /** The names of the formats. */
@@ -46,9 +46,6 @@ export interface RowFormat {
   command(tag: string): string;
 }
 
-/** Keeps each value in the server's text. */
-const SERVER_TEXT: ParserSource = { getTypeParser: () => asText };
-
 /** Options of {@linkcode csvRows}. */
 interface CsvOptions {
   /** Whether the first line has the column names. */
@@ -67,7 +64,7 @@ function csvRows({ header, delimiter, null: nullText }: CsvOptions): RowFormat {
     return `${text === "\\." ? '"\\."' : text}\n`; // alone on a line, \. would end a COPY
   };
   return {
-    types: SERVER_TEXT,
+    types: SERVER_TEXTS,
     begin: (fields) => header ? line(fields.map(({ name }) => name)) : "",
     rows: (rows) => rows.map(line).join(""),
     end: () => "",
@@ -197,7 +194,7 @@ function tableRows(options: TableRowsOptions): RowFormat {
     return lines.map((line) => `${line}\n`).join("");
   };
   return {
-    types: SERVER_TEXT,
+    types: SERVER_TEXTS,
     begin: (fields) => {
       columns = fields;
       names = fields.map(({ name }) => drawnCell(name));

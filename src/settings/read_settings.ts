@@ -46,7 +46,7 @@ export interface LocalUse {
 }
 
 /** Begins a use of a Lakebase on this machine, with the options of `startLocal`. */
-export type UseLocal = (options: LocalOptions) => Promise<LocalUse>;
+type UseLocal = (options: LocalOptions) => Promise<LocalUse>;
 
 /**
  * Reads the settings of `connect()` from its options, the environment, `.env` and the profiles.

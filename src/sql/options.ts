@@ -73,8 +73,12 @@ export const COUNT = [
   "a whole number above 0",
 ] as const;
 
-/** The check of a function. */
-export const FUNCTION = [(value: unknown) => typeof value === "function", "a function"] as const;
+/** The checks of the options that every transfer has: those for its progress, and those that stop it. */
+export const TRANSFER_CHECKS = {
+  onProgress: [(value: unknown) => typeof value === "function", "a function"],
+  progress: ON_OR_OFF,
+  ...STOP_CHECKS,
+} as const;
 
 /** The check of a list of columns. */
 export const COLUMN_NAMES = [

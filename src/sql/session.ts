@@ -42,7 +42,7 @@ export function sublease(lease: Lease, release: () => void): Lease {
 }
 
 /** The custom settings, such as `app.tenant`, that the statements of a connection have named: no catalog lists them. */
-export interface NamedSettings {
+interface NamedSettings {
   readonly names: Set<string>;
   /** Whether a statement may have made settings whose names its text does not show. */
   others: boolean;
@@ -78,7 +78,7 @@ export function noteSettings({ client }: Lease, { text: whole, values }: Pick<St
 }
 
 /** When the wait for a turn ends with an error: when the one who has it does nothing on the server. */
-export interface WaitLimit {
+interface WaitLimit {
   /** The connection. */
   readonly client: object | undefined;
   /** Seconds. */

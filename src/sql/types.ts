@@ -182,3 +182,6 @@ function slowTimestamp(text: string): Date | string {
 
 /** The parsers of a connection that has none of its own. */
 export const DEFAULT_TYPES: ParserSource = parserSource();
+
+/** Keeps every value as the server's text. */
+export const SERVER_TEXTS: ParserSource = { getTypeParser: () => asText };

@@ -5,7 +5,7 @@ import { checkCall, COUNT } from "../../sql/options.ts";
 import { type Field, fieldsFor, type ListingParts, RowReader } from "../../sql/result.ts";
 import type { FindSession } from "../../sql/run.ts";
 import { stoppable } from "../../sql/stop.ts";
-import { asText, type ParserSource } from "../../sql/types.ts";
+import { SERVER_TEXTS } from "../../sql/types.ts";
 import { compareBuckets, type Differing, type HashedTable, hashedTable, isIn } from "./buckets.ts";
 import { drawRows, inOrderOfKeys } from "./drawn_rows.ts";
 import { type ComparedTable, findTable, mapPair, onBoth, type Pair, type Side } from "./sides.ts";
@@ -207,9 +207,6 @@ async function valueReader(
 /** A row as the server's texts. The rows are ordered by the hash `h`, and `k` tells rows of one hash apart. */
 type TextRow = Readonly<Record<string, string | null>>;
 
-/** Keeps every value as the server's text. */
-const TEXTS: ParserSource = { getTypeParser: () => asText };
-
 /** A statement whose rows are in the order of `h`. */
 interface OrderedQuery {
   /** The SQL. */
@@ -285,7 +282,7 @@ class OrderedRows implements AsyncDisposable {
 
   static async of(find: FindSession, { text, values }: OrderedQuery): Promise<OrderedRows> {
     const session = await find();
-    return new OrderedRows(new Reader(session, textStatement(text, values), session.signal, TEXTS));
+    return new OrderedRows(new Reader(session, textStatement(text, values), session.signal, SERVER_TEXTS));
   }
 
   /** Whether the next row is in memory, or there are no more rows. */

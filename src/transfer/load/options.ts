@@ -1,15 +1,7 @@
 import { closest } from "../../core/closest.ts";
 import { LakebaseError, optionName, optionText } from "../../core/errors.ts";
 import type { Progress } from "../../draw/progress.ts";
-import {
-  checkEach,
-  COLUMN_NAMES,
-  FUNCTION,
-  ON_OR_OFF,
-  oneOf,
-  type OptionChecks,
-  STOP_CHECKS,
-} from "../../sql/options.ts";
+import { checkEach, COLUMN_NAMES, ON_OR_OFF, oneOf, type OptionChecks, TRANSFER_CHECKS } from "../../sql/options.ts";
 import { keysOf } from "../../sql/result.ts";
 import type { ReaderPool } from "../formats/columnar_reader.ts";
 import { DELIMITER, LOAD_FORMATS, type LoadFormat, NULL_TEXT, QUOTE } from "../formats/file_format.ts";
@@ -130,9 +122,7 @@ const CHECKS: OptionChecks<LoadOptions> = {
   types: [isTypes, `types as SQL has them, such as ${optionText({ types: { zip: "text", fare: "numeric(10, 2)" } })}`],
   mode: [(value) => MODES.includes(value as string), '"append" or "replace"'],
   partitions: ON_OR_OFF,
-  onProgress: FUNCTION,
-  progress: ON_OR_OFF,
-  ...STOP_CHECKS,
+  ...TRANSFER_CHECKS,
 };
 
 /** Options that only text formats have. */

@@ -8,11 +8,10 @@ import {
   checkEach,
   COLUMN_NAMES,
   COUNT,
-  FUNCTION,
   ON_OR_OFF,
   oneOf,
   type OptionChecks,
-  STOP_CHECKS,
+  TRANSFER_CHECKS,
 } from "../../sql/options.ts";
 import { DELIMITER, FILE_FORMATS, NULL_TEXT, type PullFormat } from "../formats/file_format.ts";
 
@@ -84,9 +83,7 @@ const CHECKS: OptionChecks<PullOptions> = {
   rowsPerFile: COUNT,
   partitionBy: COLUMN_NAMES,
   replace: ON_OR_OFF,
-  onProgress: FUNCTION,
-  progress: ON_OR_OFF,
-  ...STOP_CHECKS,
+  ...TRANSFER_CHECKS,
 };
 
 /** The options that only some formats have. */
