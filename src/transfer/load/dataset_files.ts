@@ -159,8 +159,18 @@ class Search {
     return "it matches nothing";
   }
 
-  /** Names the first missing part of a path, and the existing name closest to it. */
+  /** Says that a path does not exist, and what is near where that may be read. */
   async #missing(path: string): Promise<string> {
+    try {
+      return await this.#firstMissing(path);
+    } catch {
+      this.#signal?.throwIfAborted();
+      return `there is no such ${path.endsWith("/") ? "folder" : "file"}`;
+    }
+  }
+
+  /** Names the first missing part of a path, and the existing name closest to it. */
+  async #firstMissing(path: string): Promise<string> {
     const parts = withoutEndSlashes(path).split("/");
     // The folders above a Volume can't be listed.
     for (

@@ -16,7 +16,6 @@ import type { Stores } from "../stores.ts";
 import {
   badFile,
   HERE,
-  isGlob,
   type LoadBytes,
   openPath,
   openStandardInput,
@@ -109,9 +108,12 @@ function pathOf(place: string | URL): string {
   throw badLoadOption(`the source is a URL of ${place.protocol}; fetch it: (await fetch(url)).body`);
 }
 
-/** Whether a path stands for several files: a folder, or a glob that is not the name of a file. */
+/**
+ * Whether a path stands for several files: a folder, or a glob that is not the name of a file. What does not exist counts as well,
+ * since the search for files names what is near.
+ */
 async function isDataset(path: string, files: Readable): Promise<boolean> {
-  return (await files.stat(path))?.isFolder ?? (path.endsWith("/") || isGlob(path));
+  return (await files.stat(path))?.isFolder ?? true;
 }
 
 async function filesOf(stores: Stores, path: string): Promise<Readable> {

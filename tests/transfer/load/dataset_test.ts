@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import type { Lakebase, LoadOptions } from "../../../mod.ts";
+import { HERE } from "../../../src/transfer/load/bytes.ts";
 import { widerType } from "../../../src/transfer/load/infer.ts";
-import { matchesName, partitionsOf, splitGlob } from "../../../src/transfer/load/dataset_files.ts";
+import { findFiles, matchesName, partitionsOf, splitGlob } from "../../../src/transfer/load/dataset_files.ts";
 import { errorOf } from "../../support/queries.ts";
 import { pullTest } from "../../support/transfers.ts";
 
@@ -385,3 +386,14 @@ pullTest("(slow) 3,000 tiny files are one load", async ({ db, folder }) => {
     "id int8, name text",
   ]);
 }, { notOnPglite: "the files are the same" });
+
+Deno.test({
+  name: "a file that does not exist is named as such where the folders around it may not be read",
+  permissions: { read: ["/nowhere/none.csv"] },
+  fn: async () => {
+    await assert.rejects(findFiles("/nowhere/none.csv", HERE), {
+      code: "BAD_FILE",
+      message: "Cannot load /nowhere/none.csv: there is no such file",
+    });
+  },
+});

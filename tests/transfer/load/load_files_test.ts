@@ -207,6 +207,8 @@ queryTest("load() says what is wrong with a path", async ({ db }) => {
     for (
       const [source, message] of [
         [`${folder}/none.csv`, /none\.csv: there is no such file/],
+        [`${folder}/y.csv`, /^Cannot load \S+y\.csv: there is no such file; did you mean "\S+\/x\.csv"\?$/],
+        [`${folder}/non/x.csv`, /^Cannot load \S+x\.csv: there is no such folder as \S+\/non$/],
         [`${folder}/none.parquet`, /^Cannot load \S+none\.parquet: there is no such file$/],
         [`${folder}/none.arrow`, /^Cannot load \S+none\.arrow: there is no such file$/],
         [`${folder}/none.ndjson`, /^Cannot load \S+none\.ndjson: there is no such file$/],
