@@ -124,6 +124,9 @@ function clauseOf({ group, pieces }: SqlStatement, at: number): Clause {
   return last.kind === "word" || last.kind === "name" ? "afterTable" : "values";
 }
 
+/** The most tables that a column's description names. */
+const MOST_TABLES = 3;
+
 /** Generates the candidates. */
 class CandidateFinder {
   readonly #catalog: Catalog | undefined;
@@ -176,6 +179,7 @@ class CandidateFinder {
         yield* this.#name(alias, "alias", table === undefined ? undefined : `${table.schema}.${table.name}`);
       }
     }
+    if (clause === "values" && this.#scope.relations.length === 0) yield* this.#anyColumns();
     if (clause !== "tables" && clause !== "start") yield* this.#sources();
     if (this.#prefix === "") return;
     const named = clause === "tables" && this.#catalog !== undefined;
@@ -205,6 +209,26 @@ class CandidateFinder {
       for (const { name, type } of columns) {
         yield* this.#name(name, "column", [type, alias && `of ${alias}`].join(" ").trim());
       }
+    }
+  }
+
+  /** The columns of all tables, for a statement that names no table yet; after a first letter, because there may be many. */
+  *#anyColumns(): Generator<Candidate> {
+    if (this.#prefix === "") return;
+    const found = new Map<string, { type: string; tables: string[] }>();
+    for (const { schema, name: table, visible, columns } of this.#catalog?.tables ?? []) {
+      if (!visible || isSystem(schema)) continue;
+      for (const { name, type } of columns) {
+        if (!name.toLowerCase().startsWith(this.#prefix)) continue;
+        const one = found.get(name) ?? { type, tables: [] };
+        if (one.type !== type) one.type = "";
+        if (one.tables.length <= MOST_TABLES) one.tables.push(table);
+        found.set(name, one);
+      }
+    }
+    for (const [name, { type, tables }] of found) {
+      const others = tables.length > MOST_TABLES ? ", ..." : "";
+      yield* this.#name(name, "column", `${type} of ${tables.slice(0, MOST_TABLES).join(", ")}${others}`.trim());
     }
   }
 

@@ -66,6 +66,9 @@ const CASES: [name: string, marked: string, first: string[]][] = [
   ["keywords behind a table", "%%sql\nselect * from trips |", ["where", "join"]],
   ["statements at the beginning", "%%sql\nSELECT 1; |", ["ABORT", "ALTER"]],
   ["functions", "%%sql\nSELECT cou|", ["count"]],
+  ["columns of any table before FROM", "%%sql\nSELECT zo|", ["zone"]],
+  ["columns of any table before FROM, in a line", "%sql SELECT id, f|", ["fare"]],
+  ["columns of any table in quotes", '%%sql\nSELECT "I|"', ['"id"', '"Id"']],
   ["procedures behind CALL", "%%sql\nCALL |", ["my_proc", "public", "app"]],
   ["procedures that are being written", "%%sql\ncall my|", ["my_proc"]],
   ["the rows of a conflict", "%%sql\nINSERT INTO trips VALUES (1) ON CONFLICT (id) DO UPDATE SET zone = excluded.|", [
@@ -125,6 +128,19 @@ Deno.test("completeSql() gives the type of each match", () => {
   const types = metadata["_jupyter_types_experimental"] as Record<string, unknown>[];
   assert.deepEqual(types.map(({ text }) => text), matches);
   assert.deepEqual(types[0], { start: 13, end: 14, text: "fare", type: "column", signature: "numeric(8,2) of trips" });
+});
+
+Deno.test("completeSql() offers columns before FROM with their tables, and none of system or hidden tables", () => {
+  const columns = (marked: string) => {
+    const { metadata } = complete(marked)!;
+    const types = metadata["_jupyter_types_experimental"] as Record<string, unknown>[];
+    return types.filter(({ type }) => type === "column").map(({ text, signature }) => [text, signature]);
+  };
+  assert.deepEqual(columns("%%sql\nSELECT i|"), [["id", "integer of trips, order"], ['"Id"', "integer of Odd Name"]]);
+  assert.deepEqual(columns("%%sql\nSELECT re|"), []);
+  assert.deepEqual(columns("%%sql\nSELECT em|"), []);
+  assert.deepEqual(columns("%%sql\nSELECT |"), []);
+  assert.deepEqual(columns("%%sql\nSELECT e| FROM trips"), []);
 });
 
 Deno.test("completeSql() leaves TypeScript to the child", () => {
