@@ -1,8 +1,13 @@
 /**
  * Everything that this module can load: `mod.ts`, the shell, the kernel, and what Deno fetches only when it is used.
  *
- * `deno cache offline.ts` fills a cache for a closed network, and `deno compile --include offline.ts` puts what is loaded late
- * into a program. Do not import it.
+ * `deno cache` of it fills a cache for a closed network, and `deno compile --include` puts what is loaded late into a program.
+ * Do not import it.
+ *
+ * @example
+ * ```sh
+ * deno cache jsr:@lakebase/deno/offline
+ * ```
  *
  * @module
  */

@@ -40,6 +40,16 @@ Deno.test("actions are pinned by commit, and packages for connecting by version"
   }
 });
 
+Deno.test("the page of each published module begins with a description and has an example", async () => {
+  const { exports } = JSON.parse(await readDocument("deno.json"));
+  for (const path of Object.values<string>(exports)) {
+    const [, comment] = /^\/\*\*\n([^]*?)\n \*\//.exec(await readDocument(path.slice(2))) ?? [];
+    assert.match(comment ?? "", /^ \* [A-Z](?:(?! \* @)[^]){60,}?\n \*\n/, path);
+    assert.match(comment!, /^ \* @example.*\n \* ```(?:ts|sh)\n/m, path);
+    assert.match(comment!, /^ \* @module$/m, path);
+  }
+});
+
 /** Runs lines of a shell as a workflow does. */
 async function shell(script: string, cwd: string): Promise<boolean> {
   const { success } = await new Deno.Command("bash", { args: ["-e", "-c", script], cwd, stdout: "null" }).output();
