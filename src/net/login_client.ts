@@ -275,13 +275,14 @@ function badPassword(state: string, cause?: unknown): LakebaseError {
 
 /**
  * The output formats that values are parsed from: the name of each setting, the value that is set, and a pattern for
- * readable values.
+ * readable values. Also `array_nulls`: while it is off, a NULL in an array that is bound or loaded becomes the text `NULL`.
  */
 const OUTPUT_FORMATS = `(VALUES
   ('DateStyle', 'ISO', '^ISO'),
   ('IntervalStyle', 'postgres', '^postgres$'),
   ('bytea_output', 'hex', '^hex$'),
-  ('extra_float_digits', '1', '^[123]$')) AS w (name, wanted, good)`;
+  ('extra_float_digits', '1', '^[123]$'),
+  ('array_nulls', 'on', '^on$')) AS w (name, wanted, good)`;
 
 /**
  * Sets the output formats after the login, because a role, a database or PGOPTIONS may have set others. It is a

@@ -462,6 +462,21 @@ queryTest("a date style that a statement sets is reported where a value would be
   assert.deepEqual(await db.sql`SELECT ARRAY[decode('005cff', 'hex')]`.value(), [Uint8Array.of(0, 0x5c, 0xff)]);
 }, {});
 
+queryTest("a NULL in an array stays NULL where a role has array_nulls off", async ({ db, open }) => {
+  await db.sql`CREATE TABLE lists (words text[])`;
+  const role = String(await db.sql`SELECT current_user`.value());
+  await db.query(`ALTER ROLE "${role}" SET array_nulls = off`);
+  const other = await open({ max: 1 }); // a new session, which gets the setting; `db` is closed by it
+  try {
+    assert.deepEqual(await other.sql`SELECT ${["a", null, "NULL"]}::text[] AS words`.value(), ["a", null, "NULL"]);
+    await other.load("lists", [{ words: ["a", null] }]);
+    await other.load("lists", new Blob(['{"words":["a",null]}\n']).stream(), { format: "ndjson" });
+    assert.equal(await other.sql`SELECT count(*) FROM lists WHERE words[2] IS NULL`.value(), 2);
+  } finally {
+    await other.query(`ALTER ROLE "${role}" RESET array_nulls; DROP TABLE lists`);
+  }
+});
+
 queryTest("another text encoding is refused, and the setting is restored", async ({ open }) => {
   const db = await open({ max: 1 });
   const error = await errorOf(db.sql`SET client_encoding TO LATIN1`);

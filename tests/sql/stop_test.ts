@@ -85,61 +85,24 @@ queryTest("an iteration can be stopped between two rows", async ({ open }) => {
   assert.equal(await db.sql`SELECT 1`.value(), 1);
 });
 
-queryTest("an iteration on a server that went silent ends soon after it is stopped", async ({ open, local }) => {
-  const db = await open({ max: 1 });
-  for (const batches of [1, 3]) {
-    const controller = new AbortController();
-    const reason = new Error("enough");
-    let rows = 0;
-    const work = async () => {
-      for await (const _ of db.sql`SELECT * FROM generate_series(1, 100000)`.with({ signal: controller.signal })) {
-        if (++rows < batches * 100) continue;
-        local.faults.blackhole = true;
-        controller.abort(reason);
-      }
-    };
-    await inTime("the end of the iteration", assert.rejects(work, reason));
-    local.faults.reset();
-    assert.equal(await db.sql`SELECT 1`.value(), 1);
-  }
-});
-
-queryTest("a stop ends a loop that was left, while the server does not end its query", async ({ open, local }) => {
-  const db = await open({ max: 1 });
-  const controller = new AbortController();
-  const leaving = (async () => {
-    for await (const _ of db.sql`SELECT * FROM generate_series(1, 100000)`.with({ signal: controller.signal })) {
-      local.faults.blackhole = true;
-      break;
-    }
-  })();
-  await eventually("the loop is left", () => local.faults.blackhole);
-  controller.abort();
-  await inTime("the end of the loop", leaving);
-  local.faults.reset();
-  assert.equal(await db.sql`SELECT 1`.value(), 1);
-});
-
-queryTest("a session with an open transaction closes although the server went silent", async ({ open, local }) => {
-  const db = await open();
-  const session = await db.session();
-  await session.sql`BEGIN`;
-  local.faults.blackhole = true;
-  await inTime("the end of the session", assert.rejects(session.close(), /its changes were rolled back/));
-  local.faults.reset();
-});
-
 const bytesOf = (type: string, ...body: number[]) => [type.charCodeAt(0), 0, 0, 0, body.length + 4, ...body];
 const text = (value: string) => [...new TextEncoder().encode(value), 0];
 const READY = bytesOf("Z", 73);
+const LOGGED_IN = [...bytesOf("R", 0, 0, 0, 0), ...bytesOf("K", 0, 0, 0, 1, 0, 0, 0, 2), ...READY];
+const DONE = [...bytesOf("C", ...text("SELECT 0")), ...READY];
+const BEGUN = [...bytesOf("C", ...text("BEGIN")), ...bytesOf("Z", 84)];
 /** A column `n` of type `int4`, and a row of it. */
 const COLUMN = bytesOf("T", 0, 1, ...text("n"), 0, 0, 0, 0, 0, 0, 0, 0, 0, 23, 0, 4, 255, 255, 255, 255, 0, 0);
 const ROW = bytesOf("D", 0, 1, 0, 0, 0, 1, 49);
 const BOUND = [...bytesOf("1"), ...bytesOf("2"), ...COLUMN];
 
-/** A server that takes any login and simple query, sends something for each `Execute`, and never ends a portal. */
-function oddServer(executed: () => readonly number[]): Disposable & { port: number } {
+/** A server that takes any login, and answers a simple query and each `Execute` as it is told. It never ends a portal. */
+function oddServer({ executed = [], query = () => DONE }: Odd): Disposable & { port: number } {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const answer = (type: string, body: string) => {
+    if (type === "Q") return query(body);
+    return type === "E" ? executed : [];
+  };
   const serve = async (client: Deno.TcpConn) => {
     let bytes = new Uint8Array();
     let loggedIn = false;
@@ -150,17 +113,11 @@ function oddServer(executed: () => readonly number[]): Disposable & { port: numb
         if (bytes.length < header) break;
         const length = header - 4 + new DataView(bytes.buffer).getUint32(header - 4);
         if (bytes.length < length) break;
-        const type = loggedIn ? String.fromCharCode(bytes[0]!) : "login";
+        const body = new TextDecoder().decode(bytes.subarray(header, length));
+        const sent = loggedIn ? answer(String.fromCharCode(bytes[0]!), body) : LOGGED_IN;
         bytes = bytes.slice(length);
         loggedIn = true;
-        const answer = type === "login"
-          ? [...bytesOf("R", 0, 0, 0, 0), ...bytesOf("K", 0, 0, 0, 1, 0, 0, 0, 2), ...READY]
-          : type === "Q"
-          ? [...bytesOf("C", ...text("SELECT 0")), ...READY]
-          : type === "E"
-          ? executed()
-          : [];
-        await client.write(new Uint8Array(answer));
+        await client.write(new Uint8Array(sent));
       }
     }
   };
@@ -170,50 +127,86 @@ function oddServer(executed: () => readonly number[]): Disposable & { port: numb
   return { port: (listener.addr as Deno.NetAddr).port, [Symbol.dispose]: () => listener.close() };
 }
 
-const ODD: Record<string, readonly number[]> = {
-  "never ends a query": [...BOUND, ...ROW, ...bytesOf("s")],
-  "is ready without having been asked": [...BOUND, ...ROW, ...READY],
-  "is ready twice": [...BOUND, ...ROW, ...READY, ...READY],
-  "sends a message of no known type": [...BOUND, ...ROW, ...bytesOf("s"), ...bytesOf("~", 1, 2, 3)],
-  "sends a length of nothing": [...BOUND, ...ROW, ...bytesOf("s"), 68, 0, 0, 0, 0, 0, 0, 0],
+interface Odd {
+  executed?: readonly number[];
+  query?: (text: string) => readonly number[];
+}
+
+/** A test with a connection to such a server. */
+function oddTest(name: string, odd: Odd, run: (db: Lakebase) => Promise<void>): void {
+  const fn = async () => {
+    using server = oddServer(odd);
+    const login = { host: "127.0.0.1", port: server.port, user: "u", password: "p", sslMode: "disable" } as const;
+    await using db = await connect({ ...login, envFile: false });
+    await run(db);
+  };
+  Deno.test({ name, sanitizeOps: false, sanitizeResources: false, fn });
+}
+
+const ODD = {
+  "never ends a query": [...BOUND, ...ROW, ...ROW, ...bytesOf("s")],
+  "is ready without having been asked": [...BOUND, ...ROW, ...ROW, ...READY],
+  "is ready twice": [...BOUND, ...ROW, ...ROW, ...READY, ...READY],
+  "sends a message of no known type": [...BOUND, ...ROW, ...ROW, ...bytesOf("s"), ...bytesOf("~", 1, 2, 3)],
+  "sends a length of nothing": [...BOUND, ...ROW, ...ROW, ...bytesOf("s"), 68, 0, 0, 0, 0, 0, 0, 0],
 };
 
-for (const [what, sent] of Object.entries(ODD)) {
-  Deno.test({
-    name: `a stop ends an iteration whose server ${what}`,
-    sanitizeOps: false,
-    sanitizeResources: false,
-    fn: async () => {
-      using server = oddServer(() => sent);
-      const login = { host: "127.0.0.1", port: server.port, user: "u", password: "p", sslMode: "disable" } as const;
-      await using db = await connect({ ...login, envFile: false });
+for (const [what, executed] of Object.entries(ODD)) {
+  oddTest(`a stop ends an iteration whose server ${what}`, { executed }, async (db) => {
+    for (const rows of [1, 2]) { // between two rows, and while more are read
       const controller = new AbortController();
+      let seen = 0;
       const work = async () => {
-        for await (const _ of db.sql`SELECT n FROM numbers`.with({ signal: controller.signal })) controller.abort();
+        for await (const _ of db.sql`SELECT n FROM numbers`.with({ signal: controller.signal })) {
+          if (++seen === rows) controller.abort();
+        }
       };
       await inTime("the end of the iteration", assert.rejects(work));
-    },
+    }
   });
 }
 
-Deno.test({
-  name: "a server that is ready before the rows have ended loses its connection, and the rows are not taken for all",
-  sanitizeOps: false,
-  sanitizeResources: false,
-  fn: async () => {
-    using server = oddServer(() => ODD["is ready without having been asked"]!);
-    const login = { host: "127.0.0.1", port: server.port, user: "u", password: "p", sslMode: "disable" } as const;
-    await using db = await connect({ ...login, envFile: false });
-    const query = () => db.sql`SELECT n FROM numbers`;
-    const all = async () => {
-      for await (const _ of query());
-    };
-    for (const work of [all, () => drawn(query())]) {
-      const error = await inTime("the error", errorOf(work));
-      assert.equal(error.code, "CONNECTION_LOST");
-      assert.match(error.message, /before all its rows were read/);
+oddTest("a stop ends a loop that was left", { executed: ODD["never ends a query"] }, async (db) => {
+  const controller = new AbortController();
+  let left = false;
+  const leaving = (async () => {
+    for await (const _ of db.sql`SELECT n FROM numbers`.with({ signal: controller.signal })) {
+      left = true;
+      break;
     }
-  },
+  })();
+  await eventually("the loop is left", () => left);
+  controller.abort();
+  await inTime("the end of the loop", leaving);
+});
+
+const inTransaction = (text: string) => text.startsWith("BEGIN") ? BEGUN : text.startsWith("ROLLBACK") ? [] : DONE;
+
+oddTest("a session closes although its server does not roll back", { query: inTransaction }, async (db) => {
+  const session = await db.session();
+  await session.sql`BEGIN`;
+  await inTime("the end of the session", assert.rejects(session.close(), /its changes were rolled back/));
+});
+
+oddTest("a statement that left a transaction open ends although its server does not roll back", {
+  query: inTransaction,
+}, async (db) => {
+  const { message } = await inTime("the end of the statement", errorOf(db.sql`BEGIN`));
+  assert.match(message, /Cannot leave a transaction open/);
+});
+
+oddTest("a server that is ready before the rows have ended loses its connection, and these are not taken for all", {
+  executed: ODD["is ready without having been asked"],
+}, async (db) => {
+  const query = () => db.sql`SELECT n FROM numbers`;
+  const all = async () => {
+    for await (const _ of query());
+  };
+  for (const work of [all, () => drawn(query())]) {
+    const error = await inTime("the error", errorOf(work));
+    assert.equal(error.code, "CONNECTION_LOST");
+    assert.match(error.message, /before all its rows were read/);
+  }
 });
 
 queryTest("leaving a loop over rows that were written tells if the server can't commit them", async ({ open }) => {

@@ -67,10 +67,10 @@ async function unpacked(
 ): Promise<LoadBytes> {
   const peeked = await peek(chunks, untilBytes(SIGNATURE_BYTES));
   const signature = signatureOf(joinBytes(peeked.head));
-  const foreign = FOREIGN.get(signature);
+  const foreign = foreignFile(name, signature);
   if (foreign !== undefined) {
     peeked[Symbol.dispose]();
-    throw badFile(`Cannot load ${name}: it is ${foreign}`);
+    throw foreign;
   }
   const unpack = signature === "gzip" ? gunzip : signature === "zstd" ? unzstd : undefined;
   return {
@@ -93,12 +93,19 @@ export function untilBytes(bytes: number): (chunk: Uint8Array) => boolean {
   return (chunk) => (seen += chunk.length) < bytes;
 }
 
+/** The error for a file of a type that can't be loaded; `undefined` for all others. */
+export function foreignFile(name: string, signature: FileSignature | "json" | undefined): LakebaseError | undefined {
+  const foreign = FOREIGN.get(signature);
+  return foreign === undefined ? undefined : badFile(`Cannot load ${name}: it is ${foreign}`);
+}
+
 /** File types that can't be loaded, with the text of their errors. */
-const FOREIGN: ReadonlyMap<FileSignature | undefined, string> = new Map<FileSignature, string>([
+const FOREIGN: ReadonlyMap<FileSignature | "json" | undefined, string> = new Map<FileSignature, string>([
   ["7z", "a 7z archive; unpack it, or pack it with gzip or zstd"],
   ["zip", "a ZIP archive, as .zip and .xlsx files are; unpack it, or save it as CSV"],
   ["bzip2", "packed with bzip2; unpack it with bunzip2, or pack it with gzip or zstd"],
   ["xz", "packed with xz; unpack it with unxz, or pack it with gzip or zstd"],
+  ["feather v1", "a Feather file of version 1; write it again with pyarrow, as version 2"],
 ]);
 
 /** Unpacks gzip with Node, because the web's `DecompressionStream` refuses a file of several members. */

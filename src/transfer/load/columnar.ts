@@ -125,7 +125,7 @@ class Columnar implements Incoming {
     const listed = listedColumns(options);
     this.#chosen = chosenOf(name, file.columns, listed);
     const names = this.#chosen.map((index) => file.columns[index]!.name);
-    this.names = listed ?? renamed(names, options.columns, name);
+    this.names = listed ?? renamed(names, options, name);
   }
 
   newColumns(): Map<string, string> {

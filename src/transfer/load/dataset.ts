@@ -1,4 +1,4 @@
-import { LakebaseError, optionText } from "../../core/errors.ts";
+import { LakebaseError, optionName, optionText } from "../../core/errors.ts";
 import { countText } from "../../core/text.ts";
 import type { ReaderPool } from "../formats/columnar_reader.ts";
 import type { LoadFormat } from "../formats/file_format.ts";
@@ -7,7 +7,15 @@ import { type Contradiction, DatasetColumns, type FileType } from "./infer.ts";
 import { type DataFile, findFiles, partitionsOf } from "./dataset_files.ts";
 import { COPY_TEXT, prefixed, prefixText } from "./dialect.ts";
 import { copyOf, type CopyPart, type Incoming, type IncomingCopy } from "./incoming.ts";
-import { badData, badLoadOption, listedColumns, type LoadOptions, type SourceOptions } from "./options.ts";
+import {
+  badData,
+  badLoadOption,
+  listedColumns,
+  type LoadOptions,
+  newNames,
+  nothingToRename,
+  type SourceOptions,
+} from "./options.ts";
 import { type LoadTable, matchColumns, type Namer } from "./table.ts";
 
 /** The functions that open a dataset's files. */
@@ -121,6 +129,9 @@ class Dataset implements Incoming {
   readonly #opening: OpenFiles;
   readonly #signal: AbortSignal | undefined;
   readonly #readers: ReaderPool;
+  /** The columns to rename that no file has had yet; see {@linkcode SourceOptions.absent}. */
+  readonly #absent: Set<string>;
+  readonly #seen = new Set<string>();
 
   constructor(
     places: readonly string[],
@@ -142,6 +153,10 @@ class Dataset implements Incoming {
     this.#signal = signal;
     this.paths = parts.map(({ path }) => path);
     this.sampled = format !== "parquet" && format !== "arrow";
+    const folders = new Set(parts.flatMap(({ partitions }) => [...partitions.keys()]));
+    const renames = newNames(options) ?? {};
+    expectNoClash(renames, folders);
+    this.#absent = new Set(Object.keys(renames)).difference(folders);
     const packed = this.sampled && this.paths.some((path) => /\.(gz|zst|gzip)$/i.test(path));
     this.size = packed ? undefined : parts.reduce((sum, { size }) => sum + size, 0);
   }
@@ -156,6 +171,7 @@ class Dataset implements Incoming {
       if (contradiction !== undefined) throw contradicts(contradiction);
       columns.addPartitions(file?.partitions ?? this.#chosenPartitions(part));
     }
+    this.#expectRenamed();
     const types = columns.types();
     if (types.size > 0) return types;
     throw badData(`no file of ${this.name} has a column, so there is nothing to make a table of`);
@@ -187,6 +203,7 @@ class Dataset implements Incoming {
         if (file !== undefined && opened?.copy !== undefined) yield { name: file.name, copy: opened.copy };
         await this.#expectUnchanged(this.#parts[index]!);
       }
+      this.#expectRenamed();
       await this.#expectSameFiles();
     } finally {
       await next?.then((opened) => opened?.file[Symbol.asyncDispose](), () => {}); // the next file was not opened
@@ -215,6 +232,7 @@ class Dataset implements Incoming {
     this.#signal?.throwIfAborted();
     return await inFile(part.path, async () => {
       const file = await this.#opening.open(part.path, this.#format, options);
+      for (const name of file?.names ?? []) this.#seen.add(name);
       return file && new DatasetFile(file, part.path, this.#chosenPartitions(part));
     });
   }
@@ -225,14 +243,27 @@ class Dataset implements Incoming {
     const options = { ...rest, readers: this.#readers, expected: partitions };
     if (columns === undefined) return options;
     const listed = listedColumns(this.#options);
-    return { ...options, columns: listed?.filter((name) => !partitions.has(name)) ?? columns };
+    if (listed === undefined) return { ...options, columns, absent: this.#absent };
+    return { ...options, columns: listed.filter((name) => !partitions.has(name)) };
   }
 
   /** The partitions to load. A list of `columns` selects them, but in CSV and TSV it names only the file's own columns. */
   #chosenPartitions({ partitions }: Part): ReadonlyMap<string, string | null> {
+    const renames = newNames(this.#options);
+    if (renames !== undefined) {
+      return new Map(Array.from(partitions, ([name, value]) => [nameIn(renames, name), value]));
+    }
     const columns = listedColumns(this.#options);
     if (columns === undefined || this.#format === "csv" || this.#format === "tsv") return partitions;
     return new Map([...partitions].filter(([name]) => columns.includes(name)));
+  }
+
+  /** Refuses a new name for a column that neither a file nor a folder has: a file may lack a column, but not every file. */
+  #expectRenamed(): void {
+    const [name] = this.#absent;
+    if (name === undefined) return;
+    const names = [...this.#seen, ...this.#parts[0]!.partitions.keys()];
+    throw nothingToRename(name, `no file of ${this.name} has`, names);
   }
 
   async #expectUnchanged({ path, size, written }: Part): Promise<void> {
@@ -250,6 +281,24 @@ class Dataset implements Incoming {
       `Cannot load ${this.name}: it changed while it was read: ${came ?? gone} ${
         came === undefined ? "is gone" : "was added"
       }; load it when nothing writes to it`,
+    );
+  }
+}
+
+function nameIn(renames: Readonly<Record<string, string>>, name: string): string {
+  return Object.hasOwn(renames, name) ? renames[name]! : name;
+}
+
+/** Refuses to give a column the name that a folder gives another one: one of the two would be lost. */
+function expectNoClash(renames: Readonly<Record<string, string>>, folders: ReadonlySet<string>): void {
+  for (const [name, renamed] of Object.entries(renames)) {
+    const folder = [...folders].find((folder) => folder !== name && nameIn(renames, folder) === renamed);
+    if (folder === undefined) continue;
+    throw badLoadOption(
+      `the option ${optionName("columns")} renames ${JSON.stringify(name)} to ${
+        JSON.stringify(renamed)
+      }, which is the column ` +
+        `of the folders named ${folder}=...; rename that too, or use ${optionText({ partitions: false })}`,
     );
   }
 }

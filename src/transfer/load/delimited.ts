@@ -238,7 +238,7 @@ class Delimited implements Incoming {
     const header = this.#sample[0];
     if (header === undefined) throw badFile(`Cannot load ${this.name}: ${this.#withoutHeader()}`);
     if (header.length === 1 && !header[0] && columns === undefined) return []; // pull() writes this for a table without columns
-    return renamed(this.#ownNames(header), columns, this.name);
+    return renamed(this.#ownNames(header), this.#options, this.name);
   }
 
   /** The names in the header. The option `index` drops or names a first column without a name. */

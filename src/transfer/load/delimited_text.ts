@@ -222,12 +222,17 @@ function isPlain(text: string, { delimiter, quote }: Dialect): boolean {
   const line = /^[^\r\n]*/.exec(text)![0];
   const others = DELIMITERS.filter((other) => other !== delimiter);
   if (!line.includes(delimiter) || others.some((other) => line.includes(other))) return false;
-  return !line.includes("'") && !text.includes(`\\${quote}`);
+  return !opensWith("'", text, delimiter) && !text.includes(`\\${quote}`);
+}
+
+/** Whether a value of the text begins with a quote. */
+function opensWith(quote: string, text: string, delimiter: string): boolean {
+  return text.startsWith(quote) || text.includes(delimiter + quote) || text.includes(`\n${quote}`);
 }
 
 /** Whether the text has the dialect's quote and escape; without them, a fit proves nothing. */
 function isUsed(text: string, { quote, escape, delimiter }: Dialect): boolean {
-  if (quote === "'" && !text.startsWith(quote) && !text.includes(delimiter + quote)) return false;
+  if (quote === "'" && !opensWith(quote, text, delimiter)) return false;
   return escape === quote || text.includes(escape + quote);
 }
 

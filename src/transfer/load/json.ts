@@ -19,6 +19,8 @@ type Place =
   | "start"
   /** Where a value may begin. */
   | "value"
+  /** After a comma of an array, where a value must begin. */
+  | "next"
   /** Inside a value. */
   | "inside"
   /** After a value of an array, where a comma or the array's end follows. */
@@ -95,15 +97,18 @@ class JsonLines {
       return false;
     }
     if (this.#place === "end") throw this.#bad("goes on behind the end of the array");
+    const behindComma = this.#place === "next";
     if (this.#isArray && byte === CLOSE_ARRAY) {
+      if (behindComma) throw this.#bad("has a comma behind the last object");
       this.#place = "end";
       return false;
     }
     if (this.#place === "after") {
       if (byte !== COMMA) throw this.#bad("has no comma between two objects");
-      this.#place = "value";
+      this.#place = "next";
       return false;
     }
+    if (this.#isArray && byte === COMMA) throw this.#bad("has a comma where an object must begin");
     return true;
   }
 
@@ -111,7 +116,7 @@ class JsonLines {
   #ends(byte: number): boolean {
     if (this.#depth > 0 || this.#quoted || !this.#isArray) return false;
     if (byte !== COMMA && byte !== CLOSE_ARRAY) return false;
-    this.#place = byte === COMMA ? "value" : "end";
+    this.#place = byte === COMMA ? "next" : "end";
     return true;
   }
 

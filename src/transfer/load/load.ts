@@ -151,7 +151,13 @@ async function loadInside(find: FindSession, load: Load): Promise<Loaded> {
     if (!emptied) await run(find, textStatement(`TRUNCATE ${table.quoted}`), stops);
     emptied = true;
     const { columns } = copy;
-    const failure = { table, columns, typeFrom, locate: (line: number) => copy.locate(line) };
+    const failure = {
+      table,
+      columns,
+      typeFrom,
+      encoded: incoming.sampled,
+      locate: (line: number) => copy.locate(line),
+    };
     const { rows, bytes } = await send(find, copy, failure, load);
     done.rows += rows;
     done.bytes += bytes;

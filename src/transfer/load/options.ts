@@ -98,6 +98,11 @@ export interface SourceOptions extends LoadOptions {
   sampleRows?: number;
   /** The values that the folders of an Arrow or Parquet file name. If the file has such a column, every row must agree. */
   expected?: ReadonlyMap<string, string | null>;
+  /**
+   * The columns that `columns` renames and that no file of a dataset has had yet; those that this file has are taken out.
+   * @default {this file must have all of them}
+   */
+  absent?: Set<string>;
   /** The workers that read Arrow and Parquet. @default {a worker for this file alone} */
   readers?: ReaderPool;
 }
@@ -177,13 +182,13 @@ export function checkFormatOptions(options: LoadOptions, format: LoadFormat | un
  * the rows of a result.
  *
  * @param given The source's own names, in its order.
- * @param columns The option: all names, or new names for some.
+ * @param options All names, or new names for some.
  * @param source The source's name in errors.
  * @throws {LakebaseError} `BAD_PARAMETER` for a list of another length, and for a new name of a column that does not exist.
  */
 export function renamed(
   given: readonly string[],
-  columns: LoadOptions["columns"],
+  { columns, absent }: SourceOptions,
   source: string,
 ): readonly string[] {
   const names = keysOf(given);
@@ -195,18 +200,26 @@ export function renamed(
     );
   }
   for (const name of Object.keys(columns)) {
-    if (names.includes(name)) continue;
-    const near = closest(name, names);
-    const hint = near === undefined ? `it has: ${names.join(", ")}` : `did you mean ${JSON.stringify(near)}?`;
-    throw badLoadOption(
-      `the option ${optionName("columns")} renames ${JSON.stringify(name)}, which ${source} does not have; ${hint}`,
-    );
+    if (names.includes(name)) absent?.delete(name);
+    else if (absent === undefined) throw nothingToRename(name, `${source} does not have`, names);
   }
   return names.map((name) => Object.hasOwn(columns, name) ? columns[name]! : name);
 }
 
+/** Makes the error for a new name of a column that does not exist. */
+export function nothingToRename(name: string, where: string, names: readonly string[]): LakebaseError {
+  const near = closest(name, names);
+  const hint = near === undefined ? `it has: ${names.join(", ")}` : `did you mean ${JSON.stringify(near)}?`;
+  return badLoadOption(`the option ${optionName("columns")} renames ${JSON.stringify(name)}, which ${where}; ${hint}`);
+}
+
 function isList(columns: NonNullable<LoadOptions["columns"]>): columns is readonly string[] {
   return Array.isArray(columns);
+}
+
+/** The option `columns` if it is an object, which gives some columns new names. */
+export function newNames({ columns }: LoadOptions): Readonly<Record<string, string>> | undefined {
+  return columns === undefined || isList(columns) ? undefined : columns;
 }
 
 /** The option `columns` if it is a list; an object only renames columns. */

@@ -84,6 +84,8 @@ export interface FailedCopy {
   columns: readonly LoadColumn[];
   /** The name of the source that a line of the COPY came from, and the place in it. */
   locate(line: number): { name: string; place: string };
+  /** Whether the source is text in some encoding, not Arrow or Parquet. */
+  encoded: boolean;
   /** Where the type of a new column came from; `undefined` if the caller chose it or the table existed. */
   typeFrom(column: string): "sample" | "file" | undefined;
 }
@@ -162,12 +164,12 @@ function rowTips(
   sqlstate: string,
   message: string,
   { column, value }: Place,
-  { typeFrom, columns }: FailedCopy,
+  { typeFrom, columns, encoded }: FailedCopy,
 ): string[] {
   if (/unquoted carriage return|unquoted newline/.test(message)) {
     return [`the lines of one file must all end alike; ${optionText({ skipBlankLines: true })} reads any line ends`];
   }
-  if (sqlstate === "22021") return [`say which encoding the file is in: ${optionText({ encoding: "windows-1252" })}`];
+  if (sqlstate === "22021") return [encodingTip(message, column, encoded)];
   if (/^missing data for column/.test(message) && value?.trim() === "") {
     return [`the line is blank; ${optionText({ skipBlankLines: true })} leaves such lines out`];
   }
@@ -181,6 +183,14 @@ function rowTips(
   const types = optionText({ types: { [column]: "text" } });
   const found = from === "sample" ? "was found by looking at the first rows" : "is the file's own";
   return [`the column's type ${found}; use ${types}, or create the table yourself`];
+}
+
+function encodingTip(message: string, column: string | undefined, encoded: boolean): string {
+  if (message.endsWith(": 0x00")) return "Postgres can't store a zero character in text; remove it from the file first";
+  if (encoded) return `say which encoding the file is in: ${optionText({ encoding: "windows-1252" })}`;
+  return `these bytes are not text in UTF-8; load them into a column of type bytea: ${
+    optionText({ types: { [column ?? "c"]: "bytea" } })
+  }`;
 }
 
 function shown(text: string): string {

@@ -107,7 +107,7 @@ class Rows implements Incoming {
   /** The number of the first row that has each column. */
   readonly #firsts = new Map<string, number>();
 
-  constructor(peeked: Peeked<RowGroup>, kind: RowKind, options: LoadOptions) {
+  constructor(peeked: Peeked<RowGroup>, kind: RowKind, options: SourceOptions) {
     this.name = kind.file ?? "the rows";
     this.size = kind.size;
     this.refuse = kind.file === undefined ? badLoadOption : badData;
@@ -118,7 +118,7 @@ class Rows implements Incoming {
     for (const key of kind.known?.keys() ?? []) this.#firsts.set(key, 1);
     this.#sample.forEach((row, index) => this.#noteColumns(row, index + 1));
     this.#keys = listedColumns(options) ?? [...this.#firsts.keys()];
-    this.names = listedColumns(options) ?? renamed(this.#keys, options.columns, this.name);
+    this.names = listedColumns(options) ?? renamed(this.#keys, options, this.name);
   }
 
   newColumns(): Map<string, string> {

@@ -15,6 +15,7 @@ import {
 import type { Stores } from "../stores.ts";
 import {
   badFile,
+  foreignFile,
   HERE,
   type LoadBytes,
   openPath,
@@ -199,6 +200,8 @@ async function openColumnarFile(
       if (format === "parquet") throw unseekable(path, `unpack it first, with ${UNPACKERS[signature]}`);
       return await openColumnarAs(await openPath(path, files), format, options);
     }
+    const foreign = foreignFile(path, signature) ?? otherFormat(path, format, signature);
+    if (foreign !== undefined) throw foreign;
     if (files.here) return await openColumnarAs(path, format, options);
     kept = true;
     return await openColumnarAs({ name: path, ranges }, format, options);
@@ -243,10 +246,7 @@ async function isPipe(path: string): Promise<boolean> {
 
 function formatByContent(path: string, signature: FileSignature | "json" | undefined): LoadFormat {
   if (signature === "parquet" || signature === "arrow" || signature === "json") return signature;
-  if (signature === "feather v1") {
-    throw badFile(`Cannot load ${path}: it is a Feather file of version 1; write it again with pyarrow, as version 2`);
-  }
-  throw unknownFormat(path);
+  throw foreignFile(path, signature) ?? unknownFormat(path);
 }
 
 async function openStreamAs(
@@ -281,14 +281,8 @@ async function openUnnamed(source: ReadableStream, options: LoadOptions): Promis
 
 async function openText(format: LoadFormat, bytes: LoadBytes, options: SourceOptions): Promise<Incoming> {
   try {
-    const { signature } = bytes;
-    if (signature === "parquet" || signature === "arrow") {
-      throw badFile(
-        `Cannot load ${bytes.name} as ${format}: it is a file of format "${signature}"; use ${
-          optionText({ format: signature })
-        }`,
-      );
-    }
+    const other = otherFormat(bytes.name, format, bytes.signature);
+    if (other !== undefined) throw other;
     if (format === "ndjson") return await openNdjson(bytes, options);
     if (format === "json") return await openJson(bytes, options);
     return await openDelimited(bytes, options, format === "csv");
@@ -296,6 +290,18 @@ async function openText(format: LoadFormat, bytes: LoadBytes, options: SourceOpt
     await bytes[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** The error for an Arrow or Parquet file that is to be read in another format. */
+function otherFormat(
+  name: string,
+  format: LoadFormat,
+  signature: FileSignature | "json" | undefined,
+): LakebaseError | undefined {
+  if (signature !== "parquet" && signature !== "arrow" || signature === format) return undefined;
+  return badFile(
+    `Cannot load ${name} as ${format}: it is a file of format "${signature}"; use ${optionText({ format: signature })}`,
+  );
 }
 
 /** Extensions for a file's compression, not its format. */

@@ -223,10 +223,18 @@ function listed(names: readonly string[]): string {
   return names.length === 0 ? "none" : names.slice(0, most).join(", ") + more;
 }
 
+/** A hint for a name whose bytes are UTF-16 without a mark at the beginning of the file, else nothing. */
+function utf16Hint(name: string): string {
+  const encoding = /^(?:[^\0]\0)+$/.test(name) ? "utf-16le" : /^(?:\0[^\0])+\0?$/.test(name) ? "utf-16be" : undefined;
+  return encoding === undefined ? "" : `; it looks like UTF-16: use ${optionText({ encoding })}`;
+}
+
 function checkName(name: string, refuse: Refuse): string {
   const bytes = new TextEncoder().encode(name).length;
   if (name === "") throw refuse(`a column has no name; name it: ${optionText({ columns: { "": "name" } })}`);
-  if (name.includes("\0")) throw refuse(`the column ${JSON.stringify(name)} has a zero character in its name`);
+  if (name.includes("\0")) {
+    throw refuse(`the column ${JSON.stringify(name)} has a zero character in its name${utf16Hint(name)}`);
+  }
   if (bytes <= MOST_NAME_BYTES) return name;
   throw refuse(
     `the column ${JSON.stringify(name)} has ${bytes} bytes in its name; Postgres keeps ${MOST_NAME_BYTES}: ` +

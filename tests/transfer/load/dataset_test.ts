@@ -212,6 +212,45 @@ pullTest("the files of a dataset may differ in columns, and the widest type fits
   }
 });
 
+pullTest("columns of a dataset are renamed where a file or a folder has them", async ({ db, folder }) => {
+  await write(folder, {
+    "t/year=2024/a.csv": "id,tip\n1,2\n",
+    "t/year=2025/b.csv": "id\n2\n",
+    "j/a.ndjson": '{"id":1}\n',
+    "j/b.ndjson": '{"id":2,"x":3}\n',
+  });
+  const renamed = { columns: { tip: "gratuity", year: "in_year" } };
+  const { types, rows } = await created(db, `${folder}/t`, renamed);
+  assert.equal(types, "id int8, gratuity int8, in_year int8");
+  assert.deepEqual(rows, [{ id: 1, gratuity: 2, in_year: 2024 }, { id: 2, gratuity: null, in_year: 2025 }]);
+  await db.query("CREATE TABLE renamed (id int, gratuity int DEFAULT 9, in_year int)");
+  await db.load("renamed", `${folder}/t`, renamed);
+  assert.deepEqual([...await db.query("SELECT gratuity FROM renamed ORDER BY id")], [{ gratuity: 2 }, { gratuity: 9 }]);
+  assert.deepEqual((await created(db, `${folder}/j`, { columns: { x: "y" } })).rows, [{ id: 1, y: null }, {
+    id: 2,
+    y: 3,
+  }]);
+  const nowhere = /renames "tipp", which no file of \S+ has; did you mean "tip"\?/;
+  await assert.rejects(created(db, `${folder}/t`, { columns: { tipp: "x" } }), nowhere);
+  await assert.rejects(
+    db.load("renamed", `${folder}/t`, { columns: { ...renamed.columns, tipp: "x" } }),
+    /"tipp", which no file/,
+  );
+  assert.equal(await db.query("SELECT FROM renamed").then(({ length }) => length), 2);
+  await db.query("DROP TABLE renamed");
+});
+
+pullTest("no column is renamed to the name of a folder's column, which would be lost", async ({ db, folder }) => {
+  for (const format of ["parquet", "arrow", "csv", "ndjson"] as const) {
+    await Deno.mkdir(`${folder}/${format}/year=2024`, { recursive: true });
+    await db.sql`SELECT 7 AS id, 8 AS n`.pull(`${folder}/${format}/year=2024/a.${format}`);
+    const clash = /renames "id" to "year", which is the column of the folders named year=\.\.\.; rename that too/;
+    await assert.rejects(created(db, `${folder}/${format}`, { columns: { id: "year" } }), clash);
+    const swapped = await created(db, `${folder}/${format}`, { columns: { id: "year", year: "id" } });
+    assert.deepEqual(swapped.rows, [{ year: 7, n: 8, id: 2024 }]);
+  }
+});
+
 pullTest("an error of a dataset names the file, and nothing is loaded", async ({ db, folder }) => {
   const table = newName();
   await db.query(`CREATE TABLE ${table} (id int, name text, year int)`);

@@ -184,6 +184,10 @@ const FAULTS: readonly (readonly [name: string, bytes: string | Uint8Array, opti
     ["a.json", '[{"id":1},{"id":2', {}, /it ends in the middle, at line 1; it is cut off/],
     ["a.json", '[{"id":1}] x', {}, /line 1 goes on behind the end of the array/],
     ["a.json", '[{"id":1}\n {"id":2}]', {}, /line 2 has no comma between two objects/],
+    ["a.json", '[{"id":1},\n]', {}, /line 2 has a comma behind the last object/],
+    ["a.json", '[,{"id":1}]', {}, /line 1 has a comma where an object must begin/],
+    ["a.json", '[{"id":1},,{"id":2}]', {}, /line 1 has a comma where an object must begin/],
+    ["a.json", "[7,]", {}, /line 1 has a comma behind the last object/],
     ["a.json", '[{"id":1}, 7]', {}, /object 2 is not a JSON object/],
     ["a.json", '[{"id":1}, {id:2}]', {}, /object 2 is not JSON/],
     ["a.json", '[{"id":"a\nb"}]', {}, /line 2 has a line end inside a string/],
@@ -198,6 +202,15 @@ const FAULTS: readonly (readonly [name: string, bytes: string | Uint8Array, opti
     ["a.csvv", "id\n1\n", {}, /did you mean \.csv\?/],
     ["rows", "id\n1\n", {}, /it has no extension; name its format/],
     ["a.dat", bytesOf("FEA1xxxx"), {}, /Feather file of version 1/],
+    ["a.feather", bytesOf("FEA1xxxx"), {}, /Feather file of version 1/],
+    ["a.csv.bz2", bytesOf("BZh9"), {}, /packed with bzip2; unpack it with bunzip2/],
+    ["a.zip", bytesOf("PK\u0003\u0004\0\0"), {}, /it is a ZIP archive/],
+    ["a.xz", new Uint8Array([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]), {}, /packed with xz/],
+    ["a.parquet", bytesOf("PK\u0003\u0004\0\0"), {}, /it is a ZIP archive/],
+    ["a.parquet", bytesOf("ARROW1\0\0"), {}, /as parquet: it is a file of format "arrow"; use \{ format: "arrow" \}/],
+    ["a.arrow", bytesOf("PAR1xxxxPAR1"), {}, /as arrow: it is a file of format "parquet"/],
+    ["a.csv", "id,v\n1,a\0b\n", {}, /line 2[^]*HINT: Postgres can't store a zero character in text/],
+    ["a.csv", utf16("id,v\n1,a\n").subarray(2), {}, /looks like UTF-16: use \{ encoding: "utf-16le" \}/],
   ];
 
 pullTest("load() says what is wrong with a file's dialect, and makes no table", async (test) => {

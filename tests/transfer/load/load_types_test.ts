@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { Lakebase } from "../../../mod.ts";
+import { errorOf } from "../../support/queries.ts";
 import { pullTest } from "../../support/transfers.ts";
 
 /** The type of a new table's one column, and its values as texts. */
@@ -48,4 +49,16 @@ pullTest("a table of numerics with NaN is loaded back unchanged from a CSV file"
   assert.deepEqual(await created(db, path), ["numeric", [LONG, "NaN"]]);
   await db.pull(db.sql`SELECT a::float8 FROM (VALUES ('0.1'), ('NaN'), ('-0'), ('-Infinity')) AS v(a)`, path);
   assert.deepEqual(await created(db, path), ["double precision", ["0.1", "NaN", "-0", "-Infinity"]]);
+});
+
+pullTest("bytes of a Parquet file that are no text say so, and not that an encoding helps", async ({ db, folder }) => {
+  await db.sql`SELECT decode('64ff', 'hex') AS b`.pull(`${folder}/bytes.parquet`);
+  const { message } = await errorOf(
+    db.load("bytes", `${folder}/bytes.parquet`, { create: true, types: { b: "text" } }),
+  );
+  assert.match(
+    message,
+    /row 1, column b: [^]*HINT: these bytes are not text in UTF-8; .*\{ types: \{ "b": "bytea" \} \}/,
+  );
+  assert.doesNotMatch(message, /encoding:/);
 });
