@@ -342,9 +342,12 @@ for (const { phase, hang, hangs, canceled } of PHASES) {
 /** The calls of the client that are not answered yet. */
 let calls = 0;
 
+/** More than a pause between two polls, and less than the limit of a request. */
+const LONGEST_PAUSE_MS = 5000;
+
 /**
  * Moves the fake time to its next timer repeatedly. Requests take no time, because the time stands still while one is
- * under way.
+ * under way, and while the next timer is so late that it can only be the limit of a request.
  */
 async function whileTimePasses(clock: Clock, local: LocalLakebase, turn: () => Promise<void>, over: () => boolean) {
   for (let seen = -1; !over();) {
@@ -353,7 +356,8 @@ async function whileTimePasses(clock: Clock, local: LocalLakebase, turn: () => P
       if (calls > 0 || local.requests.length !== seen || local.requests.at(-1)?.status === 0) idle = 0;
       seen = local.requests.length;
     }
-    if (!over()) clock.next();
+    const next = Math.min(...[...clock.timers?.values() ?? []].map(({ callAt = Infinity }) => callAt));
+    if (!over() && next - clock.now < LONGEST_PAUSE_MS) clock.next();
   }
 }
 
