@@ -1,4 +1,4 @@
-// Compares the cost of connecting with that of the code that a user would write instead. Run with `deno run -A bench/connect.ts`.
+// Compares the cost of connecting with the cost of the code that a user would write instead. Run with `deno run -A bench/connect.ts`.
 // deno-lint-ignore-file no-console
 
 // @ts-types="@types/pg"

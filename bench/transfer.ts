@@ -3,7 +3,7 @@
  * Prints medians of 5 and ratios. Each comparison runs in its own process, as a script would, because leftovers in memory
  * would slow down the next one.
  * Run with `deno task bench` or `deno run -A --lock=tests/deno.lock bench/transfer.ts [comparison | memory]...`. The
- * comparisons that load files load those of `pullCsv` and `pullFormats`.
+ * comparisons that load files load the files that `pullCsv` and `pullFormats` wrote.
  */
 
 import { connect } from "../mod.ts";

@@ -12,7 +12,10 @@ import { type LakebaseParts, openParts } from "./open_connection.ts";
 
 /** How `Lakebase.branch` makes a branch. */
 export interface BranchOptions extends Pick<QueryOptions, "signal"> {
-  /** Its id: 1 to 63 lower-case letters, digits and hyphens, a letter first. @default {a new one, such as `ana-production-x7k2m9`} */
+  /**
+   * Its id: 1 to 63 lower-case letters, digits and hyphens, a letter first. @default {a new one, such as
+   * `ana-production-x7k2m9`}
+   */
   name?: string;
   /** The moment whose data the branch gets: a time with its zone, or a text such as `"2 hours ago"`. @default {now} */
   at?: Date | string;
@@ -57,7 +60,7 @@ type Moment = { time: string } | { ago: number };
 
 const UNITS: Readonly<Record<string, number>> = { second: 1, minute: 60, hour: 3600, day: DAY, week: 7 * DAY };
 
-/** A time with its zone, as ISO 8601 and Postgres write it. Without its zone it would mean another moment on each machine. */
+/** A time with its zone, in the form of ISO 8601 or Postgres. Without a zone, its meaning would depend on the machine. */
 const TIME = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(?:(:\d\d)(\.\d{1,9})?)?\s?(?:Z|([+-]\d\d)(?::?(\d\d))?)$/i;
 
 function readMoment(value: unknown): Moment | undefined {
@@ -69,10 +72,10 @@ function readMoment(value: unknown): Moment | undefined {
   if (day === undefined || !isDay(day)) return undefined;
   const time = new Date(`${day}T${minutes}${seconds}${hours}:${rest}`);
   if (Number.isNaN(time.getTime())) return undefined;
-  return { time: time.toISOString().replace(/\.\d+/, fraction) }; // a `Date` has milliseconds, and a log microseconds
+  return { time: time.toISOString().replace(/\.\d+/, fraction) }; // a `Date` has only milliseconds; times in a log have microseconds
 }
 
-/** Whether the calendar has a day: `Date` takes February 30 for March 2. */
+/** Whether a day exists. `Date` reads February 30 as March 2. */
 function isDay(text: string): boolean {
   const date = new Date(`${text}T00:00:00Z`);
   return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(text);

@@ -42,11 +42,11 @@ export const matches = (pattern: RegExp) => (value: unknown): boolean =>
 
 /** The check of the name of a branch. */
 export const BRANCH_REFERENCE = [
-  matches(/^(projects\/\w[\w.-]*\/branches\/)?\w[\w.-]*$/), // not "..", which would lead elsewhere
+  matches(/^(projects\/\w[\w.-]*\/branches\/)?\w[\w.-]*$/), // not "..", which would change the path of the request
   "a branch's id, or projects/p/branches/b",
 ] as const;
 
-/** What lists the branches, in an error. */
+/** The call or the command that lists the branches, for an error. */
 export const BRANCHES: string = inTypeScript("db.branches()", "lakebase branch list");
 
 /** The branches of a connection's project, and the branch that it is connected to. */

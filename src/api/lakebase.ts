@@ -89,12 +89,12 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   readonly sql: Sql;
   readonly #parts: LakebaseParts;
   readonly #session: Session;
-  /** The same in a notebook, else `undefined`. */
+  /** The same session in a notebook, otherwise `undefined`. */
   readonly #notebook: NotebookSession | undefined;
   /** The pool as a session, from which held sessions take their connections. */
   readonly #connections: Session;
   readonly #own: Queryable;
-  /** The session for a statement: that of the transaction, inside the function of a transaction. */
+  /** The session for a statement: inside the function of a transaction, the transaction's session. */
   readonly #find = (): Session => inScope(this.#session);
   /** The Volumes that this connection has used. */
   readonly #volumes = new Set<string>();

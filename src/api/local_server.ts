@@ -3,7 +3,7 @@ import { late } from "../core/late.ts";
 import type { LocalOptions } from "../core/local_options.ts";
 import type { LocalUse } from "../settings/read_settings.ts";
 
-/** What is used of the Lakebase, whose module is loaded when one starts. */
+/** The members of a local Lakebase that this module uses. Its own module is loaded when one starts. */
 interface LocalServer {
   readonly inlineEnv: Record<string, string>;
   unref(): void;
@@ -20,7 +20,7 @@ const running = new Map<string, Shared>();
 /**
  * Starts a Lakebase on this machine, or shares the one that runs with the same options.
  *
- * @param options As `startLocal` takes them.
+ * @param options The options of `startLocal`.
  */
 export async function useLocal(options: LocalOptions): Promise<LocalUse> {
   const key = JSON.stringify(options);
@@ -36,7 +36,7 @@ export async function useLocal(options: LocalOptions): Promise<LocalUse> {
   }
 }
 
-/** Begins a use, and gives what ends it. */
+/** Begins a use, and returns the function that ends it. */
 function useOf(key: string, shared: Shared): () => Promise<void> {
   shared.users++;
   let released = false;

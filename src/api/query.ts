@@ -53,7 +53,7 @@ export const SHOWN_ROWS_OF: unique symbol = Symbol("lakebase.shownRows");
  *
  * Drawing, `first()`, `value()` and `await` share one run. Only if a statement reads and just its first rows were fetched, it
  * runs a second time for the other rows, in a read-only transaction. Each loop over the query and each
- * `explain({ analyze: true })` is a run of its own.
+ * `explain({ analyze: true })` is a separate run.
  *
  * @throws {LakebaseError} When it runs: `QUERY_FAILED` with the SQLSTATE and a caret, `CONNECTION_LOST`, `CANCELED`, or what
  * `connect()` throws; `BAD_PARAMETER` for a value that can't be bound.
@@ -159,7 +159,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   }
 
   /**
-   * The same query with other options. It is a query of its own, with its own run.
+   * The same query with other options. It is a new query, with its own run.
    *
    * @param options What stops the query, and how many rows a cell shows. Options that are not given stay as they are.
    * @throws {LakebaseError} `BAD_PARAMETER` for an unknown option or an invalid value.
@@ -187,10 +187,10 @@ export class Query<Row = Record<string, unknown>> extends Fragment
 
   /**
    * The rows column by column, in typed arrays: several times as fast as objects, in less than half of the memory. This is
-   * a run of its own; as the last expression of a cell it draws the first rows. It does not use the parsers that were given to
+   * a separate run; as the last expression of a cell it draws the first rows. It does not use the parsers that were given to
    * `connect()`.
    *
-   * @param options What stops it; by default what stops the query.
+   * @param options What stops the run; by default, whatever stops the query.
    * @throws {LakebaseError} As `await`; `QUERY_FAILED` also for a value that a column can't hold, such as `NaN` in a
    * `numeric(10, 2)` or an array of two dimensions, with the row, the column and the cast that helps.
    *
@@ -213,7 +213,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   }
 
   /**
-   * Writes the rows to a file or a stream, at the speed of the server's COPY and in constant memory. This is a run of its own,
+   * Writes the rows to a file or a stream, at the speed of the server's COPY and in constant memory. This is a separate run,
    * and it starts at once. See {@linkcode Queryable.pull}.
    *
    * @param target A path such as `trips.parquet`, a `WritableStream`, or `-` for standard output.

@@ -277,7 +277,7 @@ async function open(result: WarehouseResult): Promise<Opened> {
   return { result, ...storedAs(fields, stored), batches: batches() };
 }
 
-/** The fields and the columns of values that are stored in this way. */
+/** The fields and the columns of values that are stored in the given way. */
 function storedAs(fields: readonly Field[], stored: readonly ColumnType[]): Pick<Opened, "fields" | "columns"> {
   const own = fields.map((field, at) => ({ ...field, oid: oidOf(field, stored[at]!) }));
   return { fields: own, columns: own.map(({ name, oid }, at) => ({ name, oid, type: stored[at]! })) };
@@ -332,7 +332,7 @@ const LIST_ELEMENTS: Readonly<Record<string, string>> = {
   binary: "bytea",
 };
 
-/** How the values of columns would be stored if there were any, so that a new table does not depend on the rows of a day. */
+/** How the values of an empty result would be stored, so that a new table has the same types with and without rows. */
 async function storageWithoutRows(types: readonly WarehouseType[]): Promise<ColumnType[]> {
   const { columnType } = await import("../transfer/columns/batch.ts");
   const stored = (type: WarehouseType): ColumnType => {

@@ -28,7 +28,7 @@ export interface BranchState {
   size: number | undefined;
 }
 
-/** What a new branch is made from. Times have the workspace's format. */
+/** The source and settings of a new branch. Times have the workspace's format. */
 export interface BranchSpec {
   source_branch: string;
   source_branch_time?: string;

@@ -128,7 +128,7 @@ export class CredentialCache {
   /**
    * Makes an empty cache.
    *
-   * @param mint Requests a new credential, with retries of its own.
+   * @param mint Requests a new credential. It retries failed requests itself.
    */
   constructor(mint: (signal: AbortSignal) => Promise<Credential>) {
     this.#mint = mint;

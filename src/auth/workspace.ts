@@ -30,7 +30,7 @@ const NETWORK_TRIES = 4;
 /** The most pages of a list, with a hundred items each. No login sees 100,000 projects. */
 const MOST_PAGES = 1000;
 
-/** What a {@linkcode Workspace} is made from. */
+/** The dependencies of a {@linkcode Workspace}. */
 interface WorkspaceParts {
   /** The caller's own client. */
   client?: WorkspaceClientLike | undefined;

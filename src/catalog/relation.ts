@@ -55,7 +55,10 @@ export const ROWS = `CASE WHEN ${
     JOIN pg_catalog.pg_class AS leaf ON leaf.oid OPERATOR(pg_catalog.=) tree.relid
     WHERE tree.isleaf AND leaf.reltuples OPERATOR(pg_catalog.>=) 0) END`;
 
-/** SQL for the bytes of a `pg_class` row `c`, with its indexes, TOAST and partitions; NULL for views and the like. */
+/**
+ * SQL for the bytes of a `pg_class` row `c`, with its indexes, TOAST and partitions; NULL for a relation without storage,
+ * such as a view.
+ */
 export const SIZE = `CASE WHEN ${kindIs("r", "m")} THEN pg_catalog.pg_total_relation_size(c.oid)
   WHEN ${
   kindIs("p")
@@ -71,7 +74,7 @@ export const NAMED = `(SELECT c.* FROM pg_catalog.unnest($1::pg_catalog.text[]) 
   JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(wanted.name)
   ORDER BY place LIMIT 1) AS c`;
 
-/** What a name was found to be. */
+/** The relation that a name belongs to. */
 export interface Relation {
   /** The kind; indexes and sequences share the names of tables. */
   kind: TableKind | "sequence" | "composite type" | "index";

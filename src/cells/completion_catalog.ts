@@ -49,7 +49,10 @@ const SYSTEM = [
   ),
 ] as const;
 
-/** The time between a cell and reading the catalog, so that the next cell can run first: an embedded database has one backend. */
+/**
+ * The time between a cell and reading the catalog, so that the next cell can run first: an embedded database has one
+ * backend.
+ */
 const QUIET_MS = 300;
 /** The same time before the first catalog, since completion has no names until then. */
 const FIRST_MS = 50;
@@ -174,10 +177,13 @@ interface ColumnName {
 /** The catalog of a lakehouse is read again after this time. */
 const STALE_LAKEHOUSE_MS = 600_000;
 
-/** When the catalog of a lakehouse was read, and what came of it, also if it could not be read. */
+/** The last read of each lakehouse's catalog: its time and its result, which may be a failure. */
 const lakehouseCatalogs = new WeakMap<LakehouseCatalog, { readAt: number; found: Promise<FoundLakehouseCatalog> }>();
 
-/** The catalog of a lakehouse. It is read again after ten minutes, whatever cells on other connections ran meanwhile. */
+/**
+ * Gives the catalog of a lakehouse. It is read again only after ten minutes, also if cells on other connections ran
+ * meanwhile.
+ */
 export function recentLakehouseCatalog(lakehouse: LakehouseCatalog): Promise<FoundLakehouseCatalog> {
   const known = lakehouseCatalogs.get(lakehouse);
   if (known !== undefined && Date.now() - known.readAt < STALE_LAKEHOUSE_MS) return known.found;
@@ -209,7 +215,7 @@ export async function findLakehouseCatalog(lakehouse: LakehouseCatalog): Promise
 /** The names of the system. They never change, and reading them takes much longer than reading a person's tables. */
 const systemCatalogs = new WeakMap<Session, FoundCatalog>();
 
-/** Sends the person's names, and then also those of the system. Returns whether both were sent: connections may all be busy. */
+/** Sends the person's names, then also the system's names. Returns whether both were sent: all connections may be busy. */
 async function sendCatalog(session: Session, connections: string[], isBusy: () => boolean): Promise<boolean> {
   for (const withSystem of systemCatalogs.has(session) ? [true] : [false, true]) {
     if (isBusy()) return false;
@@ -261,7 +267,7 @@ async function readCatalog(
   return found.tables && found.functions && { tables: found.tables, functions: found.functions };
 }
 
-/** Cuts a catalog to the size of a message. The person's names come first, so those of the system are cut. */
+/** Cuts a catalog to the size of a message. The person's names come first, so the system's names are cut. */
 function bounded(tables: Rows, functions: Rows): FoundCatalog {
   let bytes = 0;
   let columns = 0;

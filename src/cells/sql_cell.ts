@@ -146,7 +146,10 @@ export function makeSqlCells(connections: SqlCellConnections): SqlCells {
   return Object.assign(cell, { refresh });
 }
 
-/** The statements of a cell, each by itself. The kernel leaves statements without values in one text, and a warehouse takes one. */
+/**
+ * Splits the text of a cell into statements. The kernel keeps statements without values in one text, and a warehouse takes
+ * one statement.
+ */
 async function splitForWarehouse(statements: readonly SqlCellStatement[]): Promise<readonly SqlCellStatement[]> {
   const { splitStatements } = await import("../lake/statement.ts"); // loaded with the lakehouse
   return statements.flatMap((statement): readonly SqlCellStatement[] => {

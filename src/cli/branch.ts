@@ -132,7 +132,10 @@ async function diff(name: string, table: string | undefined, values: DiffValues,
     }));
 }
 
-/** The counts of a comparison, if rows that differ are not printed: a table shows them, and a format for programs does not. */
+/**
+ * Writes the counts of a comparison if rows that differ are not printed. A table contains the counts; a format for programs
+ * does not.
+ */
 function countsOfMore({ length, table, key, added, removed, changed }: TableDiff): string {
   if (length === added + removed + changed) return "";
   const reason = key === null ? "as the tables share no key" : "because of --limit";

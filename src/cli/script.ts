@@ -84,7 +84,7 @@ interface ScriptStatement {
  * are not split.
  *
  * @param text Any number of statements.
- * @returns The statements, without semicolons. Empty statements and those of comments are left out.
+ * @returns The statements, without semicolons. Empty statements and those with only comments are left out.
  */
 export function parseScript(text: string): ScriptStatement[] {
   const statements: ScriptStatement[] = [];

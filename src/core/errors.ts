@@ -88,7 +88,7 @@ export function quotedOption(name: string): string {
   return mark(`"${name}"`, name);
 }
 
-/** A text of a message that a shell has other words for, such as a call of TypeScript. */
+/** Chooses the words of a message: in a shell, a command or an option replaces a call of TypeScript. */
 export function inTypeScript(text: string, shell: string): string {
   return mark(text, { shell });
 }
@@ -242,8 +242,8 @@ function callerStack(error: LakebaseError): string {
 }
 
 /**
- * Replaces the trace of an error, for example of an error from a worker, by that of the function that the caller waits
- * for.
+ * Replaces the trace of an error, for example of an error from a worker, by the trace of the function that the caller
+ * waits for.
  *
  * @param error The error; other values than a {@linkcode LakebaseError} are returned unchanged.
  * @param from The function.

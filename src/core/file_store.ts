@@ -50,9 +50,9 @@ export interface FileWriter {
  * are `LakebaseError`s that name the path.
  */
 export interface FileStore {
-  /** What is at a path; `undefined` for nothing. */
+  /** Describes the entry at a path; `undefined` if there is none. */
   stat(path: string): Promise<StoredEntry | undefined>;
-  /** What is in a folder; empty if there is no such folder. */
+  /** Lists the entries of a folder; empty if there is no such folder. */
   list(folder: string): Promise<StoredEntry[]>;
   /** Opens a file for reading from its start. */
   open(path: string): Promise<StoredBytes>;

@@ -1,4 +1,6 @@
-/** Options of `startLocal`, which are also those of `connect({ local })`. Durations are in milliseconds, unlike those of `connect()`, which are in seconds. */
+/**
+ * Options of `startLocal` and of `connect({ local })`. Durations are in milliseconds, whereas `connect()` takes seconds.
+ */
 export interface LocalOptions {
   /**
    * `postgres://` URL of a server to use as the database. Its roles are not a security boundary: sessions log in as the
@@ -20,7 +22,7 @@ export interface LocalOptions {
   /** Lakebase Provisioned instances. @default {none} */
   instances?: LocalInstance[];
   /**
-   * SQL warehouses, whose statements run on the database. Their dialect is that of Postgres, not of Spark.
+   * SQL warehouses, whose statements run on the database. Their dialect is Postgres's, not Spark's.
    *
    * @default {one that is running}
    */

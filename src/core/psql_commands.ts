@@ -1,4 +1,4 @@
-/** psql's commands that `%%sql` and `%sql` answer, by name: what they take after it, and what they do. */
+/** The commands of psql that `%%sql` and `%sql` support, by name: the argument, and what the command does. */
 export const SQL_COMMANDS: Readonly<Record<string, { argument?: string; about: string }>> = {
   d: { argument: "[name]", about: "describes a table, \\d+ in detail; without a name, lists tables and views" },
   dt: { argument: "[pattern]", about: "lists tables, views and the like, such as \\dt app.*" },
@@ -14,7 +14,7 @@ export const SQL_COMMANDS: Readonly<Record<string, { argument?: string; about: s
   "?": { about: "lists these commands" },
 };
 
-/** The commands as an error lists them. */
+/** The list of the commands for an error. */
 export function commandNames(): string {
   return Object.keys(SQL_COMMANDS).map((name) => `\\${name}`).join(", ");
 }

@@ -133,7 +133,7 @@ const SETTING =
   /(?:password|passwd|pwd|client_secret)=|"(?:password|client_secret|access_token|refresh_token|id_token)"\s{0,9}:\s{0,9}(?=")|[?&](?:X-Amz-(?:Signature|Security-Token|Credential)|X-Goog-(?:Signature|Credential)|sig|Signature)=/gi;
 const VALUE_END = /[\s&;'"]|$/g;
 
-/** Hides the value in `password=secret` and the like. After a quote that is not closed, it hides the rest of the text. */
+/** Hides the value in assignments such as `password=secret`. After a quote that is not closed, it hides the rest of the text. */
 function hideSettings(text: string): string {
   const kept: string[] = [];
   let from = 0;

@@ -110,7 +110,7 @@ interface Piece {
 interface Level {
   /** Whether a statement begins in these parentheses. A function has its own FROM, as in `extract(year FROM at)`. */
   statement: boolean;
-  /** Whether the next name is that of a table, or that of a table or a function. */
+  /** Whether the next name belongs to a table, or to a table or a function. */
   awaits: "table" | "source" | undefined;
   /** Whether another table follows a comma. */
   list: boolean;

@@ -7,7 +7,7 @@ export type SqlKind =
   /** A string in single quotes or dollar quotes. */
   | "string"
   | "number"
-  /** `$1` and the like. */
+  /** A parameter such as `$1`. */
   | "parameter"
   | "comment"
   | "space"
@@ -131,7 +131,10 @@ export function firstWord(text: string): string {
 
 const PASSWORD = /\bpassword\s+(?:e\s*)?'/gi;
 
-/** Masks the password in `ALTER ROLE ... PASSWORD '...'` without a change of length, so that a caret still points at its place. */
+/**
+ * Masks the password in `ALTER ROLE ... PASSWORD '...'` without a change of length, so that a caret still points at its
+ * place.
+ */
 export function maskPasswords(text: string): string {
   const kept: string[] = [];
   let from = 0;

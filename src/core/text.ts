@@ -47,7 +47,7 @@ export function countText(number: number, noun: string): string {
   return `${groupedNumber(number)} ${noun}${number === 1 ? "" : "s"}`;
 }
 
-/** The text with a full stop, unless it ends a sentence itself. */
+/** Adds a full stop to a text that does not end a sentence. */
 export function sentence(text: string): string {
   return /[.?!]$/.test(text) ? text : `${text}.`;
 }
@@ -215,7 +215,7 @@ export function printableJson(json: string): string {
   );
 }
 
-/** A field of another program's JSON as text. `String()` fails for an object with a `toString` of its own. */
+/** A field of another program's JSON as text. `String()` fails for an object that has a field `toString`. */
 export function jsonText(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value) ?? "";
 }

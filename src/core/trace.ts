@@ -18,7 +18,7 @@ export interface TracedServer {
   port?: number | undefined;
 }
 
-/** What is known about an operation when it begins. */
+/** The attributes of an operation that are known when it begins. */
 export interface Operation {
   /** The name of the call; `undefined` for a statement. */
   name?: "connect" | "pull" | "load";

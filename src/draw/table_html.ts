@@ -208,7 +208,7 @@ const RESULT_CLASS = "lakebase";
 // Repeated three times, because JupyterLab's own table rules have the specificity of two classes.
 const SCOPE = `.${RESULT_CLASS}`.repeat(3);
 
-// Each color is that of the page: of JupyterLab and nbconvert, or else of VS Code, or else of the browser. Text and background
+// Each color comes from the page: from JupyterLab and nbconvert, else from VS Code, else from the browser. Text and background
 // are from the same kind of page, so they always contrast.
 const RULES: readonly (readonly [selector: string, declarations: string])[] = [
   [

@@ -25,7 +25,10 @@ const DEFAULT = `CASE WHEN a.attidentity OPERATOR(pg_catalog.=) 'a' THEN 'genera
     THEN pg_catalog.format('generated always as (%s)', pg_catalog.pg_get_expr(d.adbin, d.adrelid))
   ELSE pg_catalog.pg_get_expr(d.adbin, d.adrelid) END`;
 
-/** Leaves out the extra rows of a foreign key to a partitioned table, one for each partition. Their parent has the same table. */
+/**
+ * Leaves out the extra rows of a foreign key to a partitioned table, one for each partition. Their parent has the same
+ * table.
+ */
 const IS_OWN = `NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS parent
   WHERE parent.oid OPERATOR(pg_catalog.=) k.conparentid AND parent.conrelid OPERATOR(pg_catalog.=) k.conrelid)`;
 
@@ -175,7 +178,7 @@ interface ColumnDetails {
   collation: string | null;
   /** How values are stored, such as `extended`; see TOAST in PostgreSQL's documentation. */
   storage: string;
-  /** How values are compressed, if the column has a method of its own. */
+  /** How values are compressed, if the column sets its own method. */
   compression: string | null;
   /** The detail of the statistics, if it is not the server's default. */
   statistics: number | null;

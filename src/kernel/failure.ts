@@ -89,7 +89,7 @@ const MAGIC = 'await (globalThis[Symbol.for("lakebase.cell")]';
 const FRAME = /^\s+at /;
 /** A frame of the magic's code, or of a built-in function that it calls, such as `Array.map`. */
 const OF_MAGIC = /^\s+at (?:(?:async )?<anonymous>:1:\d+|[\w.]+ \(<anonymous>\))$/;
-/** The frame of the prelude's function that draws the result of a cell. The frames below it are of Deno. */
+/** The frame of the prelude's function that draws the result of a cell. The frames below it belong to Deno. */
 const DRAWING = /^\s+at async Object\.drawing\.broadcastResult \(<anonymous>:\d+:\d+\)$/;
 
 /**

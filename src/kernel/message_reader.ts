@@ -10,7 +10,7 @@ interface FeedResult {
 }
 
 const MAX_HEADER_BYTES = 9;
-/** The maximum number of frames, far above that of any Jupyter message. */
+/** The maximum number of frames. Jupyter messages have far fewer. */
 const MAX_FRAMES = 10_000;
 
 /**

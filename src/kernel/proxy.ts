@@ -266,7 +266,7 @@ export class KernelProxy {
 
   #reply({ envelope: { header }, from }: FrontendRequest, answer: { type: string; content: unknown }): void {
     const { signer } = this.#options;
-    // While a cell runs, frontends would take a status for that of the cell.
+    // While a cell runs, frontends would take the status for the cell's.
     const cellRuns = this.#cells.running !== undefined;
     const status = (state: string) => signer.make("status", { execution_state: state }, header);
     if (!cellRuns) this.#publisher.publish(status("busy"));

@@ -100,7 +100,7 @@ interface StoppableCells {
   notify(text: string): void;
 }
 
-/** What a Stop needs. */
+/** The dependencies of a Stop. */
 interface InterruptOptions {
   cells: StoppableCells;
   /** Sends SIGINT to the child. */

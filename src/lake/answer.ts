@@ -99,7 +99,7 @@ export function readPart(body: unknown): ResultPart {
   throw unreadable(`the workspace's answer can't be understood: ${problem}`);
 }
 
-/** The error for a result that does not arrive as the workspace describes it. */
+/** Makes the error for a result that does not match the workspace's description. */
 export function unreadable(state: string): LakebaseError {
   return new LakebaseError(
     "WORKSPACE_UNAVAILABLE",
@@ -188,7 +188,7 @@ export function statementError(
   text: string,
   state?: string,
 ): LakebaseError {
-  const said = withoutExcerpt(message).trimStart(); // that of a syntax error begins with a line end
+  const said = withoutExcerpt(message).trimStart(); // the message of a syntax error begins with a line end
   const sqlstate = SQLSTATE.exec(said)?.[1] ?? state;
   const shown = shorten(withoutCodes(said), MOST_SAID).split("\n").map(visible).join("\n");
   const suffix = sqlstate === undefined ? "" : ` (SQLSTATE ${sqlstate})`;

@@ -87,7 +87,7 @@ function quotedPlaces(text: string, places: readonly number[], escapes: boolean)
   return found;
 }
 
-/** The tokens of a statement for a warehouse: those of Postgres, and names in backticks. */
+/** The tokens of a statement for a warehouse: Postgres's tokens, and names in backticks. */
 function* tokensOf(
   text: string,
   escapes: boolean,
@@ -169,7 +169,7 @@ function checked(statement: WarehouseStatement): WarehouseStatement {
 
 /** The first words of statements that can't write. The functions that such a statement calls can't write either. */
 const READS: ReadonlySet<string> = new Set("select values table show describe desc explain list".split(" "));
-/** The first words of statements that may end as an INSERT or the like, and the words that show this. */
+/** The first words of statements that may contain an INSERT or another write, and the words that show this. */
 const MAY_WRITE: ReadonlySet<string> = new Set(["with", "from"]);
 const WRITES: ReadonlySet<string> = new Set(["insert", "merge", "update", "delete", "into", "overwrite"]);
 /** The first words of statements that run other statements, which may return any number of rows. */
@@ -199,9 +199,9 @@ function* wordsOf(text: string): Generator<string, undefined, void> {
 
 /**
  * Splits a text at each semicolon that ends a statement, because the API takes one statement. A compound statement, `BEGIN ...
- * END`, is one, with all that follows it.
+ * END`, and all text after it are one statement.
  *
- * @returns The statements, without semicolons. Empty ones and those of comments are left out.
+ * @returns The statements, without semicolons. Empty statements and those with only comments are left out.
  */
 export function splitStatements(text: string): string[] {
   const statements: string[] = [];

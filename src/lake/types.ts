@@ -28,7 +28,7 @@ export interface WarehouseType {
    * two.
    */
   parts?: ReadonlyMap<string, WarehouseType>;
-  /** The digits of a DECIMAL: all of them, and those after the point. */
+  /** The digits of a DECIMAL: their number in total, and after the point. */
   digits?: readonly [precision: number, scale: number];
 }
 
@@ -70,7 +70,7 @@ export function postgresType({ name }: WarehouseType): string {
 /**
  * Describes the columns of a result.
  *
- * @returns A field for each column. Its `type` is that of the warehouse; its `oid` is that of the Postgres type with
+ * @returns A field for each column. Its `type` is the warehouse's type; its `oid` belongs to the Postgres type with
  * the same values.
  */
 export function fieldsOfManifest(columns: readonly ManifestColumn[]): Field[] {
@@ -179,7 +179,10 @@ function textReader(type: WarehouseType): TextReader {
   }
 }
 
-/** Reads bytes: a warehouse writes them in Base64, and our reader of Arrow, for bytes inside another value, as Postgres does. */
+/**
+ * Reads bytes. A warehouse writes them in Base64; for bytes inside another value, this library's reader of Arrow writes them
+ * as Postgres does.
+ */
 function readBytes(text: string): Uint8Array {
   return new Uint8Array(text.startsWith("\\x") ? Buffer.from(text.slice(2), "hex") : Buffer.from(text, "base64"));
 }
@@ -202,7 +205,7 @@ function readLocalTime(text: string): string {
 }
 
 /**
- * Turns the text of an interval from the form that Arrow's reader writes for Postgres into that of a warehouse: `1
+ * Turns the text of an interval from the form that Arrow's reader writes for Postgres into a warehouse's form: `1
  * 02:03:04.000000000` or `1-2`.
  */
 export function intervalText(text: string): string {

@@ -285,7 +285,7 @@ export class Warehouse {
     };
   }
 
-  /** All rows of an inline result, which may come in several answers. @param count Their number, if it is known. */
+  /** Reads all rows of an inline result, which may come in several answers. @param count The number of rows, if known. */
   async #inlineRows(
     id: string,
     first: ResultPart,
@@ -374,7 +374,7 @@ function submissionError(error: unknown, text: string, warehouse: string): unkno
   );
 }
 
-/** Refuses a result that the API has cut off although nobody asked for a limit: of more than 100 GiB it has the first rows only. */
+/** Refuses a result that the API has cut off although no limit was asked for. It keeps only the first 100 GiB of a result. */
 function expectWhole({ manifest }: StatementAnswer, { rowLimit }: StatementOptions): void {
   if (manifest?.truncated !== true || rowLimit !== undefined) return;
   const { total_row_count: rows } = manifest;
@@ -400,7 +400,7 @@ function closed(): LakebaseError {
   );
 }
 
-/** The error for a result that is gone. The API keeps it for an hour, however long the reading takes. */
+/** Makes the error for a result that is gone. The API keeps it for an hour, however long reading takes. */
 function gone(cause: LakebaseError): LakebaseError {
   return new LakebaseError(
     "QUERY_FAILED",

@@ -245,7 +245,7 @@ const MAY_CHANGE_REPORTED = new RegExp(`\\b(${REPORTED.join("|")}|zone|names|all
 const SETTING_FUNCTIONS = `SELECT pg_catalog.left(prosrc, 100000) FROM pg_catalog.pg_proc
   WHERE oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND pg_catalog.strpos(pg_catalog.lower(prosrc), 'set_config') OPERATOR(pg_catalog.>) 0
   LIMIT 1000`;
-/** The most names that are looked up. The names also include others with a point, such as those of tables. */
+/** The most names that are looked up. Other names with a point, such as `schema.table`, count too. */
 const MOST_OWN_SETTINGS = 1000;
 const SYNC = frame("S");
 const COPY_FAIL = frame("f", new TextEncoder().encode("client disconnected\0"));

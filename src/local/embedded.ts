@@ -35,7 +35,7 @@ class RunningDatabase implements Omit<Database, "copy"> {
   readonly #prepared = new PreparedStatements();
   /** ParameterStatus messages by settings: a login with settings that were reported before needs no turn. */
   readonly #reports = new Map<string, Frame[]>();
-  /** What the last login of each role found in {@linkcode RunningDatabase.#roleSettings}. */
+  /** The result of {@linkcode RunningDatabase.#roleSettings} for the last login of each role. */
   readonly #kept = new Map<string, ReadonlyMap<string, string>>();
   #lastProcess = 1000;
 

@@ -65,7 +65,7 @@ export async function authenticate(
   if (!await policy.databaseOf(branch).hasRole(role)) {
     throw new Refused({ sqlstate: "28000", message: `role "${role}" does not exist` });
   }
-  // A host that belongs to no endpoint may reach every endpoint, and a Provisioned instance has no host of its own
+  // A host that belongs to no endpoint may reach every endpoint, and a Provisioned instance has no separate host
   // here.
   const anyEndpoint = named.length === 0 || claims.endpoints.some((name) => name.startsWith("instances/"));
   if (claims.role !== role || (!matching.length && !anyEndpoint)) throw wrongPassword(role);
@@ -162,7 +162,7 @@ const NOT_A_JWT = { sqlstate: "28P01", message: "Provided authentication token i
 const NOT_A_PASSWORD = { sqlstate: "08P01", message: "expected password response" };
 const CONNECTION_CLOSED = { sqlstate: "08006", message: "connection closed during authentication" };
 
-// PgBouncer gives all of its own errors the code 08P01.
+// PgBouncer uses 08P01 for all errors that it raises itself.
 const POOLER_REFUSAL = new Refused({ sqlstate: "08P01", message: "SASL authentication failed" });
 
 /** The server's side of SCRAM-SHA-256 (RFC 5802, RFC 7677), without channel binding. */
@@ -219,6 +219,6 @@ function fromBase64(text: string): Uint8Array {
   try {
     return Uint8Array.fromBase64(text);
   } catch {
-    return new Uint8Array(); // this length is not that of a proof
+    return new Uint8Array(); // a proof never has this length
   }
 }

@@ -215,8 +215,8 @@ function fits(calls: number): boolean {
 }
 
 /**
- * Makes each of these replace the imports of all WebAssembly modules that are instantiated later: that of PGlite
- * itself, and those of its extensions.
+ * Makes each of these replace the imports of all WebAssembly modules that are instantiated later: PGlite's own module
+ * and the modules of its extensions.
  */
 export function wrapImports(wrappers: readonly (Signals | StackGuard)[]): void {
   const { instantiate } = WebAssembly;

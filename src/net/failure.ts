@@ -1,7 +1,7 @@
 import { LakebaseError, type LakebaseErrorCode, quotedOption } from "../core/errors.ts";
 import { isLoopback } from "../settings/server.ts";
 
-/** What a failed connection means. */
+/** The meaning of a failed connection. */
 export interface ConnectFailure {
   /**
    * `waking`: the compute may be starting, so retry; `refused`: the same, but probably nothing listens there; `login`: the
@@ -78,7 +78,7 @@ type Refusal = readonly [kind: ConnectFailure["kind"], code: LakebaseErrorCode, 
 /** The most characters of a server's message that are read: some of the patterns take quadratic time. */
 const MOST_READ = 1000;
 
-/** Classifies an error of the server. PgBouncer uses 08P01 for all of its own errors. */
+/** Classifies an error of the server. PgBouncer uses 08P01 for all errors that it raises itself. */
 function refusal(message: string, sqlstate: string, to: Destination): Refusal {
   const words = message.slice(0, MOST_READ).replace(/"[^"]*"/g, '""'); // a name in quotes may contain any text
   const says = (pattern: RegExp) => pattern.test(words);

@@ -216,7 +216,7 @@ interface CancelOptions {
   secretKey: number;
 }
 
-/** Sends a cancel request over a connection of its own, as the protocol requires. */
+/** Sends a cancel request over a separate connection, as the protocol requires. */
 async function sendCancelRequest({ host, port, ssl, find, processId, secretKey }: CancelOptions): Promise<void> {
   const signal = AbortSignal.timeout(CANCEL_LIMIT_MS);
   const socket = new net.Socket();

@@ -299,7 +299,7 @@ function seconds(ms: number): string {
   return `${Math.max(1, Math.round(ms / 1000))} s`;
 }
 
-/** What a connection was taken for, and what runs on it. */
+/** Describes the purpose of a connection and the statement that runs on it, for an error. */
 function describeUse(client: LoginClient): string {
   const running = runningQuery(client);
   const purpose = statementLine(client.purpose ?? "db.pool");

@@ -14,7 +14,7 @@ export interface WatchOptions {
   limit?: number;
 }
 
-/** What a watch needs in addition to the client. */
+/** The options of a watch, and how it reaches the server. */
 interface WatchNeeds extends WatchOptions {
   /** How the host's name is resolved. */
   find: HostLookup;
@@ -53,7 +53,7 @@ export function watchClient(client: pg.Client, needs: WatchNeeds): void {
 /**
  * What the last check found. `active`: bytes have come since the previous check, or nothing runs. `waiting`: a
  * statement waits in silence, and nothing is wrong. `suspect`: the server did not answer, or its backend is idle.
- * `lost`: two checks in a row found that.
+ * `lost`: two checks in a row were `suspect`.
  */
 type State = "active" | "waiting" | "suspect" | "lost";
 
@@ -94,7 +94,7 @@ class ClientWatch {
   async #check(): Promise<void> {
     this.#state = await this.#nextState();
     if (this.#state !== "lost") return this.#schedule();
-    this.#stream.destroy(Object.assign(new Error("the server does not answer any more"), { code: "ETIMEDOUT" }));
+    this.#stream.destroy(Object.assign(new Error("the server no longer answers"), { code: "ETIMEDOUT" }));
   }
 
   async #nextState(): Promise<State> {

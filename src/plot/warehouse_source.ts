@@ -42,7 +42,7 @@ export async function columnsInWarehouse(ask: AskWarehouse, query: Fragment): Pr
 
 /**
  * The data of a chart, computed by a SQL warehouse. Only values that are drawn are fetched. The SQL uses what Spark and
- * Postgres have in common, so that the local warehouse can test it. Unlike those of Postgres, the statements do not see one
+ * Postgres have in common, so that the local warehouse can test it. Unlike statements for Postgres, these statements do not see one
  * state of the tables.
  *
  * @param ask Runs a query.

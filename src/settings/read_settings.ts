@@ -9,7 +9,7 @@ import { badSetting, checkOptionNames, quoted } from "./read_option.ts";
 import { resolveSettings, type Settings } from "./settings.ts";
 import { isSecret, needsProfiles, resolveWorkspace } from "./workspace.ts";
 
-/** The settings of one call of `connect()`, and what was started for them. */
+/** The settings of one call of `connect()`, and the Lakebase that was started for them. */
 export interface ReadSettings {
   /** The settings. */
   settings: Settings;
@@ -17,7 +17,7 @@ export interface ReadSettings {
   found: Setting[];
   /** The SQL warehouse that a variable names. */
   warehouse: string | undefined;
-  /** What was taken from the `.env` and what was not; `undefined` where both lists are empty. */
+  /** The variables that were and were not taken from `.env`; `undefined` if both lists are empty. */
   envFile: EnvFileUse | undefined;
   /** Ends the use of a Lakebase on this machine, if this call started one. */
   release: () => Promise<void>;
@@ -41,7 +41,7 @@ export interface LocalUse {
   env: Record<string, string>;
   /** Ends the use. The server stops when its last use ends. */
   release: () => Promise<void>;
-  /** Begins another use, and gives what ends it. */
+  /** Begins another use, and returns the function that ends it. */
   hold: () => () => Promise<void>;
 }
 

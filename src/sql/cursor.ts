@@ -123,7 +123,7 @@ export class Reader implements AsyncDisposable {
       this.#next = this.#size();
       return this.#portal.rows;
     } catch (error) {
-      await this.#end(); // the error that made it fail says more than its own
+      await this.#end(); // the error of the failed statement says more than the error of its end
       if (this.#signal?.aborted) throw this.#signal.reason;
       throw await explainFailure(session, error, this.#statement);
     }

@@ -61,7 +61,7 @@ async function nearest(
   return bare === undefined ? undefined : names.get(bare);
 }
 
-/** What the server refused access to, according to its message. */
+/** The object that the server refused access to, according to its message. */
 interface Refused {
   kind:
     | "relation"

@@ -257,7 +257,7 @@ export abstract class Exchange {
 
   handleReadyForQuery(): void {
     if (!this.owesSync || this.#unsent) return this.finish();
-    // Only a Sync makes a server ready, and there was none: what it sends from now on can't be understood.
+    // The server became ready without a Sync, so its later messages can't be assigned to a statement.
     this.handleError(new Error("the server ended the statement before all its rows were read"));
   }
 

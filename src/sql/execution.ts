@@ -182,7 +182,7 @@ class MessageWriter {
 /** How a portal is read. */
 interface PortalOptions extends Reading {
   /**
-   * Whether a transaction holds the portal open. Then every batch is an exchange of its own, and other statements may run in
+   * Whether a transaction holds the portal open. Then every batch is a separate exchange, and other statements may run in
    * between; otherwise one exchange lasts until the last batch.
    */
   held: boolean;

@@ -243,7 +243,7 @@ const VOLATILE = `oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND provolat
 /**
  * Asks which of some names (`$1`) belong to VOLATILE functions. Only those may have side effects: the server relies on that
  * and calls others as often as it likes (PostgreSQL's manual, "Function Volatility Categories"). The clock and new UUIDs are
- * VOLATILE but have no side effects. A row `own` means that the database has VOLATILE functions of its own.
+ * VOLATILE but have no side effects. A row `own` means that the database itself defines VOLATILE functions.
  */
 const NAMES_QUESTION = `SELECT 'name', proname::pg_catalog.text FROM pg_catalog.pg_proc
   WHERE proname OPERATOR(pg_catalog.=) ANY($1::pg_catalog.text[]) AND provolatile OPERATOR(pg_catalog.=) 'v' AND NOT (

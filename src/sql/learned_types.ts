@@ -36,7 +36,7 @@ const LONGEST = 1_000_000;
 /** The most statements whose size is kept, and the most characters of each. */
 const [MOST_KEPT, LONGEST_KEPT] = [500, 5000];
 
-/** What is known of a database's own types and tables, until a statement changes them. */
+/** Facts about a database's own types and tables, kept until a statement changes them. */
 export class Learned {
   /** The names of types, by oid. */
   readonly types: Map<number, string> = new Map();
@@ -55,7 +55,7 @@ export class Learned {
   /**
    * Forgets what a statement may have changed.
    *
-   * @param tag The server's tag; that of the last statement if several were sent.
+   * @param tag The server's command tag; the last one if several statements were sent.
    * @param text The text that was sent.
    */
   statementRan(tag: string, text: string): void {
@@ -113,7 +113,7 @@ export class Learned {
   }
 }
 
-/** Looks up on a connection that is at hand. */
+/** Makes a look-up that runs its queries on a given connection. */
 export function lookUpOn(client: pg.PoolClient): LookUp {
   return async (text, values) => (await client.query(text, [...values])).rows;
 }

@@ -20,13 +20,13 @@ const byQuery = new WeakMap<Fragment, MadeStatement>();
 const waiting = new Set<MadeStatement>();
 /** The most characters of a statement that a warning shows. */
 const SHOWN = 100;
-/** How long after a statement was made a notebook checks whether it can still run. */
+/** The time after which a notebook checks whether a new statement can still run. */
 const LOOK_MS = 300;
 
 /** The most statements that are remembered; a loop without an await makes many from one line. */
 const MOST = 100_000;
 
-/** What starts a check: the kernel or the end of the program, or a timer. `undefined` until the first statement. */
+/** Whether the kernel or a timer starts the checks. `undefined` until the first statement. */
 let watched: "by the kernel" | "by time" | undefined;
 let checkIsScheduled = false;
 /** Whether a statement was made since the last check; without a new one, a check is skipped. */
@@ -63,7 +63,7 @@ function remember(): void {
   if (watched === "by time" && hasNewStatement && !checkIsScheduled) scheduleCheck();
 }
 
-/** The first words of statements, in Postgres and in a SQL warehouse. */
+/** The first words of statements, of Postgres and of a SQL warehouse. */
 const COMMANDS = new Set(
   ("abort alter analyze begin call checkpoint close cluster comment commit copy create deallocate declare delete discard do " +
     "drop end execute explain fetch grant import insert listen load lock merge move notify prepare reassign refresh reindex " +
@@ -75,8 +75,8 @@ const COMMANDS = new Set(
 const DEEPEST = 10;
 
 /**
- * Whether a text can be a statement by itself. Any other, such as a condition, is made to be a part of one, and a program
- * may leave it out.
+ * Whether a text can be a complete statement. Another text, such as a condition, is a part of a statement, and a program
+ * may decide not to use it.
  */
 function beginsStatement(query: Pick<Fragment, "strings" | "values">): boolean {
   let part: Partial<Pick<Fragment, "strings" | "values">> | undefined = query;
@@ -123,7 +123,7 @@ function scheduleCheck(): void {
   Deno.unrefTimer(timer);
 }
 
-/** Warns about statements that can't run any more, once for each line of the program. */
+/** Warns about statements that can no longer run, once for each line of the program. */
 function warnOfNeverRun(): void {
   if (!hasNewStatement || waiting.size === 0 || !collectGarbage()) return;
   hasNewStatement = false;

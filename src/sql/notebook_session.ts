@@ -46,17 +46,17 @@ interface Busy extends Holder {
 
 /** Time after the last statement when the session is asked for its state, so that a loss can be reported in full. */
 const QUIET_MS = 50;
-const SHARED = "the notebook's session, which has state of its own, such as settings or temporary tables";
-/** The kind of a session's state after the server did not tell it. */
+const SHARED = "the notebook's session, which has state, such as settings or temporary tables";
+/** The kind of state that is assumed for a session if the server did not report its state. */
 const UNREAD = "state that could not be read";
-/** How long the server may take to say what a session holds that is about to be closed. */
+/** The time that the server may take to report the state of a session that is about to be closed. */
 const ASK_LIMIT_MS = 1000;
 /** Turns of the event loop within which the statements of one `Promise.all` arrive. */
 const TURNS = 3;
 
 /**
  * Runs the statements of a notebook one after another in one server session, as psql does. Statements that begin at the same
- * time run side by side on other connections, but only while the session is known to have no state of its own.
+ * time run in parallel on other connections, but only while the session is known to have no state.
  */
 export class NotebookSession implements Session {
   readonly held = true;
@@ -131,7 +131,7 @@ export class NotebookSession implements Session {
     await current.holding.giveBack(new Error("its settings and temporary tables are the notebook's own"));
   }
 
-  /** The kinds of state that the server session holds, to be told when it is closed. */
+  /** The kinds of state that the server session holds, for the message when it is closed. */
   async heldKinds(): Promise<string[]> {
     const current = this.#current;
     if (current === undefined) return [];
@@ -297,7 +297,7 @@ export class NotebookSession implements Session {
         return;
       }
     }
-    lease.broken ??= new Error("it has a state of its own");
+    lease.broken ??= new Error("it has state such as settings");
     lease.release();
     this.#lostState = new LakebaseError(
       "CONNECTION_LOST",
@@ -344,7 +344,7 @@ export class NotebookSession implements Session {
     this.#lostState = sessionLost(cause, { open, held: current.known ? kinds.join(", ") : undefined });
   }
 
-  /** Gives up a session without state of its own, because a full pool keeps others waiting. */
+  /** Gives up a session that has no state, because others wait for a connection of the full pool. */
   async #giveUpCurrent(): Promise<void> {
     const current = this.#current;
     if (current === undefined || current.busy !== undefined || current.holding.transaction !== undefined) return;
@@ -356,7 +356,7 @@ export class NotebookSession implements Session {
   }
 }
 
-/** The kinds of state that a person is told of: a function of the database that may make settings is none by itself. */
+/** The kinds of state that messages name. A function that may make settings is left out, because it is not state itself. */
 function toldKinds({ kinds }: Current): string[] {
   return kinds.filter((kind) => kind !== "settings of functions");
 }

@@ -5,7 +5,10 @@ import { LakebaseError, optionName } from "../core/errors.ts";
 export interface QueryOptions {
   /** Cancels the query on the server; the query then rejects with the signal's reason. */
   signal?: AbortSignal;
-  /** Seconds that it may take, including the wait for a connection. @default {no limit but the connection's `statementTimeout`} */
+  /**
+   * Seconds that it may take, including the wait for a connection. @default {no limit but the connection's
+   * `statementTimeout`}
+   */
   timeout?: number;
   /** The most rows that a cell shows. A pull reads all rows, and refuses this option. @default {20} */
   limit?: number;
@@ -122,10 +125,10 @@ export function checkUnstoppable<Options extends object>(
 }
 
 /**
- * Refuses arguments of a call that takes none, because it would ignore them.
+ * Refuses the arguments of a call that has no parameters, because the call would ignore them.
  *
  * @param instead What to do instead.
- * @param doing What the call does, if that is not its name.
+ * @param doing What the call does, in words that follow `Cannot`; by default its name.
  */
 export function takesNothing(name: string, given: readonly unknown[], instead: string, doing: string = name): void {
   if (given.length > 0) throw badCall(doing, `${name}() takes no options; ${instead}`);

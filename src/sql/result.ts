@@ -8,7 +8,7 @@ import type { Learned } from "./learned_types.ts";
 import type { Session } from "./session.ts";
 import { asText, columnParser, isDrawnFromText, type ParserSource } from "./types.ts";
 
-/** What is known about a statement that has run, besides its rows. */
+/** Facts about a statement that has run, besides its rows. */
 export interface Outcome extends ResultOrigin {
   /** The columns. */
   readonly fields: readonly Field[];

@@ -98,7 +98,7 @@ export class ServerSession implements Session {
   #holding: Holding | undefined;
   /** The lease of the statement that is running, for the statement that waits. */
   #given: Lease | undefined;
-  /** What has the session, or had it last. */
+  /** The statement or transaction that holds the session, or held it last. */
   #holder: Holder = { what: "", since: 0 };
   /** Whether a statement has run in the session, and may have left something there. */
   #used = false;
@@ -262,9 +262,9 @@ const QUESTION = `SELECT pg_catalog.json_build_object(
     ORDER BY 1 LIMIT 1) AS p))::pg_catalog.text AS state`;
 
 /**
- * Asks a server session which state it holds. No catalog lists a custom setting such as `app.tenant`: the server is asked for
- * those that statements of this client have named, and a function that may make one counts as such a setting. The client
- * encoding is no state, because it is set back to UTF-8 at once.
+ * Asks a server session which state it holds. No catalog lists custom settings such as `app.tenant`, so the server is asked
+ * for the settings that statements of this client have named; a function that may make settings counts as one. The client
+ * encoding is not state, because it is set back to UTF-8 at once.
  */
 export async function askState(client: pg.PoolClient): Promise<SessionState> {
   const named = namedSettings(client);

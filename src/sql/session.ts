@@ -50,7 +50,7 @@ interface NamedSettings {
 
 const named = new WeakMap<object, NamedSettings>();
 
-/** The custom settings that were noted for a connection. */
+/** The custom settings that {@linkcode noteSettings} has noted for a connection. */
 export function namedSettings(client: object): NamedSettings {
   const known = named.get(client) ?? { names: new Set(), others: false };
   named.set(client, known);
@@ -60,10 +60,10 @@ export function namedSettings(client: object): NamedSettings {
 const SETS = /\bset(?:_config)?\b/i;
 const SET = /\bset\s+(?:(?:session|local)\s+)?((?:"[^"]+"|[\w$]+)(?:\s*\.\s*(?:"[^"]+"|[\w$]+))+)/gi;
 const SET_CONFIG = /\bset_config\s*\(\s*(?:'([^']*)'|\$(\d+))?/gi;
-/** Characters of a statement that are searched for settings. */
+/** The number of characters of a statement that are searched for settings. */
 const LONGEST = 1_000_000;
 
-/** Notes the custom settings that a statement of a held session may make. */
+/** Notes the custom settings that a statement of a held session may set. */
 export function noteSettings({ client }: Lease, { text: whole, values }: Pick<Statement, "text" | "values">): void {
   if (!SETS.test(whole)) return;
   const text = whole.slice(0, LONGEST);
@@ -77,7 +77,7 @@ export function noteSettings({ client }: Lease, { text: whole, values }: Pick<St
   if (whole.length > LONGEST || firstWord(text) === "do" && /\bexecute\b/i.test(text)) known.others = true;
 }
 
-/** When the wait for a turn ends with an error: when the one who has it does nothing on the server. */
+/** The limit of a wait for a turn. The wait fails after this time if the holder of the turn runs nothing on the server. */
 interface WaitLimit {
   /** The connection. */
   readonly client: object | undefined;
@@ -109,7 +109,7 @@ export class Turns {
   }
 }
 
-/** Waits for a turn, unless its holder neither ends it nor runs anything. */
+/** Waits for a turn. Fails after the limit if the holder of the turn keeps it and runs nothing. */
 async function within(before: Promise<void>, { client, limit, error }: WaitLimit): Promise<void> {
   if (limit === undefined || client === undefined) return await before;
   const late = Promise.withResolvers<never>();
@@ -126,7 +126,7 @@ async function within(before: Promise<void>, { client, limit, error }: WaitLimit
   }
 }
 
-/** What has a session, and since when, in milliseconds since 1970. */
+/** The statement or transaction that holds a session, and its start, in milliseconds since 1970. */
 export interface Holder {
   readonly what: string;
   readonly since: number;
@@ -136,7 +136,7 @@ export interface Holder {
  * Makes the error for a statement that has waited too long for the session that it has to run in.
  *
  * @param session The session.
- * @param holder What has it.
+ * @param holder The statement or transaction that holds it.
  * @param limit Seconds.
  */
 export function heldUp(session: string, { what, since }: Holder, limit: number): LakebaseError {
@@ -151,9 +151,9 @@ export function heldUp(session: string, { what, since }: Holder, limit: number):
   );
 }
 
-/** What the statements of a transaction share. */
+/** The state that the statements of a transaction share. */
 export interface TransactionState {
-  /** Its first failure: the server takes no further statement after that. */
+  /** Its first failure, after which the server takes no other statement. */
   failure: string | undefined;
   /** Marks the transaction as over, because a statement ended it early. */
   leave(): void;
@@ -166,7 +166,7 @@ export type OpenVolumes = (path: string, signal: AbortSignal | undefined) => Pro
 export interface Session {
   /** The parsers of values. */
   readonly types: ParserSource;
-  /** What is known of the database's own types and tables. */
+  /** Facts about the database's own types and tables. */
   readonly learned: Learned;
   /** The transaction that statements share, whose end is the caller's; `undefined` outside of one. */
   readonly transaction: TransactionState | undefined;

@@ -271,7 +271,7 @@ interface Requests {
   taken: number;
   /** Whether to stop sending. */
   over: boolean;
-  /** Resolves when no request is under way any more. */
+  /** Resolves when no request is still under way. */
   ended: Promise<void>;
 }
 

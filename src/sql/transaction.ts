@@ -328,7 +328,7 @@ function ended(): LakebaseError {
   );
 }
 
-/** Makes the error for a COMMIT after a failed statement; the server answers ROLLBACK, without an error of its own. */
+/** Makes the error for a COMMIT after a failed statement; the server only answers ROLLBACK, without an error. */
 function rolledBack(failure: string | undefined): LakebaseError {
   const because = failure === undefined ? "" : ` The statement: ${failure}`;
   return new LakebaseError(

@@ -180,7 +180,7 @@ function slowTimestamp(text: string): Date | string {
   return new Date(hours!.startsWith("-") ? ms + Number(seconds) * 1000 : ms - Number(seconds) * 1000);
 }
 
-/** The parsers of a connection that has none of its own. */
+/** The parsers of a connection if `connect()` was given none. */
 export const DEFAULT_TYPES: ParserSource = parserSource();
 
 /** Keeps every value as the server's text. */

@@ -18,7 +18,7 @@ export interface ProgressView {
   end(progress: Progress): Promise<void> | void;
 }
 
-/** What a meter measures, and where it reports to. */
+/** The amounts that a meter measures, and the receivers of its reports. */
 export interface MeterOptions extends ProgressTitle {
   /** The estimated number of all rows. A function is called only after the transfer has taken long enough to be shown. */
   totalRows?: number | (() => Promise<number | undefined>) | undefined;

@@ -79,7 +79,7 @@ test("dropBranch() refuses branches that must not be dropped", async ({ settings
     ["", /the name is ""; it must be a branch's id/],
     [undefined, /the name is undefined/],
     ["a b", /the name is "a b"/],
-    ["..", /the name is "\.\."/], // in an address it would lead elsewhere
+    ["..", /the name is "\.\."/], // in an address it would name another folder
     ["projects/../branches/x", /it must be a branch's id/],
     [
       "projects/other/branches/x",
@@ -96,7 +96,7 @@ const wrong: [object, RegExp][] = [
   [{ at: "yesterday" }, /at is "yesterday"; it must be a Date, a time with its zone, or "2 hours ago"/],
   [{ at: "2026-11-29T12:00:00" }, /a time with its zone/],
   [{ at: new Date(NaN) }, /at is Invalid Date/],
-  [{ at: "2026-02-30T12:00:00Z" }, /at is "2026-02-30T12:00:00Z"; it must be/], // no day, and not March 2
+  [{ at: "2026-02-30T12:00:00Z" }, /at is "2026-02-30T12:00:00Z"; it must be/], // this day does not exist; it is not March 2
   [{ at: "2026-11-31T12:00:00Z" }, /at is "2026-11-31/],
   [{ at: "2026-13-01T12:00:00Z" }, /at is "2026-13-01/],
   [{ at: "2026-11-30T12:00:61Z" }, /at is "2026-11-30T12:00:61Z"/],
@@ -170,7 +170,7 @@ Deno.test("(slow) a branch of a database with a data folder is in memory", async
   await Deno.remove(dataDir, { recursive: true });
 });
 
-/** What is asked for, and what the workspace gets. */
+/** The options of a branch, and the request that the workspace receives. */
 const SENT: [options: object, spec: object][] = [
   [{ at: "2026-11-30T12:00:00.123456Z" }, { source_branch_time: "2026-11-30T12:00:00.123456Z" }],
   [{ at: "2026-11-30 12:00:00.123456+00" }, { source_branch_time: "2026-11-30T12:00:00.123456Z" }], // as Postgres writes it
@@ -182,7 +182,7 @@ const SENT: [options: object, spec: object][] = [
   [{ ttl: false }, { no_expiry: true }],
 ];
 
-test("the moment and the life of a branch reach the workspace exactly", async ({ local, settings }) => {
+test("the time and the lifetime of a branch reach the workspace exactly", async ({ local, settings }) => {
   const bodies: Record<string, unknown>[] = [];
   await using workspace = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
     bodies.push((await request.json()).spec);
@@ -199,7 +199,7 @@ test("the moment and the life of a branch reach the workspace exactly", async ({
   }
 });
 
-test("drop() that fails may be tried again", async ({ local, settings }) => {
+test("a drop() that failed can be called again", async ({ local, settings }) => {
   await using db = await connect(settings(PATIENT));
   const copy = await db.branch();
   local.faults.workspace(`DELETE ${BRANCHES}/*`, { status: 403, times: 1 });
@@ -209,7 +209,7 @@ test("drop() that fails may be tried again", async ({ local, settings }) => {
   assert.deepEqual(await ids(db), []);
   const other = await db.branch();
   local.faults.workspace(`DELETE ${BRANCHES}/*`, { status: 403, times: 1 });
-  await other.close(); // says that the branch is left
+  await other.close(); // prints that the branch is kept
   await other.drop();
   assert.deepEqual(await ids(db), []);
 });

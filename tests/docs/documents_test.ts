@@ -121,7 +121,7 @@ Deno.test("each block of code names its language, and gives a reason if it is no
   }
 });
 
-/** A command as docs/measurements.md writes it. */
+/** A command in docs/measurements.md. */
 const COMMAND = /`((?:time |[A-Z_]+=\S+ )*deno (?:run|test|task|bench) [^`]+|bench\/\w+\.ts)`/;
 
 Deno.test("docs/measurements.md names for each figure in a table a command that makes it", async () => {

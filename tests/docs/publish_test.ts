@@ -50,7 +50,7 @@ Deno.test("the page of each published module begins with a description and has a
   }
 });
 
-/** Runs lines of a shell as a workflow does. */
+/** Runs lines of a shell script in the same way as a workflow. */
 async function shell(script: string, cwd: string): Promise<boolean> {
   const { success } = await new Deno.Command("bash", { args: ["-e", "-c", script], cwd, stdout: "null" }).output();
   return success;
@@ -63,7 +63,7 @@ function withoutAddress(text: string): string {
     .replace(/^git clone https:\S+/m, "git clone <this repository>");
 }
 
-Deno.test("before it is published, one command gives README.md the address of the repository, also in its pictures", async () => {
+Deno.test("one command writes the address of the repository into README.md and into its pictures", async () => {
   const [command, ...others] = codeBlocks(await readDocument("CONTRIBUTING.md")).filter(({ under }) =>
     under === "Publish"
   );

@@ -36,7 +36,7 @@ Deno.test({
     assert.equal(await notebook.emptyOutputs(), 0);
     await notebook.savePicture(PICTURE, charts[0]!, charts[1]!);
 
-    // JupyterLab draws a chart for the theme of that moment.
+    // JupyterLab draws a chart for the theme that is set at that time.
     await notebook.setTheme("dark");
     for (const index of charts) {
       const before = await lookOf(notebook, index);

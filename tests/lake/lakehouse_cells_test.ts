@@ -52,7 +52,7 @@ test("%%sql cells run in the lakehouse that they name, with commands and a catal
   await lake.sql`DROP TABLE stations`;
 });
 
-Deno.test("the names of a lakehouse are read at most every ten minutes, also if that fails: a statement costs money", async () => {
+Deno.test("the names of a lakehouse are read at most every ten minutes, also after a failure, because a statement costs money", async () => {
   const clock = install({ now: Date.now(), toFake: ["Date"] });
   try {
     let read = 0;

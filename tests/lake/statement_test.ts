@@ -188,6 +188,6 @@ const SPLIT: [text: string, statements: string[]][] = [
   ["-- nothing", []],
 ];
 
-Deno.test("a text is split into its statements, as a warehouse takes one at a time", () => {
+Deno.test("a text is split into its statements, because a warehouse takes one at a time", () => {
   for (const [text, statements] of SPLIT) assert.deepEqual(splitStatements(text), statements);
 });

@@ -50,7 +50,7 @@ test("watchClient() ends a statement whose server is silently gone", async ({ lo
   waiting.catch(() => {});
   await untilSent({ pool });
   local.faults.blackhole = true;
-  await assert.rejects(waiting, { message: "the server does not answer any more" });
+  await assert.rejects(waiting, { message: "the server no longer answers" });
   local.faults.reset();
   assert.equal((await pool.query("SELECT 1 AS n")).rows[0].n, 1);
   await pool.end();
@@ -95,7 +95,7 @@ async function failureOf(work: Promise<unknown>): Promise<string> {
   return await inTime("the statement's end", work.then(() => "it was answered", (error) => error.message));
 }
 
-const GONE = "the server does not answer any more";
+const GONE = "the server no longer answers";
 const SOME_PROCESS = "the process that it names is not PGlite's own, so nothing is known of it";
 
 for (const [where, before] of [["", []], [" in a transaction", ["BEGIN"]]] as const) {

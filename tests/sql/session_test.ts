@@ -153,7 +153,7 @@ queryTest("statements of a notebook run in one session, and stay there", async (
   await Deno.remove(file);
 });
 
-queryTest("without a state of its own, statements that begin together run side by side", async ({ open }) => {
+queryTest("statements that begin together run in parallel while the session has no state", async ({ open }) => {
   const db = await open({ max: 4 });
   await using notebook = notebookOn(db);
   const { sql } = notebook;

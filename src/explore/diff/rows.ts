@@ -192,7 +192,7 @@ async function fetchRows(
   return { rows, counts: { ...counts, fetched }, columnTypes };
 }
 
-/** Gives a function that parses the texts of a row in the same way as those of a query. */
+/** Gives a function that parses the texts of a row in the same way as a query does. */
 async function valueReader(
   find: FindSession,
   columns: ComparedTable["columns"],

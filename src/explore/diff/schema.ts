@@ -101,7 +101,7 @@ const TABLES = `SELECT 'table' AS kind, ${TABLE_NAME} AS name, NULL AS part_of, 
 } AS definition FROM pg_catalog.pg_class AS c ${IN_SCHEMA} c.relnamespace
   WHERE ${IS_USERS} AND ${kindIs("r", "p", "f")} AND ${isOwn("pg_class", "c.oid")}`;
 
-/** Columns of partitions are left out, since they are those of the partitioned table. */
+/** Columns of partitions are left out, since they repeat the columns of the partitioned table. */
 const COLUMNS =
   `SELECT 'column', ${TABLE_NAME} OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) pg_catalog.quote_ident(a.attname), ${TABLE_NAME}, ${
     joined(

@@ -1,6 +1,6 @@
 import { unknownOption } from "../../core/closest.ts";
 
-/** Refuses a misspelled option of a fault, which would do nothing. */
+/** Refuses a misspelled option of a fault, because it would do nothing. */
 export function checkFault<Options extends object>(
   name: string,
   options: Options,

@@ -51,7 +51,7 @@ interface StatementEnvironment {
 const MEBIBYTE = 1 << 20;
 const INLINE_LIMIT = 25 * MEBIBYTE;
 const CHUNK_BYTES = 16 * MEBIBYTE;
-/** Bytes after which an external result is truncated, where the request has no limit of its own. */
+/** Bytes after which an external result is truncated, if the request sets no limit. */
 const EXTERNAL_LIMIT = 100 * 1024 * MEBIBYTE;
 
 /** Milliseconds between two attempts to cancel. An attempt has no effect if it comes before the database has begun. */
@@ -223,7 +223,7 @@ export class Statement {
     throw new Failed("BAD_REQUEST", message, "42704");
   }
 
-  /** The result that Delta tables give for a statement that changes rows and has no result of its own. */
+  /** The result that Delta tables give for a statement that changes rows and returns none. */
   async #countRows(tag: string): Promise<void> {
     const [, command, count] = /^(INSERT|UPDATE|DELETE|SELECT)(?: 0)? (\d+)$/.exec(tag) ?? [];
     if (command === undefined) return;

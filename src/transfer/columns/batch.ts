@@ -260,7 +260,7 @@ function joinValues<Values extends ColumnValues>(parts: readonly Values[], empty
   return all;
 }
 
-/** Where values begin: in their own part from `from` on, of which `size` were taken over. */
+/** The offsets of one part of a column. They begin at `from` and cover `size` items. */
 interface Offsets {
   length: number;
   offsets?: Int32Array | undefined;

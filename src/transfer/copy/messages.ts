@@ -11,7 +11,7 @@ export interface Chunk {
 /** Marks the end of the rows of each COPY in a series. */
 export const END_OF_COPY: unique symbol = Symbol("end of a COPY");
 
-/** What a series of COPYs yields. */
+/** An item that a series of COPYs yields. */
 export type CopyItem = Chunk | typeof END_OF_COPY;
 
 /** Receives the messages that are not `CopyData`. */
@@ -25,9 +25,9 @@ interface OtherMessages {
 /** PostgreSQL's protocol, section "Message Formats". */
 const COPY_DATA = 0x64;
 const HEADER = 5;
-/** `CopyOutResponse`, `NoticeResponse`, `ParameterStatus`, `NotificationResponse`; `CommandComplete` of what was sent before. */
+/** `CopyOutResponse`, `NoticeResponse`, `ParameterStatus`, `NotificationResponse`; `CommandComplete` of an earlier statement. */
 const BESIDE = codes("HNSAC");
-/** `ErrorResponse`, `CopyDone`, and what answers a statement that is no COPY. */
+/** `ErrorResponse`, `CopyDone`, and the answers to a statement that is no COPY. */
 const LAST = codes("EcTDIZG");
 
 /** The approximate bytes of a chunk; a longer message is a chunk of its own. */

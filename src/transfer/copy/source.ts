@@ -284,7 +284,7 @@ function replaced(text: string, tokens: readonly SqlToken[], replace: (token: st
 }
 
 function misplacedValue(statement: Statement): LakebaseError {
-  const unbound = { code: "42P18", message: "" }; // what the server says of a value that it was sent and that is nowhere
+  const unbound = { code: "42P18", message: "" }; // the server's error for a parameter that the statement does not use
   const state = hintFor(unbound, statement) ?? "a ${value} is in quotes or in a comment, where it can't be a parameter";
   return new LakebaseError("BAD_PARAMETER", `Cannot read the rows: ${state}`);
 }

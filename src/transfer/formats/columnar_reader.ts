@@ -88,7 +88,7 @@ function newWorker(): Worker {
   });
 }
 
-/** What a worker reads. */
+/** The format that a worker reads. */
 type ReaderFormat = "arrow" | "arrow streams" | "parquet";
 
 async function read(

@@ -80,7 +80,7 @@ export const NULL_TEXT = [
 /** The compression of the pages of a Parquet file. */
 export type ParquetCompression = "zstd" | "gzip" | "none";
 
-/** What an encoder needs in addition to the rows. */
+/** The context of an encoder: columns and options. */
 export interface EncodeContext {
   /** The columns of the COPY. */
   columns: readonly BatchColumn[];

@@ -256,7 +256,7 @@ class ByteReader {
 /** An entry of a folder. An entry without a size may also be a link. */
 export type ListedEntry = Pick<StoredEntry, "name" | "isFolder"> & Partial<StoredEntry>;
 
-/** Files that can be read: those of this machine, or those of a store. */
+/** Files that can be read, on this machine or in a store. */
 export interface Readable extends Pick<FileStore, "stat" | "openRanges"> {
   /** Lists a folder; empty if there is no such folder. */
   list(folder: string): Promise<ListedEntry[]>;

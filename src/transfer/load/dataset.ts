@@ -39,7 +39,7 @@ interface Part extends DataFile {
 
 /**
  * Opens the files of folders, globs and lists as one source. They are loaded one after another: the files of a folder or a
- * glob sorted by path, those of a list in its order.
+ * glob in the order of their paths, the files of a list in its order.
  *
  * @param places The folders, globs and files.
  * @param name The dataset's name in errors.
@@ -93,7 +93,7 @@ async function formatOfAll(
     `${files[0]!.path} is ${formats[0]}, and ${files[other]!.path} is ${
       formats[other]
     }; the files of one load are of one ` +
-      `format: name those that are meant, such as "*.${formats[0]}"`,
+      `format: name the files to load, such as "*.${formats[0]}"`,
   );
 }
 
@@ -377,7 +377,7 @@ class DatasetFile implements Incoming {
   async *#bytes(copy: IncomingCopy, follows: boolean): AsyncGenerator<Uint8Array, void, void> {
     const { layout = COPY_TEXT, columns } = copy;
     const values = [...this.partitions.values()];
-    // If the file has no columns of its own, nothing follows the last delimiter.
+    // If all columns come from the path, nothing follows the last delimiter.
     const text = prefixText(values, layout).slice(0, columns.length === 0 ? -layout.delimiter.length : undefined);
     try {
       const bytes = copy.bytes(follows);

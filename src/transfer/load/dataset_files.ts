@@ -193,7 +193,7 @@ class Search {
   }
 }
 
-/** What is known about a file or a folder. */
+/** Facts about a file or a folder. */
 type Info = Omit<StoredEntry, "name">;
 
 /** The number of parts of `/Volumes/catalog/schema/volume`, split at each slash. */

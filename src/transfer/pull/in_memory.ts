@@ -54,7 +54,7 @@ export function pullFromMemory(
 }
 
 /**
- * Writes rows that do not come from a COPY in the same way as `pull` writes those of a COPY.
+ * Writes rows that do not come from a COPY in the same way as `pull` writes the rows of a COPY.
  *
  * @param what The name of the rows in errors, such as "rows in memory".
  * @param open Gives the rows after the options were checked and the target was opened.

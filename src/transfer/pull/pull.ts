@@ -291,7 +291,7 @@ async function untilEnd(copying: AsyncGenerator<Chunk, unknown, void>, work: () 
   try {
     await work();
   } finally {
-    await copying.return(undefined).catch(() => {}); // its error is the same as that of the work
+    await copying.return(undefined).catch(() => {}); // it fails with the same error as the work
   }
 }
 

@@ -42,7 +42,7 @@ export interface Sink {
   abort(reason: unknown, signal: AbortSignal | undefined): Promise<void>;
 }
 
-/** What a pull writes. */
+/** The target of a pull, and how it is written. */
 export interface TargetPlan {
   /** A path, a stream, or standard output. */
   target: string | WritableStream<Uint8Array>;
