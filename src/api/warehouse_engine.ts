@@ -348,7 +348,7 @@ async function storageWithoutRows(types: readonly WarehouseType[]): Promise<Colu
 /** A chunk with the columns of a result that has no rows. */
 async function* emptyChunk(result: WarehouseResult): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
   const { columns, batches } = await open(result);
-  const { ENCODERS } = await import("../transfer/formats/encode.ts");
+  const { ENCODERS } = await import("../transfer/formats/file_format.ts");
   const encoded = (await ENCODERS.arrow())((async function* () {})(), { columns, batches, options: {} });
   yield concatBytes(await Array.fromAsync(encoded));
 }
