@@ -150,7 +150,7 @@ test("(slow) no secret is shown: a password in a wrong place", async ({ local })
   assertNone(said, secretsOf(local));
 });
 
-test("the program shows no secret, whatever it does", async ({ local }) => {
+test("no output of the program contains a secret", async ({ local }) => {
   const secrets = secretsOf(local);
   const [url] = MISPLACED as [string];
   const cases: [string[], Record<string, string>?][] = [

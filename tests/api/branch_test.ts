@@ -253,7 +253,7 @@ test("if the answer to a request is lost, no branch with a generated name remain
   await db.dropBranch("whose", { purge: true });
 });
 
-test("close() deletes only the branch that was made, not a later branch of the same name, nor one that is now protected", async ({ local, settings }) => {
+test("close() deletes only the branch that was made, not a later branch of the same name or a protected one", async ({ local, settings }) => {
   await using db = await connect(settings(PATIENT));
   const first = await db.branch({ name: "same" });
   const { env } = local;

@@ -267,7 +267,7 @@ test("sql does not move to another connection when its own was closed", async ({
   assert.equal(await sql`SHOW default_transaction_read_only`.value(), "off");
 });
 
-test("sql does not connect by itself after connect() has failed", async ({ local }) => {
+test("sql does not open a connection after connect() has failed", async ({ local }) => {
   await using folder = await emptyHome();
   const script = `import { connect, sql } from "lakebase";
     await connect({ database: "nope" }).catch(() => {});
@@ -303,7 +303,7 @@ test("connect({ local: true }) starts a local Lakebase, and a second call return
   assert.match(await db.version(), /PGlite/);
 });
 
-test("sql waits for a connect() whose await was forgotten, and fails as that one does", async ({ settings }) => {
+test("sql waits for a connect() whose await was forgotten, and fails with its error", async ({ settings }) => {
   const opening = connect(settings());
   assert.equal(await sql`SELECT current_user`.value(), "you@example.com");
   await using db = await opening;
@@ -396,7 +396,7 @@ test("connect() reports the failure of a password function as a problem of the s
   }
 });
 
-test("(slow) a script that does not close its local Lakebase ends by itself, and leaves no file", async () => {
+test("(slow) a script that does not close its local Lakebase ends and leaves no file", async () => {
   await using folder = await emptyHome();
   const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
     const db = await connect({ local: true });
@@ -540,7 +540,7 @@ for (const [greeting, code] of [["http", "TLS"], ["close", "UNREACHABLE"], ["res
   });
 }
 
-test("connect() gives up on a server that never answers", async ({ local, settings }) => {
+test("connect() fails if a server never answers", async ({ local, settings }) => {
   local.faults.blackhole = true;
   const error = await failure(settings({ connectTimeout: 5 }));
   assert.equal(error.code, "CONNECT_TIMEOUT");
@@ -560,7 +560,7 @@ test("connect() wakes a compute that takes 5 s", async ({ local, settings }) => 
   assert.ok(await db.version());
 });
 
-test("connect() gives up on a compute that does not wake within connectTimeout", async ({ local, settings }) => {
+test("connect() fails if a compute does not wake within connectTimeout", async ({ local, settings }) => {
   local.faults.suspend({ wakeAfter: 60_000, refuse: "28000" });
   const error = await failure(settings({ connectTimeout: 5 }));
   assert.deepEqual([error.code, error.sqlstate], ["LOGIN_REFUSED", "28000"]);

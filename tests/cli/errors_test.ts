@@ -112,6 +112,6 @@ Deno.test("names() reads a list of columns, with commas and quotes in double quo
   }
 });
 
-Deno.test("delimiter() takes \\t for a tab", () => {
+Deno.test("delimiter() reads \\t as a tab", () => {
   assert.deepEqual(["\\t", "\t", ";", "\\n", "ab"].map(delimiter), ["\t", "\t", ";", "\\n", "ab"]);
 });

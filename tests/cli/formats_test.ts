@@ -35,7 +35,7 @@ Deno.test("csv has the form of COPY", () => {
   assert.equal(written({ format: "csv" }, ["a:text"], []), "a\n");
 });
 
-Deno.test("json keeps every digit, and is JSON whatever the value", () => {
+Deno.test("json keeps every digit, and is valid JSON for every value", () => {
   const cases: [type: string, text: string | null, json: string][] = [
     ["int8", "9007199254740993", "9007199254740993"],
     ["numeric", "-12345678901234567890.1000", "-12345678901234567890.1000"],

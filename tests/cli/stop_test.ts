@@ -176,7 +176,7 @@ cliTest("(slow) on a terminal NULL is dimmed, unless NO_COLOR is set", async ({ 
   assert.equal((await onTerminal(words, { ...local.env, NO_COLOR: "1" })).shown, " NULL | NULL\r\n");
 });
 
-Deno.test("on a terminal, a command without SQL says what to do and does not wait", async () => {
+Deno.test("on a terminal, a command without SQL prints what to do and does not wait for input", async () => {
   if (ignore) return;
   const { code, shown } = await onTerminal(["query"], {});
   assert.equal(code, 2);

@@ -3,7 +3,7 @@ import { ROOT } from "./support.ts";
 
 const { tasks } = JSON.parse(await Deno.readTextFile(`${ROOT}deno.json`)) as { tasks: Record<string, string> };
 
-Deno.test("the tasks run each test file once: in a suite, by itself, or with the clients of others", async () => {
+Deno.test("the tasks run each test file once, in a suite, separately, or with other clients", async () => {
   const left = /--ignore=(\S+)/.exec(tasks["test"]!)![1]!.split(",");
   const clients = [...tasks["test:clients"]!.matchAll(/ (tests\/\S+)/g)].map(([, path]) => path!);
   const loaded: string[] = [];

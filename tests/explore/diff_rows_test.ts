@@ -205,7 +205,7 @@ for (const [name, { both, after: there, key, counts, rows }] of Object.entries(C
   });
 }
 
-test("diff() gives both rows, parsed like those of a query, and draws them", async ({ before, after, onBoth }) => {
+test("diff() gives both rows, parsed like the rows of a query, and draws them", async ({ before, after, onBoth }) => {
   await onBoth(...FRESH, "CREATE TABLE t (id int PRIMARY KEY, fare numeric, at timestamptz, note text)");
   await onBoth("INSERT INTO t VALUES (1, 2.50, '2026-01-01Z', NULL), (2, 3, NULL, 'same'), (3, 4, NULL, 'gone')");
   await after.query("UPDATE t SET fare = 3.50, note = repeat('x', 300) WHERE id = 1");

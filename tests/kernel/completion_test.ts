@@ -98,7 +98,7 @@ Deno.test("completeSql() offers matching candidates, most likely first", () => {
   }
 });
 
-Deno.test("completeSql() offers tables and hardly a keyword where a table is named, in cells and in lines", () => {
+Deno.test("completeSql() offers tables and few keywords where a table is named, in cells and in lines", () => {
   assert.deepEqual(complete("%sql SELECT * FROM t|")?.matches, ["trips"]);
   assert.deepEqual(complete("const rows = %sql SELECT * FROM t|")?.matches, ["trips"]);
   assert.deepEqual(complete("%%sql\nSELECT * FROM trips JOIN l|")?.matches, ["lateral"]);
@@ -130,7 +130,7 @@ Deno.test("completeSql() gives the type of each match", () => {
   assert.deepEqual(types[0], { start: 13, end: 14, text: "fare", type: "column", signature: "numeric(8,2) of trips" });
 });
 
-Deno.test("completeSql() offers columns before FROM with their tables, and none of system or hidden tables", () => {
+Deno.test("completeSql() offers columns before FROM with their tables, except columns of system and hidden tables", () => {
   const columns = (marked: string) => {
     const { metadata } = complete(marked)!;
     const types = metadata["_jupyter_types_experimental"] as Record<string, unknown>[];

@@ -72,7 +72,7 @@ Deno.test("rewriteCell() passes the SQL of a %%sql cell byte for byte, and its v
   assert.deepEqual(escaped[0]?.[1], [["SELECT '${a}', '\\n', ", ""], [1]]);
 });
 
-Deno.test("rewriteCell() separates statements with values, because the server takes those one by one", async () => {
+Deno.test("rewriteCell() separates statements with values, because the server takes one such statement at a time", async () => {
   const [[, ...statements] = []] = await sent("%%sql\n; SET a = 'x;y'; SELECT f(${1}; 2);\nSELECT ${2}; -- end\n;");
   assert.deepEqual(statements, [
     [["; SET a = 'x;y';"], []],

@@ -197,7 +197,7 @@ Deno.test("a prompt whose frontend goes away, or that Stop ends, returns null", 
   assert.equal(stopped.reply["ename"], "Interrupted");
 });
 
-Deno.test("invalid bytes and messages are dropped and reported, and the kernel goes on", async () => {
+Deno.test("invalid bytes and messages are dropped and reported, and the kernel stays usable", async () => {
   await using kernel = await RawKernel.start();
   const { info } = kernel;
   const connected = async (channel: "shell" | "iopub") => {
@@ -391,7 +391,7 @@ Deno.test({
 });
 
 frontendTest(
-  "Tab in an empty cell offers the person's names and none of the kernel's internal ones",
+  "Tab in an empty cell offers the person's names but no internal names of the kernel",
   async (frontend) => {
     await frontend.execute("await 1");
     for (const code of ["", "globalThis."]) {
@@ -404,7 +404,7 @@ frontendTest(
   },
 );
 
-frontendTest("is_complete tells invalid code from complete code", async (frontend) => {
+frontendTest("is_complete distinguishes invalid code from complete code", async (frontend) => {
   const cases: [code: string, status: string][] = [
     ["let let = 1", "invalid"],
     ["let let", "invalid"],

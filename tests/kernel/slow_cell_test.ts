@@ -50,7 +50,7 @@ async function showsWhatItRuns(): Promise<void> {
 
 Deno.test({
   ...requires(
-    "(slow) a %%sql cell that takes longer than a second shows what it runs, and at the end its result only",
+    "(slow) a %%sql cell shows its statement after a second, and only its result at the end",
     postgresMissing,
   ),
   sanitizeOps: false,

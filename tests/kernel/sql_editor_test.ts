@@ -3,7 +3,7 @@ import { eventually } from "../support/eventually.ts";
 import { notebookFolder } from "../support/notebook_folder.ts";
 import { RawKernel } from "./raw_kernel.ts";
 
-Deno.test("the kernel completes and explains the SQL of the connected database, and TypeScript as before", async () => {
+Deno.test("the kernel completes and explains SQL with the names of the connected database, and still TypeScript", async () => {
   await using folder = await notebookFolder();
   await using kernel = await RawKernel.start({ cwd: folder.path, env: { LAKEBASE_LOCAL: "1", NO_COLOR: "1" } });
   using frontend = await kernel.frontend();

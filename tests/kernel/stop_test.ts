@@ -63,7 +63,7 @@ Deno.test("Stop ends any wait, and the variables stay", async () => {
   assert.equal((await stopped(frontend, `console.log("go"); ${busyLater}`)).reply["ename"], "Interrupted");
 });
 
-Deno.test("(slow) a cell that Stop ends cleans up, and the background work of other cells goes on", async () => {
+Deno.test("(slow) a cell that Stop ends cleans up, and the background work of other cells continues", async () => {
   await using kernel = await RawKernel.start();
   using frontend = await kernel.frontend();
   await frontend.execute(`let beats = 0;
@@ -112,7 +112,7 @@ Deno.test("(slow) Stop ends a loop of queries that catches its errors, on the se
   assert.match(shown(await frontend.execute("await db.sql`SELECT 7 AS n`.value() + sent * 0")), /7/);
 });
 
-Deno.test("cells with waits fail on the lines that the person wrote, and show what they wrote", async () => {
+Deno.test("a failed cell with inserted waits shows the line and the text that the person wrote", async () => {
   await using kernel = await RawKernel.start();
   using frontend = await kernel.frontend();
   const code = `async function inner() {
@@ -135,7 +135,7 @@ await outer();`;
   assert.equal(unparsed.reply["evalue"], "Expression expected (line 2, column 9)");
 });
 
-Deno.test("code that the waits would break runs without them, under its own execution count", async () => {
+Deno.test("code that inserted waits would break runs without them, and has its own execution count", async () => {
   await using kernel = await RawKernel.start();
   using frontend = await kernel.frontend();
   const before = Number((await frontend.execute("1")).reply["execution_count"]);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { notebookFolder } from "../support/notebook_folder.ts";
 import { RawKernel } from "./raw_kernel.ts";
 
-Deno.test("(slow) whatever is thrown has a readable traceback", async () => {
+Deno.test("(slow) every thrown value has a readable traceback", async () => {
   await using folder = await notebookFolder();
   await using kernel = await RawKernel.start({ cwd: folder.path, env: { LAKEBASE_LOCAL: "1", NO_COLOR: "1" } });
   using frontend = await kernel.frontend();

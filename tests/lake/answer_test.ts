@@ -36,7 +36,7 @@ const PLACES: [message: string, text: string, last: string[]][] = [
   ]],
 ];
 
-Deno.test("positions are found in each form, and what Spark repeats is left out", () => {
+Deno.test("positions are found in each form, and text that Spark repeats is left out", () => {
   for (const [message, text, last] of PLACES) {
     const lines = statementError({ error_code: "BAD_REQUEST", message }, text).message.split("\n");
     assert.deepEqual(lines.slice(-last.length), last);

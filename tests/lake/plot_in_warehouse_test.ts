@@ -23,7 +23,7 @@ const CHARTS: PlotOptions[] = [
   { x: "list", y: "count()" },
 ];
 
-test("(slow) a chart of a lakehouse query is that of the same query in Postgres, computed by the warehouse", async ({ local, settings }) => {
+test("(slow) a warehouse computes the same chart of a query as Postgres", async ({ local, settings }) => {
   const lake = await lakehouse({ workspace: workspaceOf(local) });
   await using db = await connect(settings());
   await db.query(`CREATE TABLE plotted AS SELECT n AS whole, CASE WHEN n % 7 <> 0 THEN 'zone ' || n % 40 END AS zone,

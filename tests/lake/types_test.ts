@@ -52,7 +52,7 @@ const VALUES: [type: string, text: string, value: unknown][] = [
   ["SOMETHING_NEW", "x", "x"],
 ];
 
-Deno.test("values of an inline result are those of a Lakebase", () => {
+Deno.test("an inline result has the same values as a result of a Lakebase", () => {
   for (const [type_text, text, value] of VALUES) {
     const columns = [{ name: "a", type_text }];
     const read = jsonRowReader(columns, fieldsOfManifest(columns));

@@ -182,7 +182,7 @@ transferTest(
 );
 
 for (const format of ["csv", "parquet", "arrow"] as const) {
-  transferTest(`a load of ${format} goes on where a connection broke`, async ({ db, local }) => {
+  transferTest(`a load of ${format} resumes at the byte where a connection broke`, async ({ db, local }) => {
     await db.pull("trips", `${ROOT}/t.${format}`);
     local.faults.workspace("GET */files/*", { after: 20_000, times: 3 });
     await expectBack(db, `${ROOT}/t.${format}`);

@@ -85,7 +85,7 @@ for (
   });
 }
 
-volumeTest("stat tells files, folders and nothing apart, and knows an empty Volume", async ({ open }) => {
+volumeTest("stat distinguishes a file, a folder, a missing path and an empty Volume", async ({ open }) => {
   const volumes = open();
   assert.equal((await volumes.stat(ROOT))?.isFolder, true);
   assert.deepEqual(await volumes.list(ROOT), []);
@@ -154,7 +154,7 @@ volumeTest(
   },
 );
 
-volumeTest("a file that another program writes meanwhile is neither replaced nor removed", async ({ open }) => {
+volumeTest("a file that another program has written meanwhile is not replaced or removed", async ({ open }) => {
   const volumes = open();
   const writer = volumes.create(`${ROOT}/t.csv`, undefined);
   await Deno.writeTextFile(`${DISK}/t.csv`, "another's");

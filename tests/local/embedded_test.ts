@@ -14,7 +14,7 @@ Deno.test.afterAll(() => local.close());
 const firstTest = { sanitizeOps: false };
 
 Deno.test(
-  "version() is that of Postgres, and a session reports what Postgres reports at login",
+  "version() gives Postgres's version, and a session reports the same parameters as Postgres at login",
   firstTest,
   async () => {
     const made = client(local, await mint(local));

@@ -59,7 +59,7 @@ async function limited({ env, ca }: LocalLakebase): Promise<Lakebase> {
   });
 }
 
-test("a row that is too long fails its own statement, and the session goes on", async ({ local }) => {
+test("a row that is too long fails only its own statement", async ({ local }) => {
   await using db = await limited(local);
   const long = db.sql`SELECT repeat('x', 40000 * n) AS x FROM generate_series(1, 5) n`;
   const refused = (error: unknown) =>
@@ -94,7 +94,7 @@ const TOO_LARGE: [what: string, value: () => unknown, message: RegExp][] = [
   ["an array of bytes of 270 MB", () => [new Uint8Array(270_000_000)], /more than the 512 MB of a string/],
 ];
 
-test("(slow) a value that is too long to send fails its own statement, also the second time", async ({ local }) => {
+test("(slow) a value that is too long to send fails only its own statement, also the second time", async ({ local }) => {
   await using db = await limited(local);
   for (const [what, value, message] of TOO_LARGE) {
     const sent = value();

@@ -88,7 +88,7 @@ test("LakebasePool tests a connection that was idle for long", async ({ local, s
   assert.equal((await db.query("SELECT 1 AS n")).length, 1);
 }, { neverReached: "the network alone decides" });
 
-test("LakebasePool reports the running queries that a drop has ended, and goes on", async ({ local, settings }) => {
+test("LakebasePool reports the running queries that a lost connection has ended, and opens new connections", async ({ local, settings }) => {
   await using db = await connect(settings());
   await db.query("CREATE TABLE IF NOT EXISTS drops (n int)");
   const running = Array.from(
@@ -137,7 +137,7 @@ test("LakebasePool.end() does not wait forever for a connection that is never re
   await db.close();
 }, { neverReached: "the pool alone decides" });
 
-test("a script that forgets close() ends by itself, with nothing on standard error", async ({ local }) => {
+test("a script without close() ends, and prints nothing on standard error", async ({ local }) => {
   const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
     const db = await connect({ envFile: "/dev/null" });
     console.log((await db.query("SELECT 1 AS n")).length);

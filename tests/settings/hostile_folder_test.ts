@@ -68,7 +68,7 @@ function attacker() {
   };
 }
 
-Deno.test("(slow) a .env runs no program, whatever names one", async () => {
+Deno.test("(slow) no variable of a .env can run a program", async () => {
   await using folders = await makeFolders();
   const { folder, home } = folders;
   const tool = `${folder}/tool`;

@@ -25,7 +25,7 @@ function settle(options: ConnectOptions, env: Env, file: string | Env = "", prof
   return found(options, env, file, profiles).settings;
 }
 
-Deno.test("resolveSettings() takes options over environment over .env over defaults", () => {
+Deno.test("resolveSettings() prefers options to the environment, the environment to .env, and .env to defaults", () => {
   const cases: [ConnectOptions, Record<string, string>, Record<string, string>, string][] = [
     [{ database: "a" }, { PGDATABASE: "b" }, { PGDATABASE: "c" }, "a"],
     [{}, { PGDATABASE: "b" }, { PGDATABASE: "c" }, "b"],
@@ -213,7 +213,7 @@ Deno.test("resolveSettings() refuses bad values with the setting, the value and 
   }
 });
 
-Deno.test("resolveSettings() refuses a -pooler host with OAuth, and takes it with a native password", () => {
+Deno.test("resolveSettings() refuses a -pooler host with OAuth, and accepts it with a native password", () => {
   const host = "ep-a-b-pooler.database.us-east-1.cloud.databricks.com";
   assert.throws(() => settle({ host }, {}), { code: "POOLED_HOST" });
   assert.equal(settle({ host, user: "u", password: "p" }, {}).host, host);
@@ -232,7 +232,7 @@ Deno.test("resolveSettings() does not change its arguments", () => {
   settle(options, env, Object.freeze({ PGUSER: "u" }));
 });
 
-Deno.test("resolveLocal() takes the option over the environment over .env, and refuses unknown values", () => {
+Deno.test("resolveLocal() prefers the option to the environment, and the environment to .env, and refuses unknown values", () => {
   const cases: [ConnectOptions, Record<string, string>, Record<string, string>, object | undefined][] = [
     [{}, {}, {}, undefined],
     [{ local: true }, { LAKEBASE_LOCAL: "0" }, {}, {}],

@@ -46,7 +46,7 @@ queryTest("zero characters are refused, and HTML stays text", async ({ db }) => 
   assert.ok(!html.includes("<img"));
 });
 
-queryTest("COPY as a query is refused with what to use, and does not hang", async ({ open }) => {
+queryTest("COPY as a query is refused at once, and the error names the method to use", async ({ open }) => {
   const db = await open({ max: 1 });
   await db.sql`CREATE TABLE copied (id int)`;
   await db.sql`INSERT INTO copied SELECT * FROM generate_series(1, 1000)`;

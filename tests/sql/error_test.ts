@@ -26,7 +26,7 @@ queryTest("an error shows the message, the SQLSTATE, the line with a caret, and 
 });
 
 queryTest(
-  "an error for a value in the place of a name, or a list in the place of a value, says what to write",
+  "the error for a value instead of a name, or a list instead of a value, says what to write",
   async ({ db }) => {
     await db.sql`CREATE TABLE trips (id int)`;
     const list = [1, 2];
@@ -73,7 +73,7 @@ queryTest("an error for a value within quotes or a comment says where it belongs
   assert.doesNotMatch((await errorOf(sql`SELECT '$1 bill' WHERE 1 = ${"z"}::int`)).message, /HINT/);
 });
 
-queryTest("an error for another tool's placeholder says what to write, and no other error does", async ({ db }) => {
+queryTest("only an error for another tool's placeholder says what to write instead", async ({ db }) => {
   const cases: [string, string | undefined][] = [
     [":zone", "zone"],
     ["{{zone}}", "zone"],
@@ -176,7 +176,7 @@ queryTest("a look-up for a suggestion needs no second connection", async ({ open
   assert.equal(db.pool.waitingCount, 0);
 });
 
-queryTest("a parser that throws is named, and the connection goes on", async ({ open }) => {
+queryTest("the error names a parser that throws, and the connection stays usable", async ({ open }) => {
   const db = await open({
     types: {
       numeric: () => {

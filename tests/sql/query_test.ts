@@ -121,7 +121,7 @@ queryTest(
   },
 );
 
-queryTest("an error while iterating is the server's, and the connection goes on", async ({ open }) => {
+queryTest("an error during an iteration is the server's error, and the connection stays usable", async ({ open }) => {
   const db = await open({ max: 1 });
   const first = await errorOf(async () => {
     for await (const _ of db.sql`SELECT * FROM not_there`) assert.fail();

@@ -211,7 +211,7 @@ queryTest("state that a function leaves in a session is noticed, wherever it ran
 }, { notOnPglite: "its sessions share one process" });
 
 queryTest(
-  "a session that can't tell what a function left in it is not used again, and the loss is told",
+  "a session whose state can't be read is closed, and a line reports the loss",
   async ({ open }) => {
     const db = await open({ max: 2 });
     await db.sql`CREATE FUNCTION hurries() RETURNS int LANGUAGE plpgsql
@@ -273,35 +273,38 @@ queryTest("session.close() ends a loop or a transaction of the session, also fro
   assert.equal(await db.sql`SELECT 1`.value(), 1);
 });
 
-queryTest("a statement that waits for what waits for it ends with an error that names the holder", async ({ open }) => {
-  const db = await open({ max: 2, connectTimeout: 31 });
-  await using session = await db.session();
-  await db.sql`SELECT 1`; // opens the second connection
-  const outside = AsyncLocalStorage.snapshot(); // such as that of a library's queue, which was made before
-  const wait = (work: () => PromiseLike<unknown>) => outside(() => errorOf(work));
-  const cases: [string, RegExp, () => Promise<LakebaseError>][] = [
-    [
-      "a session's transaction",
-      /waited for its session\. .* a transaction\n/,
-      () => session.transaction(() => wait(() => session.sql`SELECT 1`)),
-    ],
-    [
-      "a nested transaction",
-      /waited for its transaction, .* a transaction\n/,
-      () => db.transaction((tx) => db.transaction(() => wait(() => tx.sql`SELECT 1`))),
-    ],
-  ];
-  for (const [name, says, work] of cases) {
-    const error = await withLimitPassed(31, work);
-    assert.equal(error.code, "CONNECT_TIMEOUT", name);
-    assert.match(error.message, says, name);
-    assert.equal(await session.sql`SELECT 1`.value(), 1);
-  }
-  const forever = Promise.withResolvers<void>();
-  const forgets = () => errorOf(db.transaction(() => void db.transaction(() => forever.promise).catch(() => {})));
-  assert.match((await withLimitPassed(31, forgets)).message, /had not ended when the function.*Put await/s);
-  forever.resolve();
-});
+queryTest(
+  "a statement in a deadlock with the holder of its session fails, and the error names the holder",
+  async ({ open }) => {
+    const db = await open({ max: 2, connectTimeout: 31 });
+    await using session = await db.session();
+    await db.sql`SELECT 1`; // opens the second connection
+    const outside = AsyncLocalStorage.snapshot(); // such as that of a library's queue, which was made before
+    const wait = (work: () => PromiseLike<unknown>) => outside(() => errorOf(work));
+    const cases: [string, RegExp, () => Promise<LakebaseError>][] = [
+      [
+        "a session's transaction",
+        /waited for its session\. .* a transaction\n/,
+        () => session.transaction(() => wait(() => session.sql`SELECT 1`)),
+      ],
+      [
+        "a nested transaction",
+        /waited for its transaction, .* a transaction\n/,
+        () => db.transaction((tx) => db.transaction(() => wait(() => tx.sql`SELECT 1`))),
+      ],
+    ];
+    for (const [name, says, work] of cases) {
+      const error = await withLimitPassed(31, work);
+      assert.equal(error.code, "CONNECT_TIMEOUT", name);
+      assert.match(error.message, says, name);
+      assert.equal(await session.sql`SELECT 1`.value(), 1);
+    }
+    const forever = Promise.withResolvers<void>();
+    const forgets = () => errorOf(db.transaction(() => void db.transaction(() => forever.promise).catch(() => {})));
+    assert.match((await withLimitPassed(31, forgets)).message, /had not ended when the function.*Put await/s);
+    forever.resolve();
+  },
+);
 
 queryTest("closing a session whose transaction was lost says so, if no statement did", async ({ open }) => {
   const db = await open({ max: 3 });
@@ -366,7 +369,7 @@ queryTest("Stop while waiting for the session, and while it works, leaves the se
 });
 
 queryTest(
-  "a notebook's session gives its connection to db.pool, and the error names what else holds connections",
+  "a notebook's session gives its connection to db.pool, and the error names the other holders of connections",
   async ({ open }) => {
     const db = await open({ max: 1, connectTimeout: 31 });
     await using notebook = notebookOn(db);

@@ -8,7 +8,7 @@ import { requires } from "../support/requirements.ts";
 
 const SLOW = "SELECT count(*) FROM generate_series(1, 20000000000) AS n WHERE random() < 0";
 
-queryTest("a signal cancels a query on the server, and the connection goes on", async ({ open }) => {
+queryTest("a signal cancels a query on the server, and the connection stays usable", async ({ open }) => {
   const db = await open({ max: 2 });
   const reason = new Error("enough");
   const controller = new AbortController();
@@ -195,7 +195,7 @@ oddTest("a statement that left a transaction open ends although its server does 
   assert.match(message, /Cannot leave a transaction open/);
 });
 
-oddTest("a server that is ready before the rows have ended loses its connection, and these are not taken for all", {
+oddTest("if a server is ready before the rows have ended, the query fails and its connection is closed", {
   executed: ODD["is ready without having been asked"],
 }, async (db) => {
   const query = () => db.sql`SELECT n FROM numbers`;
@@ -209,7 +209,7 @@ oddTest("a server that is ready before the rows have ended loses its connection,
   }
 });
 
-queryTest("leaving a loop over rows that were written tells if the server can't commit them", async ({ open }) => {
+queryTest("leaving a loop over written rows fails if the server can't commit them", async ({ open }) => {
   const db = await open({ max: 1 });
   await db.sql`CREATE TABLE late (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)`;
   const write = async (signal?: AbortSignal) => {

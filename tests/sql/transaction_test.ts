@@ -167,7 +167,7 @@ queryTest("a nested transaction is a savepoint", async ({ open }) => {
   await db.sql`DROP TABLE nested`;
 });
 
-queryTest("two statements of one transaction at once run one after the other", async ({ db }) => {
+queryTest("two statements of one transaction that begin together run one after the other", async ({ db }) => {
   const values = await db.transaction(async (tx) =>
     await Promise.all([1, 2, 3, 4].map((n) => tx.sql`SELECT ${n}::int AS n, pg_sleep(0.01)`.value()))
   );
@@ -199,7 +199,7 @@ queryTest("a failure between savepoints does not end the transaction", async ({ 
   assert.equal(value, 5);
 });
 
-queryTest("stopping a nested transaction ends only that one", async ({ open }) => {
+queryTest("stopping a nested transaction does not end the outer one", async ({ open }) => {
   const db = await open({ max: 1 });
   await db.sql`CREATE TABLE kept_rows (id int)`;
   await db.transaction(async () => {
@@ -235,7 +235,7 @@ queryTest("the wait for a free connection ends, and the error says who holds the
   assert.equal((await db.pool.query("SELECT 1 AS one")).rows[0].one, 1);
 });
 
-queryTest("stopping a transaction cancels what runs and rolls back", async ({ open }) => {
+queryTest("stopping a transaction cancels its running statement and rolls back", async ({ open }) => {
   const db = await open({ max: 2 });
   await db.sql`CREATE TABLE undone (id int)`;
   const error = await errorOf(db.transaction(async (tx) => {
@@ -253,7 +253,7 @@ queryTest("stopping a transaction cancels what runs and rolls back", async ({ op
   await db.sql`DROP TABLE undone`;
 });
 
-queryTest("a transaction is neither left open nor ended from inside", async ({ open }) => {
+queryTest("a transaction can't be left open or ended from inside", async ({ open }) => {
   const db = await open({ max: 1 });
   assert.equal((await errorOf(db.sql`BEGIN`)).sqlstate, "25000");
   assert.equal((await errorOf(db.sql`BEGIN; SELECT 1 / 0`)).sqlstate, "22012");
