@@ -82,7 +82,7 @@ interface FailureContext {
   refusal?: string | undefined;
   /** The first error of the same transaction. */
   earlier?: string | undefined;
-  /** Whether that transaction was begun by a statement, not by a function. */
+  /** Whether the session is held, and statements begin its transactions. */
   begun?: boolean | undefined;
 }
 
@@ -98,8 +98,8 @@ export function queryError(error: unknown, statement: Statement, context: Failur
   const failure = (error instanceof Error ? error : new Error(String(error))) as ServerError;
   const { suggestion, refusal, earlier, begun = false } = context;
   const { code: sqlstate, severity, detail } = failure;
-  if (severity === undefined || sqlstate === undefined) return lost(failure, undefined);
-  if (severity === "FATAL" || severity === "PANIC") return lost(failure, sqlstate);
+  if (severity === undefined || sqlstate === undefined) return lost(failure, undefined, begun);
+  if (severity === "FATAL" || severity === "PANIC") return lost(failure, sqlstate, begun);
   const hint = refusal ?? hintFor(failure, statement) ?? failure.hint ?? adviceFor(failure);
   const lines = [
     `${said(failure.message)} (SQLSTATE ${sqlstate})`,
@@ -141,15 +141,18 @@ export function withoutFrames(failure: ServerError): Error {
 /** Timeouts of an idle session or a transaction; the server has rolled back what was open. */
 const ROLLED_BACK = /^(25P0[34]|57P05)$/;
 
-function lost(failure: ServerError, sqlstate: string | undefined): LakebaseError {
+function lost(failure: ServerError, sqlstate: string | undefined, begun: boolean): LakebaseError {
   const { detail } = failure;
   const state = sqlstate === undefined ? "" : ` (SQLSTATE ${sqlstate})`;
   const outcome = sqlstate !== undefined && ROLLED_BACK.test(sqlstate)
-    ? "The server rolled back what was not committed; the next statement gets a new session"
-    : "It is not known whether it took effect, so it was not retried; the next statement gets a new connection";
+    ? "The server rolled back what was not committed"
+    : "It is not known whether it took effect, so it was not retried";
+  const next = begun
+    ? "the next statement says what was lost with the session"
+    : "the next statement gets a new session";
   const hint = adviceFor(failure);
   const lines = [
-    `Cannot finish the statement: ${said(failure.message)}${state}. ${outcome}`,
+    `Cannot finish the statement: ${said(failure.message)}${state}. ${outcome}; ${next}`,
     ...(detail ? [`DETAIL: ${said(detail)}`] : []),
     ...(hint ? [`HINT: ${hint}`] : []),
   ];

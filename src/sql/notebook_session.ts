@@ -218,7 +218,7 @@ export class NotebookSession implements Session {
     const lostState = this.#lostState;
     if (lostState !== undefined) {
       this.#lostState = undefined;
-      this.#queue.shift()!.reject(lostState);
+      for (const { reject } of this.#queue.splice(0)) reject(lostState); // all of them were meant for that state
       return true;
     }
     if (this.#current === undefined) {

@@ -102,6 +102,9 @@ export class ServerSession implements Session {
   #holder: Holder = { what: "", since: 0 };
   /** Whether a statement has run in the session, and may have left something there. */
   #used = false;
+  /** How often a session with state has ended, and the last error that said so. */
+  #losses = 0;
+  #loss: LakebaseError | undefined;
   readonly #turns = new Turns();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closing: Promise<boolean> | undefined;
@@ -138,6 +141,7 @@ export class ServerSession implements Session {
 
   async acquire(what: string = "a statement"): Promise<Lease> {
     if (this.closed) throw closed();
+    const losses = this.#losses;
     if (await this.#given?.finish?.() === false) throw heldByLoop("its session");
     const { connectTimeout: limit } = this.#outside;
     const turn = await this.#turns.take({
@@ -147,6 +151,7 @@ export class ServerSession implements Session {
     });
     try {
       if (this.closed) throw closed();
+      if (losses !== this.#losses) throw this.#loss!; // while it waited, the session ended that it was meant for
       const { lease } = await this.#living();
       this.#used = true;
       this.#holder = { what, since: Date.now() };
@@ -191,7 +196,8 @@ export class ServerSession implements Session {
     const open = await holding?.giveBack() ?? false;
     if (cause !== undefined && this.#used) {
       this.#used = false;
-      throw sessionLost(cause, { open, held: ANY_STATE });
+      this.#losses++;
+      throw this.#loss = sessionLost(cause, { open, held: ANY_STATE });
     }
     return this.#holding = new Holding(await this.#outside.acquire("a session"));
   }

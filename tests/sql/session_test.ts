@@ -123,6 +123,15 @@ queryTest("a session that the server has ended is reported once, and the stateme
     await sql`INSERT INTO told VALUES (2)`;
   }
   assert.deepEqual((await db.sql`SELECT DISTINCT id FROM told`).map(({ id }) => id), [2]);
+  const process = await pid(sql);
+  const running = errorOf(sql`SELECT pg_sleep(60)`);
+  const waiting = [3, 4].map((id) => errorOf(sql`INSERT INTO told VALUES (${id})`));
+  await untilSent(db, "pg_sleep");
+  await terminate(db, process);
+  assert.match((await running).message, /the next statement says what was lost with the session/);
+  for (const { message } of await Promise.all(waiting)) assert.match(message, /its session has ended.*did not run/s);
+  await sql`INSERT INTO told VALUES (5)`;
+  assert.deepEqual((await db.sql`SELECT DISTINCT id FROM told ORDER BY 1`).map(({ id }) => id), [2, 5]);
   await db.sql`DROP TABLE told`;
 }, { notOnPglite: "its sessions share one process" });
 
@@ -196,18 +205,36 @@ queryTest("statements that begin together run in parallel while the session has 
 
 queryTest("state that a function leaves in a session is noticed, wherever it ran", async ({ open }) => {
   const db = await open({ max: 4 });
-  await db.sql`CREATE FUNCTION leaves() RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+  await db.sql`CREATE FUNCTION leaves(waits bool) RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+    IF waits THEN PERFORM pg_advisory_xact_lock(4711); END IF;
     SET work_mem = '7MB'; CREATE TEMP TABLE left_by_it (id int); RETURN 1; END $$`;
-  for (const first of ["pg_sleep(0.1)::text", "leaves()"]) { // the second one runs on another connection
+  const holder = await db.pool.connect();
+  const hold = () => holder.query("SELECT pg_advisory_lock(4711)");
+  const letGo = () => holder.query("SELECT pg_advisory_unlock(4711)");
+  for (const beside of [false, true]) {
     await using notebook = notebookOn(db);
     const { sql } = notebook;
-    const second = first === "leaves()" ? "pg_sleep(0.1)::text" : "leaves()";
-    await Promise.all([first, second].map((call) => sql`SELECT ${sql.unsafe(call)}`.value()));
-    assert.equal(await sql`SHOW work_mem`.value(), "7MB", first);
+    await hold();
+    const other = beside ? sql`SELECT 1`.value() : undefined; // it has the notebook's session
+    const left = sql`SELECT leaves(true)`.value();
+    await (other ?? sql`SELECT 1`.value());
+    await letGo();
+    assert.equal(await left, 1);
+    assert.equal(await sql`SHOW work_mem`.value(), "7MB", `${beside}`);
     assert.equal(await sql`SELECT count(*) FROM left_by_it`.value(), 0);
     assert.deepEqual(await Promise.all([1, 2, 3].map(() => sql`SHOW work_mem`.value())), ["7MB", "7MB", "7MB"]);
   }
-  await db.sql`DROP FUNCTION leaves()`;
+  await using notebook = notebookOn(db);
+  const { sql } = notebook;
+  await hold();
+  const busy = sql`SELECT pg_advisory_xact_lock(4711)`.value();
+  assert.equal(await sql`SELECT leaves(false)`.value(), 1);
+  await eventually("the session with what it left is closed", () => db.pool.totalCount === 2);
+  await letGo();
+  await busy;
+  assert.match((await errorOf(sql`SHOW work_mem`)).message, /ran beside others, left settings, temporary tables in a/);
+  holder.release();
+  await db.sql`DROP FUNCTION leaves(bool)`;
 }, { notOnPglite: "its sessions share one process" });
 
 queryTest(
@@ -345,9 +372,11 @@ queryTest("a notebook's session that the server has ended is reported if state w
   const process = await pid(sql);
   const waits = errorOf(sql`SELECT pg_sleep(60)`);
   const behind = errorOf(sql`SELECT 4`);
+  const last = errorOf(sql`SELECT 5`);
   await untilSent(db, "pg_sleep");
   await terminate(db, process);
   assert.equal((await waits).code, "CONNECTION_LOST");
+  assert.equal((await last).message, (await behind).message); // neither runs without what it was meant for
   assert.match(
     (await behind).message,
     /was rolled back\. Lost with the session: all temporary tables.*did not know yet which of these it had/,
