@@ -124,7 +124,8 @@ test("(slow) no secret is shown: a compute that suspends again and again, and co
 test("(slow) no secret is shown: a server that is full, and names that lead nowhere", async ({ local }) => {
   local.faults.maxConnections = 0;
   const said = await talk(local, QUICK, NATIVE, { ...QUICK, host: "ep-none.invalid" }, {
-    ...{ ...QUICK, host: "ep-none-pooler.localhost" },
+    ...QUICK,
+    host: "ep-none-pooler.localhost",
   });
   for (const code of ["TOO_MANY_CONNECTIONS", "DNS", "POOLED_HOST"]) assert.match(said, new RegExp(code));
   assertNone(said, secretsOf(local));

@@ -180,16 +180,23 @@ test("libpq's variables that the module does not use have no effect, whatever th
     console.log(await db.sql\`SELECT 'é' || \${1}::int + 1 AS a\`.value(), (await db.pool.query("SELECT 2 AS b")).rows[0].b);
     await db.close();`;
   const nonsense = {
-    ...{ PGREPLICATION: "database", PGBINARY: "1", PGCLIENT_ENCODING: "LATIN9", PGCLIENTENCODING: "nonsense" },
-    ...{
-      PGCONNECT_TIMEOUT: "soon",
-      PGTZ: "nowhere",
-      PGDATESTYLE: "x",
-      PGSSLNEGOTIATION: "x",
-      PGTARGETSESSIONATTRS: "x",
-    },
-    ...{ PGSERVICE: "x", PGPASSFILE: "/nowhere", PGHOSTADDR: "x", PGSSLCERT: "/nowhere", PGGSSENCMODE: "x" },
-    ...{ PGREQUIREAUTH: "x", PGCHANNELBINDING: "x", PGAPPNAME: "ä".repeat(500) },
+    PGREPLICATION: "database",
+    PGBINARY: "1",
+    PGCLIENT_ENCODING: "LATIN9",
+    PGCLIENTENCODING: "nonsense",
+    PGCONNECT_TIMEOUT: "soon",
+    PGTZ: "nowhere",
+    PGDATESTYLE: "x",
+    PGSSLNEGOTIATION: "x",
+    PGTARGETSESSIONATTRS: "x",
+    PGSERVICE: "x",
+    PGPASSFILE: "/nowhere",
+    PGHOSTADDR: "x",
+    PGSSLCERT: "/nowhere",
+    PGGSSENCMODE: "x",
+    PGREQUIREAUTH: "x",
+    PGCHANNELBINDING: "x",
+    PGAPPNAME: "ä".repeat(500),
   };
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["eval", "--quiet", ...LOCKED, script],

@@ -68,8 +68,12 @@ function logins(local: LocalLakebase): Record<string, Record<string, string>> {
   return {
     "a token of the workspace": local.env,
     "a native password": {
-      ...{ PGHOST: PGHOST!, PGPORT: PGPORT!, PGSSLROOTCERT: PGSSLROOTCERT!, PGDATABASE: PGDATABASE! },
-      ...{ PGUSER: "app", PGPASSWORD: "native-secret" },
+      PGHOST: PGHOST!,
+      PGPORT: PGPORT!,
+      PGSSLROOTCERT: PGSSLROOTCERT!,
+      PGDATABASE: PGDATABASE!,
+      PGUSER: "app",
+      PGPASSWORD: "native-secret",
     },
   };
 }

@@ -101,17 +101,25 @@ Deno.test("spans have the names and attributes of the conventions for databases,
       async () => void await query().columns(),
     ],
     ["a statement that writes", "INSERT trips", {
-      ...{ ...place, "db.operation.name": "INSERT", "db.query.summary": "INSERT trips" },
+      ...place,
+      "db.operation.name": "INSERT",
+      "db.query.summary": "INSERT trips",
     }, async () => await db.sql`INSERT INTO trips VALUES (11, ${SECRET})`],
     ["in a transaction", "SELECT trips", selected, () => db.transaction(async () => void await query())],
     ["a pull of a table", "pull trips", {
-      ...{ ...place, "db.operation.name": "pull", "db.collection.name": "trips" },
+      ...place,
+      "db.operation.name": "pull",
+      "db.collection.name": "trips",
     }, () => db.pull("trips", file, { progress: false })],
     ["a pull of a query", "pull databricks_postgres", {
-      ...{ ...place, "db.operation.name": "pull", "db.query.summary": "SELECT trips" },
+      ...place,
+      "db.operation.name": "pull",
+      "db.query.summary": "SELECT trips",
     }, () => query().pull(file, { progress: false })],
     ["a load", "load public.trips", {
-      ...{ ...place, "db.operation.name": "load", "db.collection.name": "public.trips" },
+      ...place,
+      "db.operation.name": "load",
+      "db.collection.name": "public.trips",
     }, () => db.load("public.trips", [{ id: 12, name: SECRET }], { progress: false })],
     ["another connection", "connect databricks_postgres", { ...place, "db.operation.name": "connect" }, async () => {
       await (await connect({ ...optionsOf(local), readOnly: true })).close();
@@ -164,7 +172,10 @@ Deno.test("the span of a failure has the SQLSTATE or the error's code, but not t
       "error.type": "23505",
     }, () => db.load("trips", [{ id: 1, name: SECRET }], { progress: false })],
     ["connect databricks_postgres", {
-      ...{ ...place, "db.operation.name": "connect", "error.type": "UNREACHABLE", "server.port": 1 },
+      ...place,
+      "db.operation.name": "connect",
+      "error.type": "UNREACHABLE",
+      "server.port": 1,
     }, () => connect({ ...optionsOf(local), port: 1, connectTimeout: 1 })],
     [
       "SELECT trips",

@@ -220,7 +220,10 @@ queryTest(
     await db.query("CREATE PROCEDURE ring(n int) LANGUAGE sql AS 'SELECT n'");
     const own = parseCatalog({ connections: [], ...await findCatalog(db[SESSION], false) });
     assert.deepEqual(own?.tables, [{
-      ...{ schema: "public", name: "Odd Name", kind: "r", visible: true },
+      schema: "public",
+      name: "Odd Name",
+      kind: "r",
+      visible: true,
       columns: [{ name: "Id", type: "integer", notNull: true }, {
         name: "a b",
         type: "numeric(8,2)[]",

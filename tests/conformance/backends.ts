@@ -21,7 +21,8 @@ export interface ConformanceOptions {
 
 /** The limits are long enough for a busy machine, because no test here is about them. */
 const OPTIONS: LocalOptions = {
-  ...{ handshakeTimeout: 300_000, lockTimeout: 300_000 },
+  handshakeTimeout: 300_000,
+  lockTimeout: 300_000,
   warehouses: [{ name: "Serverless Starter Warehouse", chunkRows: 1000 }],
 };
 

@@ -97,7 +97,12 @@ for (const [piece, end, start = ""] of HOSTILE) {
     const long = start + ofMegabytes(piece) + end;
     assert.equal(typeof redact(long), "string");
     const failure = Object.assign(new Error(long), {
-      ...{ code: "42P01", severity: "ERROR", detail: long, hint: long, where: long, position: "900000" },
+      code: "42P01",
+      severity: "ERROR",
+      detail: long,
+      hint: long,
+      where: long,
+      position: "900000",
     });
     const error = queryError(failure, { text: `SELECT '${long}'`, values: [long] });
     assert.equal((error.cause as Error).message, redact(long));

@@ -75,6 +75,16 @@ Deno.test("each file of src is in a room", async () => {
   assert.deepEqual(loose, []);
 });
 
+Deno.test("each module that is loaded later is there", async () => {
+  const missing: string[] = []; // `deno check` does not report them
+  for await (const file of sources("")) {
+    for (const [, from] of (await Deno.readTextFile(SRC + file)).matchAll(LATER)) {
+      if (!existsSync(normalize(`${SRC}${dirname(file)}/${from}`))) missing.push(`${file} -> ${from}`);
+    }
+  }
+  assert.deepEqual(missing, []);
+});
+
 for (const document of ["ARCHITECTURE.md", "CONTRIBUTING.md"]) {
   Deno.test(`the files that ${document} names exist`, async () => {
     const text = await Deno.readTextFile(ROOT + document);

@@ -20,15 +20,19 @@ test("profile() computes the statistics of each column of a table", async ({ set
     sampled: false,
   });
   assert.deepEqual({ ...id, top: id?.top.length }, {
-    ...{
-      column: "id",
-      type: "int4",
-      histogram: [1, 1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 1],
-      count: 10,
-      nulls: 0,
-      distinct: 10,
-    },
-    ...{ min: 1, p25: 3.25, median: 5.5, p75: 7.75, max: 10, mean: 5.5, top: 5 },
+    column: "id",
+    type: "int4",
+    histogram: [1, 1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 1],
+    count: 10,
+    nulls: 0,
+    distinct: 10,
+    min: 1,
+    p25: 3.25,
+    median: 5.5,
+    p75: 7.75,
+    max: 10,
+    mean: 5.5,
+    top: 5,
   });
   assert.deepEqual([fare?.min, fare?.median, fare?.max, fare?.mean], ["1.5", 8.25, "15.0", 8.25]);
   assert.deepEqual(zone?.top, [{ value: "Harlem", count: 5 }, { value: "Soho", count: 2 }]);
@@ -220,8 +224,19 @@ test("profile() accepts no rows, no columns, hostile names, equal names and long
   const { sql } = db;
   const [none] = await db.profile(sql`SELECT 1 AS a WHERE false`);
   assert.deepEqual(none, {
-    ...{ column: "a", type: "int4", histogram: null, count: 0, nulls: 0, distinct: 0 },
-    ...{ min: null, p25: null, median: null, p75: null, max: null, mean: null, top: [] },
+    column: "a",
+    type: "int4",
+    histogram: null,
+    count: 0,
+    nulls: 0,
+    distinct: 0,
+    min: null,
+    p25: null,
+    median: null,
+    p75: null,
+    max: null,
+    mean: null,
+    top: [],
   });
   await db.query("CREATE TABLE p_none ()");
   await db.query("INSERT INTO p_none DEFAULT VALUES");

@@ -19,7 +19,10 @@ export const SENT = {
 
 function table(schema: string, name: string, kind: string, visible: boolean, columns: string[]) {
   return {
-    ...{ schema, name, kind, visible },
+    schema,
+    name,
+    kind,
+    visible,
     columns: columns.map((column) => {
       const [name, type] = column.replace("!", "").split(" ");
       return [name, type, column.endsWith("!")];

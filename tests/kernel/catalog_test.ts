@@ -4,7 +4,10 @@ import { CATALOG, SENT } from "./catalog.ts";
 
 Deno.test("parseCatalog() accepts the child's catalog", () => {
   assert.deepEqual(CATALOG.tables[0], {
-    ...{ schema: "public", name: "trips", kind: "r", visible: true },
+    schema: "public",
+    name: "trips",
+    kind: "r",
+    visible: true,
     columns: [
       { name: "id", type: "integer", notNull: true },
       { name: "zone", type: "text", notNull: false },

@@ -112,7 +112,9 @@ Deno.test("rewriteCell() reads connection, name and flags in any order", async (
     ["%%sql --limit=5 --limit '1_000'\nSELECT 1", { limit: 1000 }],
     ['%%sql --limit "7" db2 --no-display\nSELECT 1', { limit: 7, connection: "db2", "no-display": true }],
     ["%%sql --explain --explain rows << db2 WITH a AS (SELECT 1) SELECT 1", {
-      ...{ explain: true, store: "rows", connection: "db2" },
+      explain: true,
+      store: "rows",
+      connection: "db2",
     }],
     ["%%sql --explain\n(SELECT 1);", { explain: true }],
     ["%%sql --explain create temp table t as select 1", { explain: true }],

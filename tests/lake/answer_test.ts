@@ -111,6 +111,8 @@ Deno.test("an answer about a statement that has another shape is refused by the 
     more: 1,
   };
   assert.deepEqual(readStatement(sound), {
-    ...{ manifest: { total_row_count: 12 }, result: { data_array: [[null, "1"]] }, more: 1 },
+    manifest: { total_row_count: 12 },
+    result: { data_array: [[null, "1"]] },
+    more: 1,
   });
 });

@@ -123,7 +123,8 @@ test("several chunks are fetched ahead, and a load reports its progress by the r
   local.faults.reset();
   const reports: unknown[] = [];
   const { rows } = await db.load("progress", query, {
-    ...{ create: true, onProgress: ({ rows, totalRows, done }) => void reports.push([rows, totalRows, done]) },
+    create: true,
+    onProgress: ({ rows, totalRows, done }) => void reports.push([rows, totalRows, done]),
   });
   assert.equal(rows, 40);
   assert.deepEqual(reports.at(-1), [40, 40, true]);
@@ -172,7 +173,8 @@ test("a name that no catalog or schema can have is refused before a request is s
 /** The API's description of two chunks of two rows each, in JSON or by links. */
 const MANIFEST = {
   schema: { columns: [{ name: "n", type_name: "INT", type_text: "INT" }] },
-  ...{ total_chunk_count: 2, total_row_count: 4 },
+  total_chunk_count: 2,
+  total_row_count: 4,
 };
 
 /** Contradictory answers, and the message of the error. */
@@ -388,16 +390,22 @@ Deno.test({
       const { DATABRICKS_HOST: host, DATABRICKS_TOKEN: token, DATABRICKS_WAREHOUSE_ID: id } = local.env;
       const started = Date.now();
       const starting = await fetch(`${host}/api/2.0/sql/warehouses/${id}/start`, {
-        ...{ method: "POST", headers: { authorization: `Bearer ${token}` }, body: "{}" },
+        method: "POST",
+        headers: { authorization: `Bearer ${token}` },
+        body: "{}",
       });
       await starting.body?.cancel();
       const login = {
         // By its address: looking up a name is no call, so the time would go on meanwhile.
-        ...{ host: host!.replace("localhost", "127.0.0.1"), workspaceId: undefined, profile: undefined },
+        host: host!.replace("localhost", "127.0.0.1"),
+        workspaceId: undefined,
+        profile: undefined,
         attributes: machine,
       };
       const warehouse = await openWarehouse(new Workspace({ login, limit: 60_000 }), {
-        ...{ warehouse: undefined, catalog: undefined, schema: undefined },
+        warehouse: undefined,
+        catalog: undefined,
+        schema: undefined,
       });
       assert.equal(warehouse.info.state, "STARTING");
       warehouse.wait = 0; // a request that the API holds would stop the fake time

@@ -37,18 +37,29 @@ const TYPES = `SELECT (-128)::int2 AS small, 2147483647 AS whole, 92233720368547
   ARRAY['a"b', ''] AS words, '{"a": [1.50, 9223372036854775807]}'::jsonb AS doc, NULL::int AS nothing`;
 
 const VALUES = {
-  ...{
-    small: -128,
-    whole: 2147483647,
-    big: 9223372036854775807n,
-    safe: 12,
-    fare: "12.50",
-    long: "-0.500000000000000000",
-  },
-  ...{ single: 0.1, nan: NaN, double: 1e10, yes: true, word: "é🚲", empty: "", bytes: Uint8Array.of(0, 255, 16) },
-  ...{ day: "2026-01-31", at: new Date("2026-01-31T12:34:56.789Z"), local: "2026-01-31 12:34:56.78" },
-  ...{ took: "1 02:03:04.500000000", months: "1-2", list: [1, null, 3], fares: ["12.50"], words: ['a"b', ""] },
-  ...{ doc: { a: [1.5, 9223372036854775807n] }, nothing: null },
+  small: -128,
+  whole: 2147483647,
+  big: 9223372036854775807n,
+  safe: 12,
+  fare: "12.50",
+  long: "-0.500000000000000000",
+  single: 0.1,
+  nan: NaN,
+  double: 1e10,
+  yes: true,
+  word: "é🚲",
+  empty: "",
+  bytes: Uint8Array.of(0, 255, 16),
+  day: "2026-01-31",
+  at: new Date("2026-01-31T12:34:56.789Z"),
+  local: "2026-01-31 12:34:56.78",
+  took: "1 02:03:04.500000000",
+  months: "1-2",
+  list: [1, null, 3],
+  fares: ["12.50"],
+  words: ['a"b', ""],
+  doc: { a: [1.5, 9223372036854775807n] },
+  nothing: null,
 };
 
 test("each way of reading gives the same value, and so does a table that load() makes", async ({ local, settings }) => {
@@ -67,7 +78,10 @@ test("each way of reading gives the same value, and so does a table that load() 
     const loaded = await db.sql`SELECT * FROM of_types`.first();
     assert.deepEqual({ ...loaded as object, took: "", months: "" }, {
       ...VALUES,
-      ...{ took: "", months: "", list: [1, null, 3], doc: { a: [1.5, 9223372036854776000] } },
+      took: "",
+      months: "",
+      list: [1, null, 3],
+      doc: { a: [1.5, 9223372036854776000] },
     });
     assert.deepEqual(
       await db
@@ -407,7 +421,8 @@ onPglite("a result of more than 25 MiB fails inline, and arrives by links", asyn
 onPglite("a statement on a warehouse that was deleted fails with the warehouse's name", async ({ local }) => {
   const lake = await open(local);
   local.faults.workspace(`POST ${STATEMENTS}`, {
-    ...{ status: 400, times: 1 },
+    status: 400,
+    times: 1,
     body: '{"error_code":"INVALID_PARAMETER_VALUE","message":"0123 is not a valid endpoint id."}',
   });
   const error = await errorOf(lake.sql`SELECT 1`);

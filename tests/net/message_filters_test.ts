@@ -4,10 +4,9 @@ import { LakebaseError } from "../../mod.ts";
 import { Lakebase } from "../../src/api/lakebase.ts";
 import type { LocalLakebase } from "../../src/local/mod.ts";
 import { MessageReader } from "../../src/net/message_filters.ts";
-import { LakebasePool } from "../../src/net/pool.ts";
-import { tlsOptions } from "../../src/net/tls.ts";
 import { valueReader } from "../../src/transfer/columns/value.ts";
 import { bothTests } from "../support/lakebase.ts";
+import { localPool } from "./local_pool.ts";
 
 function message(code: string, size: number): Buffer {
   const bytes = Buffer.alloc(1 + 4 + size, code.toLowerCase());
@@ -44,11 +43,7 @@ const test = bothTests({ passwords: { app: "native-secret" } });
 
 async function limited({ env, ca }: LocalLakebase): Promise<Lakebase> {
   const place = { host: "localhost", port: Number(env["PGPORT"]), database: env["PGDATABASE"]!, user: "app" };
-  const pool = new LakebasePool({
-    ...{ ...place, password: "native-secret", native: true, ssl: await tlsOptions("localhost", "verify-full", ca) },
-    ...{ max: 1, idleTimeout: 30, maxLifetime: 3600, connectTimeout: 10, statementTimeout: 0, readOnly: false },
-    longestMessage: 100_000,
-  });
+  const pool = await localPool({ env, ca }, { connectTimeout: 10, longestMessage: 100_000 });
   return new Lakebase({
     ...place,
     pool,
@@ -110,7 +105,12 @@ test("(slow) a value that is too long to send fails only its own statement, also
 Deno.test("a text of columns() that is too long for a string is an error that says where its bytes are", () => {
   const values = new Uint8Array(540_000_000);
   const read = valueReader({
-    ...{ name: "a", type: { kind: "text" }, length: 1, nullCount: 0, values, offsets: Int32Array.of(0, values.length) },
+    name: "a",
+    type: { kind: "text" },
+    length: 1,
+    nullCount: 0,
+    values,
+    offsets: Int32Array.of(0, values.length),
   });
   assert.throws(() => read(0), { code: "QUERY_FAILED", message: /540 MB.*\.values.*\.pull\(\)/ });
 });

@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import { LakebaseError } from "../../mod.ts";
 import type { Address, HostLookup } from "../../src/net/dns.ts";
-import { LakebasePool } from "../../src/net/pool.ts";
-import { tlsOptions } from "../../src/net/tls.ts";
 import { eventually } from "../support/eventually.ts";
 import { localTests } from "../support/lakebase.ts";
 import { requires } from "../support/requirements.ts";
+import { localPool } from "./local_pool.ts";
 
 /** On PGlite only, because names and addresses do not reach a backend. */
 const test = localTests({ passwords: { app: "native-secret" } });
@@ -48,11 +47,7 @@ test(requires("an endpoint that moves to another address is found there", manyAd
     else callback(null, found.address, found.family);
   };
   const first = relay("127.0.0.2", Number(local.env["PGPORT"]));
-  const pool = new LakebasePool({
-    ...{ host: "localhost", port: first.port, database: "databricks_postgres", user: "app", password: "native-secret" },
-    ...{ native: true, ssl: await tlsOptions("localhost", "verify-full", local.ca), max: 2, idleTimeout: 30 },
-    ...{ maxLifetime: 3600, connectTimeout: 5, statementTimeout: 0, readOnly: false, find },
-  });
+  const pool = await localPool(local, { port: first.port, max: 2, connectTimeout: 5, find });
   const one = async () => (await pool.query("SELECT 1 AS n")).rows[0].n;
   found = { address: "127.0.0.2", family: 4 };
   assert.equal(await one(), 1);
@@ -78,11 +73,7 @@ test("connecting waits for a slow resolver, but not longer than connectTimeout",
       answer.promise.then(() => all ? callback(null, [found]) : callback(null, found.address, found.family));
       asked.resolve();
     };
-    const pool = new LakebasePool({
-      ...{ host: "localhost", port: Number(local.env["PGPORT"]), database: "databricks_postgres", user: "app" },
-      ...{ password: "native-secret", native: true, ssl: await tlsOptions("localhost", "verify-full", local.ca) },
-      ...{ max: 2, idleTimeout: 30, maxLifetime: 3600, connectTimeout, statementTimeout: 0, readOnly: false, find },
-    });
+    const pool = await localPool(local, { max: 2, connectTimeout, find });
     const asking = pool.query("SELECT 1 AS n");
     if (connectTimeout < 1) await assert.rejects(asking, { code: "CONNECT_TIMEOUT" });
     await asked.promise;

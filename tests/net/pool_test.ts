@@ -10,6 +10,7 @@ import { postgresMissing } from "../support/postgres.ts";
 import { sharedPostgres, untilDropped, untilSent } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
 import { LOCKED } from "../support/files.ts";
+import { localPool } from "./local_pool.ts";
 
 const test = bothTests({ passwords: { app: "native-secret" } });
 const CREDENTIALS = "/api/2.0/postgres/credentials";
@@ -157,14 +158,9 @@ test("a script without close() ends, and prints nothing on standard error", asyn
 }, { neverReached: "the process alone decides" });
 
 test("LakebasePool reaches a server on one of a host's addresses, whatever the others do", async ({ local }) => {
-  const { PGPORT: port } = local.env as { PGPORT: string };
   const find: HostLookup = (_host, _options, callback) =>
     callback(null, [{ address: "::1", family: 6 }, { address: "127.0.0.1", family: 4 }]);
-  const pool = new LakebasePool({
-    ...{ host: "localhost", port: Number(port), database: "databricks_postgres", user: "app", native: true, find },
-    ...{ password: "native-secret", ssl: { ca: local.ca }, max: 1, idleTimeout: 30, maxLifetime: 3600 },
-    ...{ connectTimeout: 30, statementTimeout: 0, readOnly: false },
-  });
+  const pool = await localPool(local, { find, ssl: { ca: local.ca } });
   assert.equal((await pool.query("SELECT 1 AS n")).rows[0].n, 1);
   await pool.end();
 }, { neverReached: "it is about the addresses" });
@@ -238,17 +234,20 @@ Deno.test({
       else callback(null, address, 4);
     };
     const pool = new LakebasePool({
-      ...{ host: "db.localhost", port: listener.addr.port, database: "d", user: "u", native: true, password: "s3cret" },
-      ...{
-        max: 1,
-        idleTimeout: 1,
-        maxLifetime: 60,
-        connectTimeout: 30,
-        statementTimeout: 0,
-        readOnly: false,
-        ssl: false,
-        find,
-      },
+      host: "db.localhost",
+      port: listener.addr.port,
+      database: "d",
+      user: "u",
+      native: true,
+      password: "s3cret",
+      max: 1,
+      idleTimeout: 1,
+      maxLifetime: 60,
+      connectTimeout: 30,
+      statementTimeout: 0,
+      readOnly: false,
+      ssl: false,
+      find,
     });
     await assert.rejects(pool.connect(), {
       code: "BAD_SETTING",

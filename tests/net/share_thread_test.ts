@@ -17,7 +17,11 @@ Deno.test({
   fn: async () => {
     const { port } = await sharedCluster(CLUSTER, FILE);
     await using db = await connect({
-      ...{ host: "127.0.0.1", port, user: "postgres", database: "postgres", password: CLUSTER.password },
+      host: "127.0.0.1",
+      port,
+      user: "postgres",
+      database: "postgres",
+      password: CLUSTER.password,
       sslMode: "disable",
     });
     let rows = 0;

@@ -4,13 +4,13 @@ import { Lakebase } from "../../src/api/lakebase.ts";
 import type { LocalLakebase } from "../../src/local/mod.ts";
 import type { HostLookup } from "../../src/net/dns.ts";
 import type { LoginClient } from "../../src/net/login_client.ts";
-import { LakebasePool } from "../../src/net/pool.ts";
-import { tlsOptions } from "../../src/net/tls.ts";
+import type { LakebasePool } from "../../src/net/pool.ts";
 import type { WatchOptions } from "../../src/net/watch.ts";
 import { eventually, inTime } from "../support/eventually.ts";
 import { forgetfulRelay } from "../support/forgetful_relay.ts";
 import { bothTests } from "../support/lakebase.ts";
 import { untilSent } from "../support/queries.ts";
+import { localPool } from "./local_pool.ts";
 
 const test = bothTests({ passwords: { app: "native-secret" } });
 
@@ -29,11 +29,7 @@ async function watchedPool(
     if (typeof options === "object" && options.all) callback(null, [{ address: "127.0.0.1", family: 4 }]);
     else callback(null, "127.0.0.1", 4);
   };
-  const pool = new LakebasePool({
-    ...{ host: "localhost", port, database: env["PGDATABASE"]!, user: "app", find },
-    ...{ password: "native-secret", native: true, ssl: await tlsOptions("localhost", "verify-full", ca) },
-    ...{ max: 3, idleTimeout: 30, maxLifetime: 3600, connectTimeout: 30, statementTimeout: 0, readOnly: false, watch },
-  });
+  const pool = await localPool({ env, ca }, { port, find, max: 3, watch });
   return Object.assign(pool, { lookups: () => lookups });
 }
 
@@ -198,7 +194,15 @@ for (const what of ["pull", "transaction"] as const) {
 function overPool(pool: LakebasePool): Lakebase {
   const { host, port, database, user } = pool.options as { host: string; port: number; database: string; user: string };
   return new Lakebase({
-    ...{ pool, host, port, database, user, readOnly: false, types: {}, endpoint: undefined, credentials: undefined },
+    pool,
+    host,
+    port,
+    database,
+    user,
+    readOnly: false,
+    types: {},
+    endpoint: undefined,
+    credentials: undefined,
     check: () => check({}),
     onClose: () => Promise.resolve(),
   });

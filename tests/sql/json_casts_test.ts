@@ -89,8 +89,9 @@ queryTest("a Temporal value and a URL become their text, as parameters and in ro
       await tx.load("moments", [{ value, document: { value } }], { create: true });
       const [row] = await tx.query("SELECT value::text, pg_typeof(value)::regtype::text AS type FROM moments");
       const names: Record<string, string> = {
-        ...{ timestamptz: "timestamp with time zone", timestamp: "timestamp without time zone" },
-        ...{ time: "time without time zone" },
+        timestamptz: "timestamp with time zone",
+        timestamp: "timestamp without time zone",
+        time: "time without time zone",
       };
       assert.deepEqual(row, { value: text, type: names[type] ?? type });
       await tx.query("DROP TABLE moments; CREATE TABLE documents (value json)");

@@ -80,8 +80,11 @@ async function askPsql(server: Record<string, string>, options: string, statemen
       ...commands.flatMap((command) => ["-c", command]),
     ],
     env: {
-      ...{ PGOPTIONS: `${options} -c client_min_messages=warning`, PGCLIENTENCODING: "UTF8" },
-      ...{ ...server, PGUSER: "styled", PGPASSWORD: "x" },
+      PGOPTIONS: `${options} -c client_min_messages=warning`,
+      PGCLIENTENCODING: "UTF8",
+      ...server,
+      PGUSER: "styled",
+      PGPASSWORD: "x",
     },
   }).output();
   assert.ok(success, new TextDecoder().decode(stderr));

@@ -55,8 +55,16 @@ queryTest("arrays of enums, domains and composites are arrays, however they are 
       ARRAY[ROW(1, 'z'), NULL]::pair[] AS cs, ARRAY['{t,f}']::flags[] AS fs, '[0:1]={c,c}'::kind[] AS bounds
       FROM generate_series(1, 150) AS n`);
   const row = {
-    ...{ n: 1, e: "a b", d: 5, c: "(1,z)", es: ["a b", "c", null], ds: [5, 6], grid: [[1], [2]] },
-    ...{ cs: ["(1,z)", null], fs: [[true, false]], bounds: "[0:1]={c,c}" },
+    n: 1,
+    e: "a b",
+    d: 5,
+    c: "(1,z)",
+    es: ["a b", "c", null],
+    ds: [5, 6],
+    grid: [[1], [2]],
+    cs: ["(1,z)", null],
+    fs: [[true, false]],
+    bounds: "[0:1]={c,c}",
   };
   type Db = Pick<typeof db, "sql" | "query">;
   const reads: [name: string, read: (db: Db) => Promise<unknown>][] = [

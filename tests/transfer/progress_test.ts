@@ -107,7 +107,8 @@ Deno.test("a meter shows that a transfer waits, and goes on when a view fails or
 
   let draws = 0;
   const slow = startMeter({
-    ...{ action: "Pulling", name: "trips" },
+    action: "Pulling",
+    name: "trips",
     view: { draw: () => (draws++, new Promise((resolve) => setTimeout(resolve, 1000))), end: () => Promise.reject(1) },
   });
   await r.clock.tickAsync(4000);
@@ -132,15 +133,13 @@ Deno.test("onProgress is called at most four times a second, and at the end", as
   await r.meter[Symbol.asyncDispose]();
   assert.equal(heard.length, 9);
   assert.deepEqual(heard[0], {
-    ...{
-      rows: 250,
-      bytes: 500,
-      elapsed: 250,
-      rowsPerSecond: 1000,
-      bytesPerSecond: 2000,
-      totalBytes: 4000,
-      done: false,
-    },
+    rows: 250,
+    bytes: 500,
+    elapsed: 250,
+    rowsPerSecond: 1000,
+    bytesPerSecond: 2000,
+    totalBytes: 4000,
+    done: false,
   });
   assert.deepEqual([heard.at(-1)!.rows, heard.at(-1)!.done, heard.at(-2)!.done], [2000, true, false]);
   assert.deepEqual(r.seen, []);

@@ -121,7 +121,8 @@ queryTest("a signal and a timeout end a load, wherever it waits", async ({ open 
       const reason = new Error("enough");
       const controller = new AbortController();
       const stopped = db.load(table, source(() => controller.abort(reason)), {
-        ...{ signal: controller.signal, mode: "replace" },
+        signal: controller.signal,
+        mode: "replace",
       });
       await inTime("the end of the load", assert.rejects(stopped, reason));
       const error = await inTime(

@@ -99,8 +99,13 @@ queryTest("load() of NDJSON keeps every digit and nested values", async ({ db })
       `SELECT id::text, fare::text, doc::text, docb::text, tags, grid, note FROM ${table} WHERE id > 0`,
     );
     assert.deepEqual({ ...row as object }, {
-      ...{ id: "9223372036854775807", fare: "12345678901234567890.1234567890", doc: '{"n": 1.10, "a": "\\u00e9"}' },
-      ...{ docb: "[12345678901234567890]", tags: ['a,"b"', null, "\\"], grid: [[1, 2], [3, 4]], note: '{"x": [1.0]}' },
+      id: "9223372036854775807",
+      fare: "12345678901234567890.1234567890",
+      doc: '{"n": 1.10, "a": "\\u00e9"}',
+      docb: "[12345678901234567890]",
+      tags: ['a,"b"', null, "\\"],
+      grid: [[1, 2], [3, 4]],
+      note: '{"x": [1.0]}',
     });
     const [other] = await db.query(`SELECT doc IS NULL AS doc, docb, note FROM ${table} WHERE id IS NULL`);
     assert.deepEqual(other, { doc: true, docb: "text", note: "null" });

@@ -25,9 +25,20 @@ queryTest("load() converts row objects like parameters", async ({ db }) => {
   await withTable(db, columns, async (table) => {
     const at = new Date("2026-01-31T12:34:56.789Z");
     const row = {
-      ...{ id: 1, at, day: at, fare: "1.50", x: -0.1, big: 2n ** 62n, note: 'tab\t, "line"\n\\N \\. é😀', ok: false },
-      ...{ tags: ["a,b", null, '"'], grid: [[1, 2], [3, 4]], doc: { a: [1, { b: null }] }, list: [1, "two"] },
-      ...{ raw: new Uint8Array([0, 9, 10, 92, 255]), who: "6f9619ff-8b86-d011-b42d-00c04fc964ff" },
+      id: 1,
+      at,
+      day: at,
+      fare: "1.50",
+      x: -0.1,
+      big: 2n ** 62n,
+      note: 'tab\t, "line"\n\\N \\. é😀',
+      ok: false,
+      tags: ["a,b", null, '"'],
+      grid: [[1, 2], [3, 4]],
+      doc: { a: [1, { b: null }] },
+      list: [1, "two"],
+      raw: new Uint8Array([0, 9, 10, 92, 255]),
+      who: "6f9619ff-8b86-d011-b42d-00c04fc964ff",
     };
     const nothing = { id: 2, note: undefined, at: null };
     const loaded = await db.load(table, [row, nothing]);

@@ -97,7 +97,11 @@ pullTest("pull() of a query into a folder takes what a file takes", async ({ db,
   const target = `${folder}/out/`;
   const year = 2025;
   await db.sql`SELECT ${year}::int AS year, n FROM generate_series(1, 3) n`.pull(target, {
-    ...{ format: "csv", partitionBy: ["year"], gzip: true, delimiter: ";", header: false },
+    format: "csv",
+    partitionBy: ["year"],
+    gzip: true,
+    delimiter: ";",
+    header: false,
   });
   const bytes = await Deno.readFile(`${target}year=2025/part-00000.csv.gz`);
   assert.equal(new TextDecoder().decode(gunzipSync(bytes)), "1\n2\n3\n");

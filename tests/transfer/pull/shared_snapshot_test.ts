@@ -2,17 +2,21 @@ import assert from "node:assert/strict";
 import { pagedTables, type SnapshotRow } from "../../../src/transfer/pull/snapshot.ts";
 
 const TABLE: SnapshotRow = {
-  ...{
-    snapshot: "00000003-1",
-    relation: "public.t",
-    columns: [["n", 23, -1]],
-    kind: "r",
-    temporary: false,
-    inherited: false,
-    secured: false,
-    version: 170_005,
-  },
-  ...{ embedded: false, name: "public.t", leafKind: "r", readable: true, access: "heap", pages: 7, bytes: 57_344 },
+  snapshot: "00000003-1",
+  relation: "public.t",
+  columns: [["n", 23, -1]],
+  kind: "r",
+  temporary: false,
+  inherited: false,
+  secured: false,
+  version: 170_005,
+  embedded: false,
+  name: "public.t",
+  leafKind: "r",
+  readable: true,
+  access: "heap",
+  pages: 7,
+  bytes: 57_344,
 };
 
 Deno.test("pagedTables() refuses tables that can't be read by their pages, with the reason", () => {
