@@ -146,11 +146,11 @@ export class LakebaseError extends Error {
   /** What went wrong, as a stable word. */
   readonly code: LakebaseErrorCode;
   /** The server's SQLSTATE, such as `28P01`; `undefined` where the error is not from the server. */
-  readonly sqlstate: string | undefined;
+  declare readonly sqlstate: string | undefined;
   /** For `BAD_SETTING`: the name of the option or variable that can't be used, where the error is about one. */
-  readonly setting: string | undefined;
+  declare readonly setting: string | undefined;
   /** Where that setting comes from: `option`, the variable's name, or its name, file and line. */
-  readonly origin: string | undefined;
+  declare readonly origin: string | undefined;
   readonly #marked: string;
 
   /**
@@ -173,9 +173,10 @@ export class LakebaseError extends Error {
     super(short, cause === undefined ? {} : { cause });
     this.#marked = marked;
     this.code = code;
-    this.sqlstate = options.sqlstate;
-    this.setting = options.setting;
-    this.origin = options.origin === undefined ? undefined : redact(options.origin); // may be any text of the caller
+    // What is unknown is no property, so that console.log() does not print it.
+    if (options.sqlstate !== undefined) this.sqlstate = options.sqlstate;
+    if (options.setting !== undefined) this.setting = options.setting;
+    if (options.origin !== undefined) this.origin = redact(options.origin); // may be any text of the caller
     this.stack = callerStack(this);
   }
 

@@ -147,3 +147,10 @@ Deno.test("redact() hides known secrets, also in encoded forms", () => {
   for (let n = 0; n < 100; n++) keepSecret(`another-secret-${n}`);
   assert.equal(redact(`another-secret-99 ${opaque}`), `<secret> ${opaque}`);
 });
+
+Deno.test("a printed error has no line for what is unknown", () => {
+  const error = new LakebaseError("QUERY_FAILED", "Cannot run it", { sqlstate: "42703" });
+  assert.deepEqual({ ...error }, { name: "LakebaseError", code: "QUERY_FAILED", sqlstate: "42703" });
+  assert.doesNotMatch(Deno.inspect(new LakebaseError("CLOSED", "Cannot run it")), /undefined/);
+  assert.equal(error.setting, undefined);
+});
