@@ -97,8 +97,10 @@ class RunningDatabase implements Omit<Database, "copy"> {
     this.#sessions.set(session.process, session);
     const served = new AbortController();
     client.closed.then(() => this.#cancelOrphan(session, served.signal));
+    let greeted = false;
     try {
       await this.#sendGreeting(session);
+      greeted = true;
       onReady();
       await this.#backend.unlessCrashed(this.#serveQueries(session));
     } catch (error) {
@@ -113,7 +115,8 @@ class RunningDatabase implements Omit<Database, "copy"> {
     } finally {
       served.abort();
       this.#sessions.delete(session.process);
-      await this.#backend.unlessCrashed(this.#end(session)).catch(() => {}); // the session's own error says more
+      const ended = this.#backend.unlessCrashed(this.#end(session)).catch(() => {}); // the session's own error says more
+      if (greeted) await ended; // else the client would get its error only when the other transaction ends
     }
   }
 

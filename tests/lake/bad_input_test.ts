@@ -7,7 +7,7 @@ import { canceledEverywhere, openWarehouse } from "../../src/lake/warehouse.ts";
 import { type LocalLakebase, startLocal } from "../../src/local/mod.ts";
 import { Fragment } from "../../src/sql/fragment.ts";
 import { eventually } from "../support/eventually.ts";
-import { localTests, workspaceOf } from "../support/lakebase.ts";
+import { localTests, optionsOf, workspaceOf } from "../support/lakebase.ts";
 import { errorOf } from "../support/queries.ts";
 
 const folder = await Deno.makeTempDir({ prefix: "lakebase-lake-" });
@@ -267,6 +267,23 @@ test("the error of a result that the warehouse no longer keeps says so", async (
   const error = await errorOf(reading());
   assert.equal(error.code, "QUERY_FAILED");
   assert.match(error.message, /the warehouse does not have it any more; it keeps a result for one hour.*in parts/);
+});
+
+Deno.test({
+  name: "a load of the lakehouse in a transaction ends, also if the embedded database runs one transaction at a time",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    await using local = await startLocal({ lockTimeout: 100 });
+    await using db = await connect(optionsOf(local));
+    const lake = await open(local);
+    await db.sql`CREATE TABLE kept (n int)`;
+    for (const about of ["the first session of a warehouse", "one whose settings are known"]) {
+      const error = await errorOf(db.transaction((tx) => tx.load("kept", lake.sql`SELECT 1 AS n`)));
+      assert.match(error.message, /the embedded database runs one transaction at a time/, about);
+      assert.equal((await db.load("kept", lake.sql`SELECT 1 AS n`)).rows, 1);
+    }
+  },
 });
 
 /** The phase in which Stop is pressed: the request that hangs, and the statement's state afterwards. */

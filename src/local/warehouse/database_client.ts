@@ -61,7 +61,6 @@ export class DatabaseClient {
   readonly #connection: Connection;
   /** The other end of the connection. */
   readonly #server: Connection;
-  readonly #served: Promise<void>;
   readonly #framer = new Framer();
   #key: { process: number; secret: Uint8Array } | undefined;
 
@@ -71,7 +70,7 @@ export class DatabaseClient {
     const [near, far] = duplexPair() as unknown as [Socket, Socket];
     this.#connection = new Connection(near);
     this.#server = new Connection(far);
-    this.#served = database.serve(this.#server, login, () => {})
+    database.serve(this.#server, login, () => {})
       .catch((error) => this.#server.write(errorResponse(failureOf(error, "the local database failed"), "FATAL")))
       .finally(() => far.end());
   }
@@ -88,7 +87,7 @@ export class DatabaseClient {
         if (type(message) === "K") client.#key = { process: int32At(message, 5), secret: message.slice(9) };
       });
     } catch (error) {
-      await client.close();
+      client.close();
       throw error;
     }
     return client;
@@ -167,12 +166,14 @@ export class DatabaseClient {
     if (this.#key !== undefined) await this.#database.cancel(this.#key.process, this.#key.secret);
   }
 
-  /** Ends the session, and anything that runs in it. */
-  async close(): Promise<void> {
+  /**
+   * Ends the session, and anything that runs in it. It does not wait: the database ends a session in its turn, and whoever holds
+   * the turn may wait for the statement.
+   */
+  close(): void {
     // Closing one end of the pair does not close the other.
     this.#connection.destroy();
     this.#server.destroy();
-    await this.#served;
   }
 
   async #untilReady(onMessage: (message: Frame) => void): Promise<void> {

@@ -179,7 +179,7 @@ export class Statement {
       throw error;
     } finally {
       settled.abort();
-      await client.close();
+      client.close();
     }
   }
 
