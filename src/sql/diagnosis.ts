@@ -70,6 +70,7 @@ interface Refused {
     | "database"
     | "type"
     | "language"
+    | "role"
     | "server"
     | "parameter"
     | "owner"
@@ -92,6 +93,8 @@ const MESSAGES: readonly (readonly [RegExp, Refused["kind"]])[] = [
   [/^permission denied for language (.+)$/s, "language"],
   [/^permission denied for foreign server (.+)$/s, "server"],
   [/^permission denied to set parameter (.+)$/s, "parameter"],
+  [/^permission denied to set role (.+)$/s, "role"],
+  [/^must be (?:member of role|able to SET ROLE) (.+)$/s, "role"],
 ];
 
 /** Queries for the objects of a name: the current role, the owner, the object as in a GRANT, and what is missing. */
@@ -135,6 +138,8 @@ const QUERIES: Readonly<Record<Refused["kind"], string>> = {
   parameter:
     `SELECT current_user AS me, '' AS owner, pg_catalog.concat('PARAMETER ', s.name) AS object, 'SET' AS missing
     FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) $1 AND $2::pg_catalog.text[] IS NOT NULL`,
+  role: `SELECT session_user AS me, '' AS owner, pg_catalog.quote_ident(r.rolname) AS object, 'SET' AS missing
+    FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) $1 AND $2::pg_catalog.text[] IS NOT NULL`,
 };
 
 /** The query for an object whose only privilege is USAGE. */
@@ -214,6 +219,9 @@ function refusalHint({ me, owner, object, missing }: Found, kind: Refused["kind"
     return `"${me}" has the privilege; the role that you have SET, or the owner of a view or function in between, does not have it`;
   }
   const role = quoteName(me);
+  if (kind === "role") {
+    return `you are "${me}". Superusers, and the roles that may grant ${object}, can run GRANT ${object} TO ${role}`;
+  }
   if (kind === "parameter") {
     return `you are "${me}". Superusers may set ${name}, and can run GRANT SET ON ${object} TO ${role}`;
   }

@@ -319,6 +319,10 @@ Deno.test({
     );
     const superuser = new pg.Client(server.url);
     await superuser.connect();
+    await superuser.query('CREATE ROLE "The Team"');
+    const member = /HINT: you are "app"\. Superusers, .*, can run GRANT "The Team" TO "app"$/;
+    await assert.rejects(db.query('SET ROLE "The Team"'), member);
+    await assert.rejects(db.query('CREATE TABLE teams (n int); ALTER TABLE teams OWNER TO "The Team"'), member);
     await superuser.query("ALTER ROLE app NOBYPASSRLS");
     await superuser.end();
     const policies = (said: string) => ({
@@ -385,6 +389,15 @@ queryTest(
       );
       assert.doesNotMatch(error.message, /not known/);
     }
+    const session = await db.session();
+    await session.sql`SET idle_in_transaction_session_timeout = 50`;
+    const pid = await session.sql`SELECT pg_backend_pid()`.value() as number;
+    await session.sql`BEGIN`;
+    await eventually("the server has ended it", async () => await sessions(pid) === 0);
+    const error = await errorOf(session.sql`SELECT 1`);
+    assert.deepEqual([error.code, error.sqlstate], ["CONNECTION_LOST", "25P03"], error.message);
+    assert.match(error.message, /transaction was rolled back.*\nHINT: .*idle_in_transaction_session_timeout/s);
+    await session.close();
     assert.equal(await db.sql`SELECT to_regclass('gone') IS NULL`.value(), true);
   },
   { notOnPglite: "it has no such limit" },
