@@ -3,7 +3,7 @@ import { backoff, pause } from "../core/pause.ts";
 import { inTypeScript, LakebaseError, optionText, quotedOption } from "../core/errors.ts";
 import { sentence, utcText } from "../core/text.ts";
 import { announceLeft, announceWork } from "../draw/notices.ts";
-import { checkCall, ON_OR_OFF, type QueryOptions } from "../sql/options.ts";
+import { checkCall, ON_OR_OFF, type QueryOptions, takesNothing } from "../sql/options.ts";
 import { stoppable, until } from "../sql/stop.ts";
 import { BRANCH_REFERENCE, BRANCHES, type BranchPlace, branchPlace, matches } from "./branches.ts";
 import { Lakebase } from "./lakebase.ts";
@@ -310,7 +310,8 @@ export class Branch extends Lakebase {
    *
    * @throws {LakebaseError} The workspace's answer, if it does not delete the branch; the next call tries again.
    */
-  async drop(): Promise<void> {
+  async drop(...none: []): Promise<void> {
+    takesNothing("drop", none, "db.dropBranch(name) leaves a branch that can be restored", "drop the branch");
     this.#made.awaited = true;
     this.#made.keep = false;
     this.#made.failure = undefined;

@@ -11,6 +11,7 @@ import type { PlotOptions } from "../plot/options.ts";
 import type { Plot } from "../plot/plot.ts";
 import type { Notice } from "../sql/exchange.ts";
 import type { Fragment, Statement } from "../sql/fragment.ts";
+import { takesNothing } from "../sql/options.ts";
 import { type FindSession, run, type RunOptions } from "../sql/run.ts";
 import type { LoadOptions } from "../transfer/load/options.ts";
 import type { LoadResult } from "../transfer/load/result.ts";
@@ -78,8 +79,9 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
    *
    * @throws {LakebaseError} As the query.
    */
-  describe(): Promise<readonly Field[]> {
-    return this[OUTCOME].describe();
+  async describe(...none: []): Promise<readonly Field[]> {
+    takesNothing("describe", none, "the columns of a result are looked up at once", "describe the columns");
+    return await this[OUTCOME].describe();
   }
 
   /**

@@ -59,6 +59,14 @@ const WRONG: [call: (db: Lakebase) => PromiseLike<unknown>, error: RegExp][] = [
     async (db) => [...(await db.sql`SELECT 1 AS a`.columns()).rows({ from: 1 } as never)],
     /a row is \{ from: 1 \}; write rows\(from, to\)/,
   ],
+  [
+    async (db) => await ((await db.sql`SELECT 1`).describe as (options: unknown) => unknown)({ timeout: 1 }),
+    /describe\(\) takes no options/,
+  ],
+  [
+    async (db) => await ((await db.sql`SELECT 1`.columns()).toArrow as (options: unknown) => unknown)({ types: "all" }),
+    /toArrow\(\) takes no options/,
+  ],
   [(db) => db.tables("*", { timout: 1 } as never), /list the tables: .*did you mean "timeout"\?/],
   [(db) => db.tables({ timeout: 1 } as never), /pattern/],
   [(db) => db.schemas({ signl: 1 } as never), /list the schemas: .*did you mean "signal"\?/],

@@ -6,6 +6,7 @@ import { giveTurn } from "../../core/pause.ts";
 import { type Bundle, DRAW, SelfDrawn } from "../../draw/notebook.ts";
 import { drawResult, type ResultOrigin, SHOWN_ROWS } from "../../draw/result.ts";
 import type { Fragment } from "../../sql/fragment.ts";
+import { takesNothing } from "../../sql/options.ts";
 import type { Field } from "../../sql/result.ts";
 import type { FindSession } from "../../sql/run.ts";
 import { DEFAULT_TYPES } from "../../sql/types.ts";
@@ -287,7 +288,8 @@ export class Columns extends SelfDrawn implements Iterable<Column> {
    * `DateDay`, `TimeMicrosecond`; uuid as 16 bytes with the extension type `arrow.uuid`, arrays as `List`, json as text.
    * @throws {LakebaseError} `QUERY_FAILED` if a date or timestamp is infinite, or a time is 24:00:00.
    */
-  async toArrow(): Promise<ArrowTable> {
+  async toArrow(...none: []): Promise<ArrowTable> {
+    takesNothing("toArrow", none, "the columns' types decide; cast in the query", "make an Arrow table");
     await loadArrow();
     const writer = import.meta.resolve("../formats/arrow/write.ts");
     const { arrowTable } = await late<typeof import("../formats/arrow/write.ts")>(writer);
