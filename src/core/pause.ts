@@ -52,7 +52,7 @@ const HELD_MS = 12;
  * Interrupts long work, so that timers, Stop and other cells get their turn of the event loop. An `await` of a value
  * that is already there gives them no turn.
  */
-export class Turns {
+export class LoopTurns {
   #since = performance.now();
 
   /** A promise to await before the next piece of work; `undefined` if the thread was not held for long. */

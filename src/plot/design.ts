@@ -4,7 +4,6 @@ import {
   type Channel,
   type ChannelName,
   type Channels,
-  COUNT,
   isMeasure,
   isWhole,
   type Measure,
@@ -13,6 +12,7 @@ import {
   type PlotColumn,
   type PlotValue,
   readChannel,
+  ROW_COUNT,
   type Scale,
 } from "./source.ts";
 import { cannotPlot, type PlotMark, type PlotOptions, quoted } from "./options.ts";
@@ -122,19 +122,19 @@ function fillChannels(mark: PlotMark, columns: readonly PlotColumn[], given: Cha
     return given;
   }
   if (mark === "histogram") {
-    if (y !== undefined && !isMeasure(y)) return { x: COUNT, ...given };
+    if (y !== undefined && !isMeasure(y)) return { x: ROW_COUNT, ...given };
     const base = x ?? free("number", "time");
-    return { y: COUNT, ...(base === undefined ? given : { ...given, x: base }) };
+    return { y: ROW_COUNT, ...(base === undefined ? given : { ...given, x: base }) };
   }
   if (x !== undefined && y !== undefined) return given;
   if (mark === "point") return fillTwo(columns, given);
-  if (x !== undefined) return set("y", isMeasure(x) ? free("text", "time", "number") : COUNT);
+  if (x !== undefined) return set("y", isMeasure(x) ? free("text", "time", "number") : ROW_COUNT);
   const base = mark === "bar" ? free("text", "time", "number") : free("time", "number", "text");
-  if (y !== undefined) return !isMeasure(y) && y.scale !== "number" ? { x: COUNT, ...given } : set("x", base);
-  const value = pick(columns, [...Object.values(given), base], "number") ?? COUNT;
+  if (y !== undefined) return !isMeasure(y) && y.scale !== "number" ? { x: ROW_COUNT, ...given } : set("x", base);
+  const value = pick(columns, [...Object.values(given), base], "number") ?? ROW_COUNT;
   const texts = columns.filter(({ scale }) => scale === "text");
   const series = base?.scale === "time" && columns.length === 3 && texts.length === 1 && given.facet === undefined;
-  return { ...(series && value !== COUNT ? { color: texts[0]! } : {}), ...set("x", base), y: value };
+  return { ...(series && value !== ROW_COUNT ? { color: texts[0]! } : {}), ...set("x", base), y: value };
 }
 
 function fillTwo(columns: readonly PlotColumn[], given: Channels): Channels {
@@ -148,7 +148,7 @@ function fillHeatmap(columns: readonly PlotColumn[], given: Channels): Channels 
   const used = Object.values(given);
   const x = given.x ?? pick(columns, used, "time", "text", "number");
   const y = given.y ?? pick(columns, [...used, x], "text", "number", "time");
-  return { color: COUNT, ...given, ...(x === undefined ? {} : { x }), ...(y === undefined ? {} : { y }) };
+  return { color: ROW_COUNT, ...given, ...(x === undefined ? {} : { x }), ...(y === undefined ? {} : { y }) };
 }
 
 function checkComputed(mark: PlotMark, channels: Channels): void {
@@ -206,7 +206,9 @@ function checkHistogram(channel: ChannelName, column: PlotColumn, measure: Measu
       }, which is ${column.type}; a histogram needs a number or a time. mark: "bar" counts texts`,
     );
   }
-  if (measure !== COUNT) throw cannotPlot(`a histogram counts rows, it has no ${measure.name}; mark: "bar" draws that`);
+  if (measure !== ROW_COUNT) {
+    throw cannotPlot(`a histogram counts rows, it has no ${measure.name}; mark: "bar" draws that`);
+  }
 }
 
 function checkPoint(key: DesignKey): DesignKey {

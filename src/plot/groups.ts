@@ -1,7 +1,6 @@
 import { niceBins, unitFor } from "./bins.ts";
 import type { Design, DesignKey } from "./design.ts";
 import {
-  COUNT,
   type Group,
   type Groups,
   isAdditive,
@@ -10,6 +9,7 @@ import {
   type Measure,
   OTHER,
   type PlotSource,
+  ROW_COUNT,
 } from "./source.ts";
 
 /** The maximum number of groups that a chart can show and a page can hold. */
@@ -96,12 +96,12 @@ async function limitTexts(source: PlotSource, design: Design, keys: readonly Key
     const limit = channel === "color" || channel === "facet"
       ? MAX_TEXTS[channel]
       : MAX_TEXTS.base / (keys.length > 2 ? 2 : 1);
-    const rank = keys.length === 1 || isAdditive(measure) ? measure : COUNT;
+    const rank = keys.length === 1 || isAdditive(measure) ? measure : ROW_COUNT;
     const texts = key.scale === "text" ? await rankTexts(source, key, index, rank, found, limit) : undefined;
     if (texts === undefined || texts.total <= limit) continue;
     const rest = channel === "color" ? "combine" : "drop";
     chosen[index] = { ...key, keep: { texts: texts.kept, rest } };
-    const which = rank === COUNT ? "most frequent" : "greatest";
+    const which = rank === ROW_COUNT ? "most frequent" : "greatest";
     const others = rest === "combine" ? `, the others as "other"` : texts.others;
     notes.push(`${key.column.name}: the ${limit} ${which} of ${texts.total.toLocaleString("en-US")}${others}`);
   }
@@ -150,7 +150,7 @@ function byText({ groups, total }: Groups, at: number, rank: Measure): Groups {
   for (const { keys, value, rows } of groups) {
     const key = keys[at]!;
     const sum = totals.get(key) ?? { keys: [key], value: 0, rows: 0 };
-    totals.set(key, { ...sum, value: sum.value! + (rank === COUNT ? rows : value ?? 0), rows: sum.rows + rows });
+    totals.set(key, { ...sum, value: sum.value! + (rank === ROW_COUNT ? rows : value ?? 0), rows: sum.rows + rows });
   }
   const sorted = [...totals.values()].filter(({ keys }) => keys[0] !== OTHER).sort((a, b) => b.value! - a.value!);
   return { groups: sorted, total: sorted.length };

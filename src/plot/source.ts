@@ -196,7 +196,7 @@ const AGGREGATES: readonly string[] = ["count", "sum", "avg", "min", "max", "med
 const CALL = /^\s*([\p{L}_]\w*)\s*\(([^]*)\)\s*$/u;
 
 /** The number of rows. */
-export const COUNT: Measure = { aggregate: "count", name: "count()" };
+export const ROW_COUNT: Measure = { aggregate: "count", name: "count()" };
 
 /** Whether a channel is computed. */
 export function isMeasure(channel: Channel | undefined): channel is Measure {
@@ -228,7 +228,7 @@ export function readChannel(name: ChannelName, text: string, columns: readonly P
     throw cannotPlot(`${name} is ${quoted(text)}; ${suggestName(aggregate, AGGREGATES, "functions")}`);
   }
   const argument = inner.trim();
-  if (aggregate === "count" && (argument === "" || argument === "*")) return COUNT;
+  if (aggregate === "count" && (argument === "" || argument === "*")) return ROW_COUNT;
   const found = columns.find((column) => column.name === inner) ?? columns.find((column) => column.name === argument);
   if (found === undefined) throw noColumn(name, argument, columns);
   if (aggregate !== "count" && found.scale !== "number") {

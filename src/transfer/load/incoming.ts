@@ -1,4 +1,4 @@
-import { Turns } from "../../core/pause.ts";
+import { LoopTurns } from "../../core/pause.ts";
 import type { Meter } from "../progress.ts";
 import type { FileType } from "./infer.ts";
 import type { Dialect, DialectGuess } from "./dialect.ts";
@@ -176,7 +176,7 @@ export class CountedBytes {
   failure: { error: unknown } | undefined;
   readonly #run: CopyRun;
   readonly #meter: Meter;
-  readonly #turns = new Turns();
+  readonly #turns = new LoopTurns();
   #rows = 0;
 
   /** Counts the bytes of a COPY, and reports them to a meter. */

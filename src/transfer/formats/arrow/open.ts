@@ -20,7 +20,7 @@ import {
   unreadable,
   UnsupportedFeature,
 } from "../file_rows.ts";
-import { chooseColumns } from "./choose_columns.ts";
+import { loadColumns } from "./load_columns.ts";
 import { columnData, columnReader } from "./column_reader.ts";
 import { unpackLz4 } from "./lz4.ts";
 import type { ColumnReader } from "./values.ts";
@@ -41,7 +41,7 @@ const LONGEST_SCHEMA = 2 ** 28;
 const MOST_READS = 3;
 
 /** Some rows, in the shape of Arrow's `RecordBatch`. */
-export interface ArrowRows {
+export interface ArrowBatch {
   /** The number of rows. */
   numRows: number;
   /** The columns. */
@@ -53,7 +53,7 @@ interface ArrowBatches {
   /** The columns. */
   schema: Schema;
   /** Reads the rows. A batch has only these columns, in this order. */
-  batches(columns: readonly number[]): AsyncIterable<ArrowRows>;
+  batches(columns: readonly number[]): AsyncIterable<ArrowBatch>;
 }
 
 /**
@@ -151,7 +151,7 @@ export function rowsOf({ schema, batches }: ArrowBatches, name: string): Pick<Fi
 }
 
 async function* convert(
-  batches: AsyncIterable<ArrowRows>,
+  batches: AsyncIterable<ArrowBatch>,
   columns: readonly { name: string; reader: ColumnReader }[],
   name: string,
 ): AsyncGenerator<Batch, void, void> {
@@ -229,8 +229,8 @@ async function opened(reader: RecordBatchReader): Promise<ArrowBatches> {
   const { schema } = await reader.open({ autoDestroy: false });
   if (schema === undefined || schema === null) throw new Error("it has no schema");
   const batches = (columns: readonly number[]) => {
-    if (columns.length < schema.fields.length) chooseColumns(reader, columns);
-    return reader as unknown as AsyncIterable<ArrowRows>;
+    if (columns.length < schema.fields.length) loadColumns(reader, columns);
+    return reader as unknown as AsyncIterable<ArrowBatch>;
   };
   return { schema, batches };
 }

@@ -3,7 +3,7 @@ import { type FileMetaData, parquetMetadata, parquetSchema } from "npm:hyparquet
 import { joinBytes } from "../../../../core/bytes.ts";
 import { LakebaseError } from "../../../../core/errors.ts";
 import { CellProblem } from "../../../columns/batch.ts";
-import { type ArrowRows, rowsOf, unfit } from "../../arrow/open.ts";
+import { type ArrowBatch, rowsOf, unfit } from "../../arrow/open.ts";
 import {
   asUnreadable,
   FileBytes,
@@ -124,7 +124,7 @@ async function* batches(
   footer: FileMetaData,
   schema: ReadSchema,
   columns: readonly number[],
-): AsyncGenerator<ArrowRows, void, void> {
+): AsyncGenerator<ArrowBatch, void, void> {
   const nodes = columns.map((column) => schema.nodes[column]!);
   const stored = nodes.flatMap(leavesOf);
   file.expectColumns?.(stored.length);

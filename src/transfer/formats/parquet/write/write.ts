@@ -43,7 +43,7 @@
 import zlib from "node:zlib";
 import { joinBytes } from "../../../../core/bytes.ts";
 import { LakebaseError } from "../../../../core/errors.ts";
-import { Turns } from "../../../../core/pause.ts";
+import { LoopTurns } from "../../../../core/pause.ts";
 import { fieldsOf } from "../../../../sql/result.ts";
 import type { ColumnData } from "../../../columns/batch.ts";
 import type { Chunk } from "../../../copy/messages.ts";
@@ -81,7 +81,7 @@ export async function* encodeParquet(
   const arrowSchema = encodeArrowSchema(columns.map(({ type }, at) => ({ name: fields[at]!.key, type })));
   const groups: RowGroup[] = [];
   const output = new Output();
-  const turns = new Turns();
+  const turns = new LoopTurns();
   let rows = 0;
   output.put(MAGIC);
   for await (
@@ -193,7 +193,7 @@ async function writeColumnChunk(
   data: ColumnData,
   codec: Codec,
   output: Output,
-  turns: Turns,
+  turns: LoopTurns,
 ): Promise<ColumnChunk> {
   const chunk: ColumnChunk = { offset: output.offset, values: 0, compressed: 0, uncompressed: 0 };
   const rows = rowsOfPage(data);

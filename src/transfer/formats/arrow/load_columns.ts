@@ -28,7 +28,7 @@ interface Share {
  * Makes a reader load only these columns, in this order. Otherwise it would decompress the buffers of all columns, and
  * load all dictionaries.
  */
-export function chooseColumns(reader: RecordBatchReader, columns: readonly number[]): void {
+export function loadColumns(reader: RecordBatchReader, columns: readonly number[]): void {
   const loader = (reader as unknown as { _impl: Loader })._impl;
   const { _loadRecordBatch: loadBatch, _loadDictionaryBatch: loadDictionary } = loader;
   loader._loadRecordBatch = function (header, body, metadata) {
