@@ -1,4 +1,4 @@
-import { LakebaseError, optionName, optionText } from "../../core/errors.ts";
+import { LakebaseError, optionText } from "../../core/errors.ts";
 import { countText } from "../../core/text.ts";
 import type { ReaderPool } from "../formats/columnar_reader.ts";
 import type { LoadFormat } from "../formats/file_format.ts";
@@ -263,7 +263,7 @@ class Dataset implements Incoming {
     const [name] = this.#absent;
     if (name === undefined) return;
     const names = [...this.#seen, ...this.#parts[0]!.partitions.keys()];
-    throw nothingToRename(name, `no file of ${this.name} has`, names);
+    throw nothingToRename(name, newNames(this.#options)!, `no file of ${this.name} has`, names);
   }
 
   async #expectUnchanged({ path, size, written }: Part): Promise<void> {
@@ -295,10 +295,10 @@ function expectNoClash(renames: Readonly<Record<string, string>>, folders: Reado
     const folder = [...folders].find((folder) => folder !== name && nameIn(renames, folder) === renamed);
     if (folder === undefined) continue;
     throw badLoadOption(
-      `the option ${optionName("columns")} renames ${JSON.stringify(name)} to ${
-        JSON.stringify(renamed)
-      }, which is the column ` +
-        `of the folders named ${folder}=...; rename that too, or use ${optionText({ partitions: false })}`,
+      `${
+        optionText({ columns: { [name]: renamed } })
+      } gives a column the name that the folders called ${folder}=... have; ` +
+        `rename that too, or use ${optionText({ partitions: false })}`,
     );
   }
 }

@@ -230,7 +230,9 @@ class Delimited implements Incoming {
       if (index !== undefined) throw badLoadOption("index is for a file with a header, whose first column has no name");
       if (columns !== undefined && listedColumns(this.#options) === undefined) {
         throw badLoadOption(
-          `columns renames columns, and ${this.name} has no header that names any; list all of them: [...]`,
+          `a new name is for a column of the header, and ${this.name} has no header that names any; name all columns: ${
+            optionText({ columns: [] })
+          }`,
         );
       }
       return listedColumns(this.#options);

@@ -201,16 +201,30 @@ export function renamed(
   }
   for (const name of Object.keys(columns)) {
     if (names.includes(name)) absent?.delete(name);
-    else if (absent === undefined) throw nothingToRename(name, `${source} does not have`, names);
+    else if (absent === undefined) throw nothingToRename(name, columns, `${source} does not have`, names);
   }
   return names.map((name) => Object.hasOwn(columns, name) ? columns[name]! : name);
 }
 
-/** Makes the error for a new name of a column that does not exist. */
-export function nothingToRename(name: string, where: string, names: readonly string[]): LakebaseError {
+/**
+ * Makes the error for a new name of a column that does not exist.
+ *
+ * @param name The old name.
+ * @param columns The new names.
+ * @param where What has no such column, as the end of "that".
+ * @param names The names that there are.
+ */
+export function nothingToRename(
+  name: string,
+  columns: Readonly<Record<string, string>>,
+  where: string,
+  names: readonly string[],
+): LakebaseError {
   const near = closest(name, names);
   const hint = near === undefined ? `it has: ${names.join(", ")}` : `did you mean ${JSON.stringify(near)}?`;
-  return badLoadOption(`the option ${optionName("columns")} renames ${JSON.stringify(name)}, which ${where}; ${hint}`);
+  return badLoadOption(
+    `${optionText({ columns: { [name]: columns[name]! } })} renames a column that ${where}; ${hint}`,
+  );
 }
 
 function isList(columns: NonNullable<LoadOptions["columns"]>): columns is readonly string[] {

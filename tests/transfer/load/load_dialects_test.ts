@@ -164,7 +164,12 @@ const FAULTS: readonly (readonly [name: string, bytes: string | Uint8Array, opti
       /line 100,002 has a backslash before a quote; use/,
     ],
     ["a.csv", 'id,v\n#\n1,"a\n', { comment: "#" }, /a quote is opened that nothing closes, at line 2 or/],
-    ["a.csv", "id,v\n1,2\n", { columns: { w: "x" } }, /renames "w", which a\.csv does not have; did you mean "v"\?/],
+    [
+      "a.csv",
+      "id,v\n1,2\n",
+      { columns: { w: "x" } },
+      /\{ "w": "x" \} \} renames a column that a\.csv does not have; did you mean "v"\?/,
+    ],
     ["a.csv", "1,2\n", { header: false, columns: { w: "x" } }, /has no header that names any/],
     [
       "a.csv",
