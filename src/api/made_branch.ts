@@ -85,8 +85,8 @@ export class MadeBranch {
   /** Says that the branch still exists, until when, and how to delete it. */
   left(): string {
     const { expires } = this.state ?? {};
-    const end = expires === undefined ? "" : ` until it ends by itself at ${utcText(expires)}`;
-    return `Branch ${this.id} is left${end}; ${dropText(this.id)}`;
+    const end = expires === undefined ? "" : ` until it expires at ${utcText(expires)}`;
+    return `Branch ${this.id} is kept${end}; ${dropText(this.id)}`;
   }
 }
 

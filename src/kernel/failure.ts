@@ -17,7 +17,7 @@ export const STOPPED: CellFailure = failure("Interrupted", "Stop ended this cell
 /** The error of a cell that failed when no reason was found. */
 export const UNEXPLAINED: CellFailure = failure(
   "Error",
-  "The cell did not finish: it waited for a promise that nothing can settle anymore, or Deno gave no reason",
+  "The cell did not finish: it waited for a promise that nothing can settle any longer, or Deno gave no reason",
 );
 
 /** A failure with a one-line traceback. */

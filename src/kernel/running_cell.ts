@@ -89,7 +89,7 @@ const TRIES_BEFORE_NOTICE = 3;
 /** The time from Stop to the last try. */
 const LIMIT_MS = 60_000;
 
-const CANNOT_STOP = "Stop: this cell did not end, and goes on. Restart the kernel to end it.";
+const CANNOT_STOP = "Stop: this cell did not end and is still running. Restart the kernel to end it.";
 
 /** The part of `Cells` that a Stop needs. */
 interface StoppableCells {

@@ -404,7 +404,7 @@ function closed(): LakebaseError {
 function gone(cause: LakebaseError): LakebaseError {
   return new LakebaseError(
     "QUERY_FAILED",
-    "Cannot read the rest of the result: the warehouse does not have it any more; it keeps a result for one hour. The " +
+    "Cannot read the rest of the result: the warehouse no longer has it; it keeps a result for one hour. The " +
       "statement itself ran to its end. Read the rows sooner, or in parts, with a WHERE for each",
     { cause },
   );

@@ -125,7 +125,9 @@ function said(text: string): string {
 function abortedLines(earlier: string, begun: boolean): string[] {
   return [
     `An earlier statement of this transaction failed: ${earlier}`,
-    `HINT: After that the server takes nothing but a rollback. ${begun ? "Run ROLLBACK" : "Throw"}, or put what may ` +
+    `HINT: Until a rollback, the server refuses all other statements. ${
+      begun ? "Run ROLLBACK" : "Throw"
+    }, or put what may ` +
     "fail between SAVEPOINT s and ROLLBACK TO SAVEPOINT s",
   ];
 }
@@ -145,7 +147,7 @@ function lost(failure: ServerError, sqlstate: string | undefined, begun: boolean
   const { detail } = failure;
   const state = sqlstate === undefined ? "" : ` (SQLSTATE ${sqlstate})`;
   const outcome = sqlstate !== undefined && ROLLED_BACK.test(sqlstate)
-    ? "The server rolled back what was not committed"
+    ? "The server rolled back all uncommitted changes"
     : "It is not known whether it took effect, so it was not retried";
   const next = begun
     ? "the next statement says what was lost with the session"

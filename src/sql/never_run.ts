@@ -5,7 +5,7 @@ import type { Fragment } from "./fragment.ts";
 
 /** A statement that has not been run, drawn or put into another one yet. */
 interface MadeStatement {
-  /** A weak reference, which tells when the statement can't run any more: a statement in a variable may still run later. */
+  /** A weak reference, which is empty once the statement can no longer run. A statement in a variable may still run later. */
   ref: WeakRef<Fragment>;
   strings: readonly string[];
 }

@@ -166,7 +166,7 @@ export class NotebookSession implements Session {
       mayRunBeside,
       resolve: (lease) => {
         clearTimeout(timer);
-        resolve(lease); // if nobody waits any more, `acquire` in stop.ts gives it back
+        resolve(lease); // if nobody still waits, `acquire` in stop.ts gives it back
       },
       reject: (error) => {
         clearTimeout(timer);

@@ -255,7 +255,7 @@ export function leftTransaction({ transaction, held }: Session, lease: Lease): v
   transaction.leave();
   throw new LakebaseError(
     "QUERY_FAILED",
-    "Cannot end a transaction from inside: this statement ended it, and nothing more runs in it. Return from the " +
+    "Cannot end a transaction from inside: this statement ended it, so no other statement can run in it. Return from the " +
       "function to commit, or throw to roll back",
     { sqlstate: "25P01" },
   );

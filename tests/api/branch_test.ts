@@ -422,7 +422,7 @@ for (const [how, code, left, signal] of ends) {
     assert.equal(done.code, code, done.errors);
     assert.deepEqual(await ids(db), left ? [done.name] : []);
     if (!left) return;
-    assert.match(done.errors, new RegExp(`Branch ${done.name} is left until .*; delete it with: lakebase branch drop`));
+    assert.match(done.errors, new RegExp(`Branch ${done.name} is kept until .*; delete it with: lakebase branch drop`));
     await db.dropBranch(done.name, { purge: true });
   });
 }

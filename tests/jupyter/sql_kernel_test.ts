@@ -96,7 +96,7 @@ Deno.test({
     const code = `({ [Symbol.for("Jupyter.display")]: () => { console.log("go"); return ${drawn} } })`;
     const { cells, alive } = await run([{ code, interruptAt: '"go' }, "1", { code: "2", interruptAfter: 0 }, "3"]);
     const [, note, result] = outputs(cells[0]!);
-    assert.match(String(note!.content["text"]), /^Stop: this cell did not end, and goes on/);
+    assert.match(String(note!.content["text"]), /^Stop: this cell did not end and is still running/);
     assert.match(JSON.stringify(result), /7/);
     assert.equal(cells[0]!.reply!.status, "ok");
     assert.match(JSON.stringify(outputs(cells[3]!)), /3/);

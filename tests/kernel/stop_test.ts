@@ -75,7 +75,7 @@ Deno.test("(slow) a cell that Stop ends cleans up, and the background work of ot
     const wait = '({ [Symbol.for("Jupyter.display")]: () => new Promise((done) => setTimeout(done, 9000, {})) })';
     assert.match(
       shown(await stopped(frontend, `console.log("go"); ${wait}`)),
-      /Stop: this cell did not end, and goes on/,
+      /Stop: this cell did not end and is still running/,
     );
   }
   const { outputs } = await stopped(

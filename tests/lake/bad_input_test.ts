@@ -266,7 +266,7 @@ test("the error of a result that the warehouse no longer keeps says so", async (
   };
   const error = await errorOf(reading());
   assert.equal(error.code, "QUERY_FAILED");
-  assert.match(error.message, /the warehouse does not have it any more; it keeps a result for one hour.*in parts/);
+  assert.match(error.message, /the warehouse no longer has it; it keeps a result for one hour.*in parts/);
 });
 
 Deno.test({

@@ -69,7 +69,7 @@ test("pg: runningQuery() gives the statement while it runs, and nothing before a
 
 test("pg: forgetPassword() leaves the password nowhere in a connected client", async ({ local }) => {
   await using client = await connected(local);
-  assert.ok(holds(client, PASSWORD), "pg keeps no password any more: forgetPassword() can go");
+  assert.ok(holds(client, PASSWORD), "pg no longer keeps a password: remove forgetPassword()");
   forgetPassword(client);
   assert.ok(!holds(client, PASSWORD), "pg keeps the password in another place");
   assert.equal((await client.query("SELECT 1 AS n")).rows[0].n, 1);
@@ -99,8 +99,8 @@ test("pg: ignoreEnvironment() undoes PGREPLICATION, PGBINARY and PGOPTIONS", asy
   } finally {
     for (const name of names) Deno.env.delete(name);
   }
-  assert.match(startup(raw), /replication/, "pg reads no PGREPLICATION any more: ignoreEnvironment() can go");
-  assert.match(startup(raw), /options/, "pg reads no PGOPTIONS any more: ignoreEnvironment() need not undo it");
+  assert.match(startup(raw), /replication/, "pg no longer reads PGREPLICATION: remove ignoreEnvironment()");
+  assert.match(startup(raw), /options/, "pg no longer reads PGOPTIONS: ignoreEnvironment() need not undo it");
   ignoreEnvironment(client, undefined);
   assert.doesNotMatch(startup(client), /replication|options/);
   ignoreEnvironment(client, "-c search_path=app");
