@@ -23,7 +23,7 @@ export interface BranchOptions extends Pick<QueryOptions, "signal"> {
   lsn?: string;
   /** The branch to copy: its id, or `projects/p/branches/b`. @default {the connected branch} */
   from?: string;
-  /** Seconds until the branch ends by itself, at most 30 days; `false` for never. @default {86400, a day} */
+  /** Seconds until the branch expires, at most 30 days; `false` for never. @default {86400, a day} */
   ttl?: number | false;
   /** Whether `close()` and the end of the script keep the branch. @default {false} */
   keep?: boolean;
@@ -202,7 +202,7 @@ function explainRefusal(error: unknown, id: string, spec: BranchSpec, lost: bool
     ? `the name is taken, by a branch or by a deleted branch that can still be restored. Choose another name, or connect ` +
       `to it: ${optionText({ branch: id }, `connect({ branch: "${id}" })`)}`
     : /maximum expiration|exceeds the max/i.test(message)
-    ? `a branch that ends by itself lives at most 30 days (${quotedOption("ttl")})`
+    ? `a branch that expires lives at most 30 days (${quotedOption("ttl")})`
     : /source_branch_(time|lsn)|retention/i.test(message)
     ? `${quotedOption("at")} must be within the time that the project keeps its history, which is often 7 days`
     : /limit|quota|too many/i.test(message + refusal)
@@ -300,7 +300,7 @@ export class Branch extends Lakebase {
     return this.#made.id;
   }
 
-  /** When the branch ends by itself; `undefined` for never. */
+  /** When the branch expires; `undefined` for never. */
   get expires(): Date | undefined {
     return this.#made.state?.expires;
   }
@@ -327,7 +327,7 @@ function factsOf({ id, state, keep }: MadeBranch): [string, string][] {
     "branch",
     [
       `${id}${parent === undefined ? "" : ` of ${branchId(parent)}`}`,
-      ...(expires === undefined ? [] : [`ends by itself at ${utcText(expires)}`]),
+      ...(expires === undefined ? [] : [`expires at ${utcText(expires)}`]),
       keep ? "kept when this connection is closed" : "deleted when this connection is closed",
     ].join(", "),
   ]];

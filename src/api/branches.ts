@@ -24,7 +24,7 @@ export interface BranchInfo {
   parent: string | null;
   /** When it was made. */
   created: Date | null;
-  /** When it ends by itself; `null` for never. */
+  /** When it expires; `null` for never. */
   expires: Date | null;
   /** The size of its data in bytes; `null` if it is not known. */
   size: number | null;

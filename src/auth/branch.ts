@@ -20,7 +20,7 @@ export interface BranchState {
   isProtected: boolean;
   /** When it was made. */
   created: Date | undefined;
-  /** When it ends by itself. */
+  /** When it expires. */
   expires: Date | undefined;
   /** When it was deleted. */
   deleted: Date | undefined;

@@ -52,8 +52,8 @@ export function configure(command: Command, stopped: AbortSignal): void {
     .option("--from <branch>", "copy this branch (default: the connected one)")
     .option("--at <time>", "copy the data of this moment: a time with its zone, or '2 hours ago' (default: now)")
     .option("--lsn <number>", "copy the data of this log sequence number")
-    .option("--ttl <time>", "let it end by itself after this time: seconds, or 30m, 8h, 7d (default: 1d)", duration)
-    .option("--no-ttl", "let it never end by itself")
+    .option("--ttl <time>", "let it expire after this time: seconds, or 30m, 8h, 7d (default: 1d)", duration)
+    .option("--no-ttl", "let it never expire")
     .option("--timeout <seconds>", "give up after this time (default: 600)", seconds);
   addConnectionOptions(creating).addHelpText("after", EXAMPLES)
     .action((name: string | undefined, values: CreateValues) => create(name, values, stopped));
@@ -89,7 +89,7 @@ async function create(name: string | undefined, values: CreateValues, signal: Ab
     await using branch = await db.branch({ ...given, keep: true, signal });
     await print(Deno.stdout, exportLines(await variablesOf(branch)));
     const { expires } = branch;
-    const end = expires === undefined ? "never ends by itself" : `ends by itself at ${expires.toISOString()}`;
+    const end = expires === undefined ? "never expires" : `expires at ${expires.toISOString()}`;
     await print(
       Deno.stderr,
       `Created branch ${branch.name}; it ${end}. Drop it with: lakebase branch drop ${branch.name}\n`,

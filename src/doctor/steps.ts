@@ -192,7 +192,7 @@ async function branchText({ workspace, endpoint }: CheckState, signal: AbortSign
     ...(state === "ARCHIVED" ? ["archived: connecting restores it, which may take longer"] : []),
     ...(isDefault ? ["the default branch"] : []),
     ...(parent === undefined ? [] : [`made from ${branchId(parent)}`]),
-    ...(expires === undefined ? [] : [`ends by itself at ${expires.toISOString()}`]),
+    ...(expires === undefined ? [] : [`expires at ${expires.toISOString()}`]),
   ];
   return `; branch ${branchId(name)}${facts.length === 0 ? "" : `, ${facts.join(", ")}`}`;
 }

@@ -34,10 +34,10 @@ both("branch() gives a connection to a copy, which its end deletes", async ({ se
     assert.ok(Math.abs(copy.expires!.getTime() - Date.now() - 86_400_000) < 600_000);
     await copy.sql`DELETE FROM trips WHERE id < 5`;
     assert.equal(await copy.sql`SELECT count(*) FROM trips`.value(), 6);
-    assert.match(Deno.inspect(copy), /branch +you-production-\w+ of production, ends by itself at .*, deleted when/);
+    assert.match(Deno.inspect(copy), /branch +you-production-\w+ of production, expires at .*, deleted when/);
     assert.deepEqual(await ids(db), [copy.name]);
     const { detail } = (await copy.check()).find(({ step }) => step === "endpoint")!;
-    assert.match(detail, new RegExp(`; branch ${copy.name}, made from production, ends by itself at 20\\S+Z$`));
+    assert.match(detail, new RegExp(`; branch ${copy.name}, made from production, expires at 20\\S+Z$`));
   }
   assert.equal(await db.sql`SELECT count(*) FROM trips`.value(), 10);
   assert.deepEqual(await ids(db), []);

@@ -10,7 +10,7 @@ cliTest(
     assert.equal(made.code, 0, made.stderr);
     assert.match(
       made.stderr,
-      /^Created branch try-it; it ends by itself at 20\S+Z. Drop it with: lakebase branch drop try-it\n$/,
+      /^Created branch try-it; it expires at 20\S+Z. Drop it with: lakebase branch drop try-it\n$/,
     );
     const variables = Object.fromEntries(
       [...made.stdout.matchAll(/^export (\w+)=(.*)$/gm)].map(([, name, value]) => [name!, value!]),
