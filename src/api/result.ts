@@ -93,7 +93,7 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
   plot(options: PlotOptions = {}): Lookup<Plot> {
     return new Lookup(async () => {
       const { plotRows } = await import("../plot/plot.ts");
-      return await plotRows(this, this.fields, options);
+      return await plotRows(this, this.fields, options, this[OUTCOME]);
     });
   }
 

@@ -5,7 +5,7 @@ import type { LakebaseError } from "../core/errors.ts";
 import { countText } from "../core/text.ts";
 import { giveTurn } from "../core/pause.ts";
 import { type Bundle, DRAW, inNotebook, SelfDrawn } from "../draw/notebook.ts";
-import { originText } from "../draw/result.ts";
+import { originText, type ResultOrigin } from "../draw/result.ts";
 import type { Fragment } from "../sql/fragment.ts";
 import type { Field } from "../sql/result.ts";
 import type { FindSession } from "../sql/run.ts";
@@ -89,8 +89,7 @@ export async function plotQuery(
   const compute = (tx: FindSession) => computePlot(sqlSource(tx, source, plotColumns(fields), stop.signal), options);
   const session = await find();
   const data = await readOnly(session, stop, compute);
-  const origin = originText(originOf(session)).replace(/^, /, "");
-  return await drawPlot(data, options, { notes: origin === "" ? [] : [origin], signal: stop.signal });
+  return await drawPlot(data, options, { notes: originNotes(originOf(session)), signal: stop.signal });
 }
 
 /**
@@ -116,11 +115,19 @@ export async function plotRows(
   rows: readonly unknown[],
   fields: readonly Field[],
   options: PlotOptions,
+  origin: ResultOrigin = {},
 ): Promise<Plot> {
   checkPlotOptions(options);
   const source = rowSource(rows as Record<string, unknown>[], plotColumns(fields));
   using stop = stoppable();
-  return await drawPlot(await computePlot(source, options), options, { signal: stop.signal });
+  const data = await computePlot(source, options);
+  return await drawPlot(data, options, { notes: originNotes(origin), signal: stop.signal });
+}
+
+/** The notes below a chart that name its origin. */
+function originNotes(origin: ResultOrigin): string[] {
+  const text = originText(origin).replace(/^, /, "");
+  return text === "" ? [] : [text];
 }
 
 /** The design of a chart and its computed data. */

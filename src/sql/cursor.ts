@@ -4,7 +4,15 @@ import { Portal } from "./execution.ts";
 import { explainFailure } from "./failure.ts";
 import { onlyReads } from "./first_rows.ts";
 import type { Statement } from "./fragment.ts";
-import { exchange, type FindSession, learnTypes, leftTransaction, restore, withEmptyArrays } from "./run.ts";
+import {
+  exchange,
+  type FindSession,
+  learnTypes,
+  leftTransaction,
+  noteCancellation,
+  restore,
+  withEmptyArrays,
+} from "./run.ts";
 import type { LookUp } from "./learned_types.ts";
 import { type Lease, noteSettings, type Session } from "./session.ts";
 import { acquire, cleanUpLimit, type StopOptions, stoppable, until } from "./stop.ts";
@@ -123,6 +131,7 @@ export class Reader implements AsyncDisposable {
       this.#next = this.#size();
       return this.#portal.rows;
     } catch (error) {
+      noteCancellation(session, this.#lease, this.#signal, this.#statement);
       await this.#end(); // the error of the failed statement says more than the error of its end
       if (this.#signal?.aborted) throw this.#signal.reason;
       throw await explainFailure(session, error, this.#statement);

@@ -1,6 +1,7 @@
 // @ts-types="npm:@types/pg@8.23.1"
 import type pg from "npm:pg@8.23.1";
 import { LakebaseError } from "../core/errors.ts";
+import { statementLine } from "../core/sql_text.ts";
 import { isTraced, traced } from "../core/trace.ts";
 import { Description, settleEmptyArrays } from "./description.ts";
 import type { Exchange } from "./exchange.ts";
@@ -199,8 +200,9 @@ export async function onConnection<T>(
   work: (lease: Lease, signal: AbortSignal | undefined) => Promise<T>,
 ): Promise<T> {
   const signal = eitherSignal(stopped, session.signal);
+  let lease: Lease | undefined;
   try {
-    const lease = await acquire(session, signal, statement.text);
+    lease = await acquire(session, signal, statement.text);
     if (session.held || session.transaction !== undefined) noteSettings(lease, statement);
     try {
       const result = await work(lease, signal);
@@ -212,9 +214,21 @@ export async function onConnection<T>(
       lease.release();
     }
   } catch (error) {
+    noteCancellation(session, lease, signal, statement);
     if (signal?.aborted) throw signal.reason;
     throw await explainFailure(session, error, statement);
   }
+}
+
+/** Keeps for the next statement of a transaction that a canceled one has made it fail. */
+export function noteCancellation(
+  { transaction }: Pick<Session, "transaction">,
+  lease: Lease | undefined,
+  signal: AbortSignal | undefined,
+  { text }: Pick<Statement, "text">,
+): void {
+  if (!signal?.aborted || transaction === undefined || lease === undefined || statusOf(lease) !== "E") return;
+  transaction.failure ??= `canceled: ${statementLine(text)}`;
 }
 
 /** Whether the server has a transaction open on a connection. */

@@ -12,6 +12,7 @@ const DRAWN: Record<string, (db: Lakebase) => unknown> = {
   "a plan": (db) => db.sql`TABLE origins`.explain(),
   "columns": (db) => db.sql`TABLE origins`.columns(),
   "a plot": (db) => db.sql`TABLE origins`.plot({ x: "n" }),
+  "a plot of a result": async (db) => (await db.sql`TABLE origins`).plot({ x: "n" }),
   "a browser": (db) => db.sql`TABLE origins`.browse(),
   "a list of tables": (db) => db.tables("origins"),
   "a list of schemas": (db) => db.schemas(),

@@ -78,7 +78,16 @@ const TYPESCRIPT: [string, RegExp][] = [
   ["'rows ' + await sql`SELECT count(*) FROM mine`.value()", /rows 2/],
   ["await sql`BEGIN`; await sql`SELECT 1 / 0`.catch(() => {}); await sql`TABLE mine`", /25P02.*Run ROLLBACK/],
   ["sql`ROLLBACK`", /ROLLBACK, \d/],
-  ["await sql`BEGIN`; await db.close()", /was closed in a transaction.*rolled back/],
+  [
+    "await sql`SET app.tenant = 'x'`; " +
+    "(await Promise.all([1, 2, 3].map(() => sql`SELECT current_setting('app.tenant', true)`.value()))).join()",
+    /x,x,x/,
+  ],
+  ["await connect({ max: 4 }); undefined", /has closed the connection .* Lost with its session: .*custom settings/],
+  [
+    "await sql`BEGIN`; var slow = sql`SELECT pg_sleep(1)`.then(() => 'slept'); await (await connect({ max: 4 })).close(); await slow",
+    /was closed in a transaction.*rolled back/,
+  ],
 ];
 
 /** The same in `%%sql` cells, for the kernel that supports them. */

@@ -397,6 +397,36 @@ queryTest("Stop while waiting for the session, and while it works, leaves the se
   assert.equal(await sql`SELECT count(*) FROM stays`.value(), 0);
 });
 
+queryTest("after a stopped statement the others of its transaction say what to do", async ({ open }) => {
+  const db = await open({ max: 3 });
+  await using notebook = notebookOn(db);
+  await using session = await db.session();
+  const loop = async (sql: Sql) => {
+    for await (const _ of sql`SELECT pg_sleep(60)`.with({ timeout: 0.2 }));
+  };
+  for (const { sql } of [notebook, session]) {
+    for (const stopped of [() => sql`SELECT pg_sleep(60)`.with({ timeout: 0.2 }), () => loop(sql)]) {
+      await sql`BEGIN`;
+      assert.equal((await errorOf(stopped)).code, "CANCELED");
+      const { message } = await errorOf(sql`SELECT 1`);
+      assert.match(
+        message,
+        /25P02.*An earlier statement .* failed: canceled: SELECT pg_sleep\(60\)\nHINT: .* Run ROLLBACK/s,
+      );
+      await sql`ROLLBACK`;
+      await sql`BEGIN`;
+      assert.equal(await sql`SELECT 1`.value(), 1);
+      assert.equal((await errorOf(sql`SELECT 1 / 0`)).sqlstate, "22012");
+      assert.match((await errorOf(sql`SELECT 1`)).message, /failed: division by zero/);
+      await sql`ROLLBACK`;
+    }
+  }
+  const swallowed = await errorOf(db.transaction(async ({ sql }) => {
+    await errorOf(sql`SELECT pg_sleep(60)`.with({ timeout: 0.2 }));
+  }));
+  assert.match(swallowed.message, /Cannot commit: .*The statement: canceled: SELECT pg_sleep/s);
+});
+
 queryTest(
   "a notebook's session gives its connection to db.pool, and the error names the other holders of connections",
   async ({ open }) => {
