@@ -21,6 +21,8 @@ interface Waiter {
   what: string;
   /** Whether it may run on another connection, beside others. */
   mayRunBeside: boolean;
+  /** Tells that nobody waits any more. */
+  signal: AbortSignal | undefined;
   resolve: (lease: Lease) => void;
   reject: (error: unknown) => void;
 }
@@ -96,11 +98,11 @@ export class NotebookSession implements Session {
     return this.#current?.holding.transaction;
   }
 
-  acquire(what: string = ""): Promise<Lease> {
+  acquire(what: string = "", signal?: AbortSignal): Promise<Lease> {
     if (this.#closed) return this.#outside.acquire(what); // throws an error that says why the session is closed
     const { promise, resolve, reject } = Promise.withResolvers<Lease>();
     const mayRunBeside = /^a (?:transaction|pull)\b/.test(what) || leavesNothing(what);
-    this.#queue.push(this.#limited({ what, mayRunBeside, resolve, reject }));
+    this.#queue.push(this.#limited({ what, mayRunBeside, signal, resolve, reject }));
     this.#assign();
     return promise;
   }
@@ -147,7 +149,7 @@ export class NotebookSession implements Session {
   }
 
   /** Ends the wait for a session whose holder makes no progress. */
-  #limited({ what, mayRunBeside, resolve, reject }: Waiter): Waiter {
+  #limited({ what, mayRunBeside, signal, resolve, reject }: Waiter): Waiter {
     const limit = this.#pool.connectTimeout * 1000;
     const onTimeout = () => {
       const held = this.#current?.busy;
@@ -155,7 +157,7 @@ export class NotebookSession implements Session {
       const query = client === undefined ? undefined : runningQuery(client);
       const running = query !== undefined && query.paused !== true;
       if (held === undefined || running) timer = setTimeout(onTimeout, limit);
-      else {
+      else if (this.#queue.includes(limited)) { // another connection has a limit of its own
         this.#queue.splice(this.#queue.indexOf(limited), 1);
         reject(heldUp(SHARED, held, this.#pool.connectTimeout));
       }
@@ -164,6 +166,7 @@ export class NotebookSession implements Session {
     const limited: Waiter = {
       what,
       mayRunBeside,
+      signal,
       resolve: (lease) => {
         clearTimeout(timer);
         resolve(lease); // if nobody still waits, `acquire` in stop.ts gives it back
@@ -204,6 +207,10 @@ export class NotebookSession implements Session {
     }
     const current = this.#current;
     const [first] = this.#queue as [Waiter];
+    if (first.signal?.aborted) { // a loss is told to a statement that somebody waits for
+      this.#queue.shift()!.reject(first.signal.reason);
+      return true;
+    }
     if (current?.busy !== undefined) {
       const free = this.#pool.idleCount > 0 || this.#pool.totalCount < this.#pool.options.max;
       if (!current.busy.beside || !first.mayRunBeside || !free) {

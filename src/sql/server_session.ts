@@ -145,7 +145,7 @@ export class ServerSession implements Session {
     this.#used = false;
   }
 
-  async acquire(what: string = "a statement"): Promise<Lease> {
+  async acquire(what: string = "a statement", signal?: AbortSignal): Promise<Lease> {
     if (this.closed) throw closed();
     const losses = this.#losses;
     if (await this.#given?.finish?.() === false) throw heldByLoop("its session");
@@ -157,6 +157,7 @@ export class ServerSession implements Session {
     });
     try {
       if (this.closed) throw closed();
+      if (signal?.aborted) throw signal.reason; // a loss is told to a statement that somebody waits for
       if (losses !== this.#losses) throw this.#loss!; // while it waited, the session ended that it was meant for
       const { lease } = await this.#living();
       this.#used = true;

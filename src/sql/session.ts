@@ -189,8 +189,9 @@ export interface Session {
    *
    * @param what The statement or other purpose that the connection is for. Errors name it to those who wait for a
    * connection.
+   * @param signal Ends the caller's wait. After that, a session tells the caller nothing that another one has to hear.
    */
-  acquire(what?: string): Promise<Lease>;
+  acquire(what?: string, signal?: AbortSignal): Promise<Lease>;
   /** Asks the server to cancel what a connection is running. */
   cancel(client: pg.PoolClient): Promise<void>;
   /** Looks something up on a connection of the pool if one is free at once; gives no rows otherwise. */

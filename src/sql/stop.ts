@@ -187,7 +187,7 @@ export function eitherSignal(a: AbortSignal | undefined, b: AbortSignal | undefi
  * @param what What the connection is for, such as the text of a statement.
  */
 export function acquire(session: Session, signal: AbortSignal | undefined, what?: string): Promise<Lease> {
-  const acquiring = session.acquire(what);
+  const acquiring = session.acquire(what, signal);
   if (signal === undefined) return acquiring;
   return until(acquiring, signal).catch((error) => {
     if (signal.aborted) acquiring.then((late) => late.release(), () => {}); // no connection came

@@ -384,6 +384,26 @@ queryTest("a notebook's session that the server has ended is reported if state w
   assert.equal(await sql`SELECT 5`.value(), 5);
 }, { notOnPglite: "its sessions share one process" });
 
+queryTest("the loss of a session is told to a statement that somebody waits for", async ({ open }) => {
+  const db = await open({ max: 3 });
+  await using notebook = notebookOn(db);
+  await using session = await db.session();
+  for (const { sql } of [notebook, session]) {
+    await sql`SET work_mem = '5MB'`;
+    const process = await pid(sql);
+    const running = errorOf(sql`SELECT pg_sleep(60)`);
+    const controller = new AbortController();
+    const stopped = assert.rejects(async () => await sql`SELECT 1`.with({ signal: controller.signal }), /enough/);
+    await untilSent(db, "pg_sleep");
+    controller.abort(new Error("enough"));
+    await stopped;
+    await terminate(db, process);
+    assert.equal((await running).code, "CONNECTION_LOST");
+    assert.match((await errorOf(sql`SHOW work_mem`)).message, /its session has ended.*did not run/s);
+    assert.notEqual(await sql`SHOW work_mem`.value(), "5MB");
+  }
+}, { notOnPglite: "its sessions share one process" });
+
 queryTest("Stop while waiting for the session, and while it works, leaves the session as it is", async ({ open }) => {
   const db = await open({ max: 2 });
   await using notebook = notebookOn(db);
