@@ -100,7 +100,7 @@ export class BranchApi {
       body: { spec },
       once: true,
     }, name);
-    return operationName(body, name);
+    return operationName(body, name, "CONNECTION_LOST");
   }
 
   /**
@@ -113,7 +113,7 @@ export class BranchApi {
     const query = { ...(purge ? { purge: "true" } : {}) };
     try {
       const { body } = await this.#request({ method: "DELETE", path: `${ROOT}/${name}`, query }, name, signal);
-      return operationName(body, name);
+      return operationName(body, name, "WORKSPACE_UNAVAILABLE");
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw error;
@@ -145,12 +145,14 @@ export function isMissing(error: unknown): boolean {
   return error instanceof LakebaseError && error.code === "ENDPOINT_NOT_FOUND";
 }
 
-function operationName(body: Item, branch: string): string {
-  if (typeof body["name"] === "string" && body["name"] !== "") return body["name"];
-  throw new LakebaseError(
-    "WORKSPACE_UNAVAILABLE",
-    `Cannot follow ${branch}: the workspace answered without an operation`,
-  );
+/**
+ * Reads the name of an operation, such as `projects/p/branches/b/operations/o`. Another name would lead to another address.
+ *
+ * @param lost The code of the error for an answer that has none.
+ */
+function operationName({ name }: Item, branch: string, lost: "CONNECTION_LOST" | "WORKSPACE_UNAVAILABLE"): string {
+  if (typeof name === "string" && /^projects(?:\/[^\s/?#.][^\s/?#]*)+$/.test(name)) return name;
+  throw new LakebaseError(lost, `Cannot follow ${branch}: the workspace's answer names no operation`);
 }
 
 function checkOutcome({ error }: Item, doing: string): void {

@@ -242,6 +242,21 @@ test("Stop while a branch is being made deletes the branch", async ({ local, set
   assert.deepEqual(await ids(db), []);
 });
 
+test("an answer that names no operation counts as lost, because the branch may exist", async ({ local, settings }) => {
+  await using db = await connect(settings(PATIENT));
+  for (const body of ["{}", '{"name":"../../../evil"}', '{"name":"projects/local/../operations/1"}', '{"name":7}']) {
+    local.faults.workspace(`POST ${BRANCHES}`, { body, times: 2 });
+    const before = local.requests.length;
+    const { code, message } = await failed(db.branch({ name: "whose" }));
+    assert.equal(code, "CONNECTION_LOST");
+    assert.match(message, /names no operation\. If there is a branch of that name now, see whose/);
+    assert.equal((await failed(db.branch())).code, "CONNECTION_LOST");
+    const paths = local.requests.slice(before).map(({ path }) => path);
+    assert.ok(!paths.some((path) => path.includes("evil") || path.includes("operations")), paths.join("\n"));
+  }
+  assert.deepEqual(await ids(db), []);
+});
+
 test("if the answer to a request is lost, no branch with a generated name remains", async ({ local, settings }) => {
   await using db = await connect(settings(PATIENT));
   local.faults.workspace(`POST ${BRANCHES}`, { answer: "truncated", times: 2 });
