@@ -51,7 +51,7 @@ interface WorkspaceParts {
 export class Workspace {
   readonly #client: Promise<WorkspaceClientLike>;
   readonly #limit: number;
-  readonly #profile: string | undefined;
+  readonly #profiles: Pick<WorkspaceLogin, "profile" | "choices">;
   #firstLogin: Promise<unknown> | undefined;
 
   /** Keeps the login; sends no request. */
@@ -59,7 +59,8 @@ export class Workspace {
     this.#client = options.client === undefined ? loginClient(options.login) : Promise.resolve(options.client);
     this.#client.catch(() => {}); // the first request reports the failure
     this.#limit = options.limit;
-    this.#profile = options.login?.profile;
+    const { profile, choices = [] } = options.login ?? {};
+    this.#profiles = { profile, choices };
   }
 
   /**
@@ -173,7 +174,7 @@ export class Workspace {
     try {
       return await (await this.#client).config.getHost();
     } catch (cause) {
-      throw cause instanceof LakebaseError ? cause : noLogin(cause, this.#profile);
+      throw cause instanceof LakebaseError ? cause : noLogin(cause, this.#profiles);
     }
   }
 
@@ -220,7 +221,7 @@ export class Workspace {
       }
     } catch (cause) {
       this.#firstLogin = undefined;
-      throw cause instanceof LakebaseError ? cause : noLogin(cause, this.#profile);
+      throw cause instanceof LakebaseError ? cause : noLogin(cause, this.#profiles);
     }
     keepSecret(headers.get("authorization")?.replace(/^\w+\s+/, "")); // a server may quote it, and a caller's own client has it, too
     return headers;

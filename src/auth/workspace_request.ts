@@ -1,6 +1,7 @@
 import { LakebaseError, optionText, quotedOption } from "../core/errors.ts";
 import { jsonText } from "../core/text.ts";
 import { isLoopback } from "../settings/server.ts";
+import type { WorkspaceLogin } from "../settings/workspace.ts";
 import { deepest, isUnconnected, LONGEST_ANSWER, type OpenAnswer, readText, unavailable } from "./http.ts";
 
 /** A request to the workspace. */
@@ -258,16 +259,21 @@ const QUOTES: readonly [RegExp, string][] = [
   [/Failed to retrieve token: \{/i, "the answer to the request for a token was not understood"],
 ];
 
+/** The most profiles that an error lists. */
+const MOST_LISTED = 20;
+
 /** The error where no login is available. */
-export function noLogin(cause: unknown, profile: string | undefined): LakebaseError {
+export function noLogin(
+  cause: unknown,
+  { profile, choices = [] }: Pick<WorkspaceLogin, "profile" | "choices">,
+): LakebaseError {
   const said = cause instanceof Error ? cause.message : String(cause);
   const quoting = QUOTES.find(([pattern]) => pattern.test(said))?.[1];
-  const state = quoting ??
-    (!/host is not set/.test(said)
-      ? said
-      : profile === undefined
-      ? "none is configured"
-      : `there is no profile "${profile}" with a host in ~/.databrickscfg`);
+  const listed = choices.slice(0, MOST_LISTED).join(", ");
+  const missing = profile === undefined
+    ? listed === "" ? "none is configured" : `~/.databrickscfg has the profiles ${listed}, and none of them is chosen`
+    : `there is no profile "${profile}" with a host in ~/.databrickscfg${listed === "" ? "" : `, which has ${listed}`}`;
+  const state = quoting ?? (/host is not set/.test(said) ? missing : said);
   return new LakebaseError(
     "WORKSPACE_AUTH",
     `Cannot log in to a Databricks workspace: ${state}. Set DATABRICKS_HOST and DATABRICKS_TOKEN, or run ` +

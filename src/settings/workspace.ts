@@ -12,6 +12,8 @@ export interface WorkspaceLogin {
   workspaceId: string | undefined;
   /** The profile of `~/.databrickscfg`. */
   profile: string | undefined;
+  /** Where no address is found: the profiles that could be chosen instead. */
+  choices?: readonly string[];
   /** The other attributes by their names in the SDK, such as `token` and `clientId`. */
   attributes: Readonly<Record<string, string>>;
 }
@@ -152,10 +154,13 @@ export function resolveWorkspace(sources: WorkspaceSources, profiles: Profiles |
   }
   const all = new Map([...attributesIn(profile), ...given]);
   const trusted = mostTrusted([host?.origin, own?.origin]);
+  const found = (address ?? ownAddress)?.origin;
+  const choices = found !== undefined || profiles === undefined ? [] : profilesWithHost(profiles);
   const login = {
-    host: (address ?? ownAddress)?.origin,
+    host: found,
     workspaceId: checkWorkspaceId(all.get("workspaceId"))?.value ?? address?.workspaceId ?? ownAddress?.workspaceId,
     profile: name,
+    ...(choices.length === 0 ? {} : { choices }),
     attributes: plainAttributes(all),
   };
   const from = loginOrigin(all);
@@ -166,6 +171,10 @@ export function resolveWorkspace(sources: WorkspaceSources, profiles: Profiles |
     used: usedOf(given, own),
     from,
   };
+}
+
+function profilesWithHost({ sections }: Profiles): string[] {
+  return [...sections].filter(([, values]) => values.has("host")).map(([name]) => name);
 }
 
 function optionProfile(name: string): Found {

@@ -359,6 +359,17 @@ test("connect() says what to do if there are no settings at all", async () => {
   assert.match(message, /none is configured.*DATABRICKS_HOST.*databricks auth login.*local: true/);
 });
 
+test("connect() lists the profiles of ~/.databrickscfg where none of several is chosen", async () => {
+  await using folder = await emptyHome();
+  const profiles = "[a]\nhost = https://a\ntoken = x\n\n[b]\nhost = https://b\n\n[empty]\n";
+  await Deno.writeTextFile(`${folder.path}/.databrickscfg`, profiles);
+  const { code, message } = await failureInShell(folder.path, {});
+  assert.equal(code, "WORKSPACE_AUTH");
+  assert.match(message, /\.databrickscfg has the profiles a, b, and none of them is chosen\. .*name the "profile"/);
+  const missing = await failureInShell(folder.path, { profile: "c" });
+  assert.match(missing.message, /no profile "c" with a host in ~\/\.databrickscfg, which has a, b\./);
+});
+
 test("connect() names the profile that is missing, whatever is in the environment", async ({ local }) => {
   await using folder = await emptyHome();
   const { code, message } = await failureInShell(folder.path, { profile: "dev" }, local.env);
