@@ -165,6 +165,9 @@ test("a name that no catalog or schema can have is refused before a request is s
       }
     }
   }
+  for (const work of [db.lakehouse({ timeout: 5 } as object), lakehouse({ timeout: 5 } as object)]) {
+    assert.match((await errorOf(work)).message, /there is no option "timeout"/); // it was taken, and had no effect
+  }
   assert.equal(local.requests.length, before);
   const unusual = await lakehouse({ workspace: workspaceOf(local), catalog: "目录-`\"'" });
   assert.match((await errorOf(unusual.sql`SELECT 1`)).message, /NO_SUCH_CATALOG.*目录-`"'/);
