@@ -10,8 +10,7 @@ import {
   seconds,
   withDatabase,
 } from "./connection.ts";
-import { shellMessage } from "./errors.ts";
-import { print } from "./output.ts";
+import { print, shellMessage } from "./output.ts";
 import { type FormatOptions, FORMATS, printListing } from "./rows.ts";
 
 const VERSION_EXAMPLES = `${LOGIN_HELP}

@@ -15,8 +15,7 @@
 import { Command, CommanderError } from "npm:commander@15.1.0";
 import config from "../../deno.json" with { type: "json" };
 import { LakebaseError } from "../core/errors.ts";
-import { errorText, EXIT, exitCode } from "./errors.ts";
-import { print } from "./output.ts";
+import { errorText, EXIT, exitCode, print } from "./output.ts";
 
 /**
  * Runs a command.

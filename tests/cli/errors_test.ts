@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { delimiter, names } from "../../src/cli/connection.ts";
-import { shellMessage } from "../../src/cli/errors.ts";
+import { shellMessage } from "../../src/cli/output.ts";
 import { LakebaseError, optionName, optionText, quotedOption } from "../../src/core/errors.ts";
 import type { ConnectOptions } from "../../src/settings/options.ts";
 import { resolveSettings } from "../../src/settings/settings.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { errorText, exitCode } from "../../src/cli/errors.ts";
+import { errorText, exitCode } from "../../src/cli/output.ts";
 import { LakebaseError, optionText } from "../../src/core/errors.ts";
 
 Deno.test("exitCode() distinguishes wrong usage, failure and a closed output", () => {
