@@ -150,11 +150,11 @@ export class ServerSession implements Session {
     const losses = this.#losses;
     if (await this.#given?.finish?.() === false) throw heldByLoop("its session");
     const { connectTimeout: limit } = this.#outside;
-    const turn = await this.#turns.take({
+    const turn = await this.#turns.take(() => ({
       client: this.#holding?.lease.client,
       limit,
       error: () => heldUp("its session", this.#holder, limit!),
-    });
+    }));
     try {
       if (this.closed) throw closed();
       if (signal?.aborted) throw signal.reason; // a loss is told to a statement that somebody waits for

@@ -93,19 +93,24 @@ export class Turns {
   #taken = 0;
 
   /** Waits for all earlier turns to end. Returns what ends this one. */
-  async take(limit?: WaitLimit): Promise<() => void> {
+  async take(limit?: () => WaitLimit): Promise<() => void> {
     const before = this.#last;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#last = promise;
-    const waits = this.#taken++ > 0;
-    promise.then(() => this.#taken--);
+    let over = false;
+    const end = () => {
+      if (!over) this.#taken--;
+      over = true;
+      resolve();
+    };
+    if (this.#taken++ === 0) return end; // nothing to wait for, as with nearly every statement
     try {
-      await (waits && limit !== undefined ? within(before, limit) : before);
+      await (limit === undefined ? before : within(before, limit()));
     } catch (error) {
-      before.then(resolve);
+      before.then(end);
       throw error;
     }
-    return resolve;
+    return end;
   }
 }
 

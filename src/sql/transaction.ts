@@ -205,7 +205,7 @@ class Transaction implements Session, TransactionState, Disposable {
     const running = { what, since: Date.now() };
     this.#running.add(running);
     const { connectTimeout: limit } = this;
-    const waits = { client: this.lease.client, limit, error: () => this.#heldUp() };
+    const waits = () => ({ client: this.lease.client, limit, error: () => this.#heldUp() });
     const turn = await this.#turns.take(waits).catch((error) => {
       this.#running.delete(running);
       throw error;
@@ -244,7 +244,7 @@ class Transaction implements Session, TransactionState, Disposable {
     if (this.#running.size === 0) return;
     const running = [...this.#running].map(({ what }) => what);
     this.close();
-    const waits = { client: this.lease.client, limit: this.connectTimeout, error: () => notAwaited(running) };
+    const waits = () => ({ client: this.lease.client, limit: this.connectTimeout, error: () => notAwaited(running) });
     (await until(this.#turns.take(waits), signal))();
     throw notAwaited(running);
   }
