@@ -166,10 +166,12 @@ function textReader(type: WarehouseType): TextReader {
       return readWhole;
     case "bytea":
       return readBytes;
+    case "date":
+      return inEra;
     case "timestamptz":
       return readInstant;
     case "timestamp":
-      return readLocalTime;
+      return (text) => readLocalTime(text);
     case "interval":
       return intervalText;
     case "jsonb":
@@ -194,14 +196,28 @@ function readWhole(text: string): number | bigint {
 
 /** A point in time needs a zone. Without one the value stays text, because the warehouse's zone is not known here. */
 function readInstant(text: string): Date | string {
+  if (/^[+-]\d{4,9}-.*Z$|^0000-.*Z$/.test(text)) return readLocalTime(text.slice(0, -1), "+00");
   if (!/^\d{4}-\d\d-\d\d[T ].*(?:Z|[+-]\d\d:?\d\d)$/.test(text)) return text;
   const time = Date.parse(text.replace(" ", "T"));
   return Number.isNaN(time) ? text : new Date(time);
 }
 
 /** Writes a time without a zone as Postgres does: `2026-01-31 12:34:56.789`. */
-function readLocalTime(text: string): string {
-  return text.replace("T", " ").replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+function readLocalTime(text: string, zone = ""): string {
+  let end = text.length;
+  if (text.includes(".")) {
+    while (text[end - 1] === "0") end--;
+    if (text[end - 1] === ".") end--;
+  }
+  return inEra(`${text.slice(0, end).replace("T", " ")}${zone}`);
+}
+
+/** Writes a year before 1 or after 9999 as Postgres does. ISO 8601 has `+12000-01-31`, and `-0043-03-15` for 44 BC. */
+function inEra(text: string): string {
+  const [, sign, year, rest] = /^([+-]?)(\d{4,9})(-\d\d-\d\d.*)$/.exec(text) ?? [];
+  if (year === undefined || sign === "" && Number(year) > 0) return text;
+  if (sign === "+" && Number(year) > 0) return `${Number(year)}${rest}`;
+  return `${String(Number(year) + 1).padStart(4, "0")}${rest} BC`;
 }
 
 /**

@@ -171,6 +171,16 @@ onPglite("results of no rows, of 1,600 columns, and with a column twice", async 
   await db.query("DROP TABLE of_twice");
 });
 
+onPglite("a value is the same in each way to read it, also of a year before 1 or after 9999", async ({ local }) => {
+  const lake = await open(local);
+  const values = `DATE '0044-03-15 BC' AS a, DATE '12000-01-01' AS b, TIMESTAMP '0044-03-15 01:02:03.5 BC' AS c,
+    TIMESTAMP '12000-01-01' AS d, TIMESTAMPTZ '0044-03-15 00:00Z BC' AS e, TIMESTAMPTZ '12000-01-01 00:00Z' AS f`;
+  const query = () => lake.sql`SELECT ${lake.sql.unsafe(values)}`;
+  const [rows, first] = [await query(), await query().first()];
+  assert.deepEqual(first, rows[0]);
+  assert.deepEqual([rows[0]!["a"], rows[0]!["f"]], ["0044-03-15 BC", "12000-01-01 00:00:00+00"]);
+});
+
 onPglite("a new table has the same columns with rows and without", async ({ local, settings }) => {
   const lake = await open(local);
   await using db = await connect(settings());
