@@ -1,5 +1,5 @@
 import { LakebaseError } from "../core/errors.ts";
-import { late } from "../core/late.ts";
+import { lazyImport } from "../core/lazy_import.ts";
 import type { LocalOptions } from "../core/local_options.ts";
 import type { LocalUse } from "../settings/read_settings.ts";
 
@@ -52,7 +52,7 @@ function useOf(key: string, shared: Shared): () => Promise<void> {
 }
 
 async function start(options: LocalOptions): Promise<LocalServer> {
-  const { startLocal } = await late<typeof import("../local/mod.ts")>(import.meta.resolve("../local/mod.ts"));
+  const { startLocal } = await lazyImport<typeof import("../local/mod.ts")>(import.meta.resolve("../local/mod.ts"));
   const server = await startLocal(options).catch((cause) => {
     const state = cause instanceof Error ? cause.message : String(cause);
     throw new LakebaseError("UNREACHABLE", `Cannot start a Lakebase on this machine: ${state}`, { cause });

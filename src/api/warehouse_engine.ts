@@ -1,7 +1,7 @@
 import { concatBytes } from "../core/bytes.ts";
 import { BUILT_IN } from "../core/type_names.ts";
 import { LakebaseError } from "../core/errors.ts";
-import { late } from "../core/late.ts";
+import { lazyImport } from "../core/lazy_import.ts";
 import { isTraced, traced } from "../core/trace.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
 import { originText } from "../draw/result.ts";
@@ -258,7 +258,7 @@ async function open(result: WarehouseResult): Promise<Opened> {
   }
   const arrow = import.meta.resolve("../transfer/formats/arrow/open.ts");
   await (await import("../transfer/columns/columns.ts")).loadArrow();
-  const { openArrowStreams } = await late<typeof import("../transfer/formats/arrow/open.ts")>(arrow);
+  const { openArrowStreams } = await lazyImport<typeof import("../transfer/formats/arrow/open.ts")>(arrow);
   const opened = await openArrowStreams(arrowChunks(result.source));
   if (opened.columns.length !== fields.length) {
     await opened[Symbol.asyncDispose]();

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import { LakebaseError } from "../core/errors.ts";
-import { late } from "../core/late.ts";
+import { lazyImport } from "../core/lazy_import.ts";
 import { names } from "./connection.ts";
 import { exportLines, print } from "./output.ts";
 
@@ -50,7 +50,7 @@ export function configure(command: Command, stopped: AbortSignal): void {
 
 async function local({ passwords: file, ...options }: LocalValues, stopped: AbortSignal): Promise<void> {
   const passwords = file === undefined ? {} : await readPasswords(file);
-  const { startLocal } = await late<typeof import("../local/mod.ts")>(import.meta.resolve("../local/mod.ts"));
+  const { startLocal } = await lazyImport<typeof import("../local/mod.ts")>(import.meta.resolve("../local/mod.ts"));
   await using server = await startLocal({ ...options, passwords });
   await print(Deno.stdout, exportLines(server.env));
   if (stopped.aborted) return;

@@ -1,4 +1,4 @@
-import { late } from "./late.ts";
+import { lazyImport } from "./lazy_import.ts";
 
 /**
  * Where `@opentelemetry/api` 1 keeps what the program, or Deno with `OTEL_DENO=true`, has registered. All packages
@@ -72,7 +72,7 @@ export async function beginSpan(operation: Operation): Promise<OpenSpan> {
 let loading: Promise<(operation: Operation) => OpenSpan> | undefined;
 
 function loadSpans(): Promise<(operation: Operation) => OpenSpan> {
-  return loading ??= late<typeof import("./spans.ts")>(import.meta.resolve("./spans.ts")).then(
+  return loading ??= lazyImport<typeof import("./spans.ts")>(import.meta.resolve("./spans.ts")).then(
     ({ startSpan }) => startSpan,
     (error: Error) => {
       // deno-lint-ignore no-console -- a trace that can't be written must not fail the work that it is about

@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { concatBytes } from "../core/bytes.ts";
 import { quoteName } from "../core/sql_text.ts";
-import { workerUrl } from "../core/late.ts";
+import { workerUrl } from "../core/lazy_import.ts";
 import type { DataFiles, FromWorker, ToWorker } from "./database_worker.ts";
 import { type EmbeddedSession, ownSettings, ownSettingsIn, sqlOf } from "./embedded_session.ts";
 import {

@@ -1,6 +1,6 @@
 import { Worker as LimitedWorker } from "node:worker_threads";
 import { columnsOf, readOnly, sourceOf } from "../catalog/source.ts";
-import { workerUrl } from "../core/late.ts";
+import { workerUrl } from "../core/lazy_import.ts";
 import type { LakebaseError } from "../core/errors.ts";
 import { countText } from "../core/text.ts";
 import { giveTurn } from "../core/pause.ts";

@@ -12,7 +12,7 @@ Deno.test("the published files are the module and its documents, without slow ty
   assert.ok(success, said);
   // These fetch a module when it is first used. They name it by its full address, so nothing has to be rewritten.
   assert.deepEqual([...said.matchAll(/^warning.*\n.*--> (\S+?):/gm)].map(([, path]) => path), [
-    `${ROOT}src/core/late.ts`,
+    `${ROOT}src/core/lazy_import.ts`,
     `${ROOT}src/settings/environment.ts`,
   ]);
   const files = [...said.matchAll(/file:\/\/(\S+) \(/g)].map(([, path]) =>

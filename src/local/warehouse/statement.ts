@@ -1,5 +1,5 @@
 import { concatBytes } from "../../core/bytes.ts";
-import { late } from "../../core/late.ts";
+import { lazyImport } from "../../core/lazy_import.ts";
 import { type Database, DEFAULT_DATABASE } from "../database.ts";
 import { delay } from "../faults.ts";
 import { type Frame, frame, int32 } from "../messages.ts";
@@ -263,7 +263,7 @@ export class Statement {
     const names = this.#columns.map(({ name }) => name);
     if (this.request.format === "JSON_ARRAY") return jsonEncoder(this.#types);
     if (this.request.format === "CSV") return csvEncoder(names, this.#types);
-    const { arrowEncoder } = await late<typeof import("./arrow.ts")>(import.meta.resolve("./arrow.ts"));
+    const { arrowEncoder } = await lazyImport<typeof import("./arrow.ts")>(import.meta.resolve("./arrow.ts"));
     return arrowEncoder(names, this.#types);
   }
 }

@@ -1,7 +1,7 @@
 import type { Table } from "npm:apache-arrow@21.2.0";
 import { closest } from "../../core/closest.ts";
 import { LakebaseError } from "../../core/errors.ts";
-import { late } from "../../core/late.ts";
+import { lazyImport } from "../../core/lazy_import.ts";
 import { giveTurn } from "../../core/pause.ts";
 import { type Bundle, DRAW, SelfDrawn } from "../../draw/notebook.ts";
 import { drawResult, type ResultOrigin, SHOWN_ROWS } from "../../draw/result.ts";
@@ -292,7 +292,7 @@ export class Columns extends SelfDrawn implements Iterable<Column> {
     takesNothing("toArrow", none, "the columns' types decide; cast in the query", "make an Arrow table");
     await loadArrow();
     const writer = import.meta.resolve("../formats/arrow/write.ts");
-    const { arrowTable } = await late<typeof import("../formats/arrow/write.ts")>(writer);
+    const { arrowTable } = await lazyImport<typeof import("../formats/arrow/write.ts")>(writer);
     return arrowTable(this.#batch);
   }
 
@@ -353,10 +353,10 @@ const ARROW_PARTS = ["type", "ipc/metadata/message", "table", "ipc/writer"];
 
 /** Loads apache-arrow in pieces, because modules that are imported together also run together, and nothing else meanwhile. */
 export async function loadArrow(): Promise<void> {
-  await late("npm:flatbuffers@25.9.23");
+  await lazyImport("npm:flatbuffers@25.9.23");
   for (const part of ARROW_PARTS) {
     await giveTurn();
-    await late(`npm:apache-arrow@21.2.0/${part}`);
+    await lazyImport(`npm:apache-arrow@21.2.0/${part}`);
   }
   await giveTurn();
 }

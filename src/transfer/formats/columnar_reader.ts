@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { LakebaseError } from "../../core/errors.ts";
 import type { StoredRanges } from "../../core/file_store.ts";
-import { workerUrl } from "../../core/late.ts";
+import { workerUrl } from "../../core/lazy_import.ts";
 import type { CopyChoice, CopyRows } from "./copy_rows.ts";
 import { type FileColumn, fileName, unreadable } from "./file_rows.ts";
 

@@ -1,4 +1,4 @@
-import { late } from "../../core/late.ts";
+import { lazyImport } from "../../core/lazy_import.ts";
 import type { Batch, BatchColumn } from "../columns/batch.ts";
 import type { Chunk } from "../copy/messages.ts";
 
@@ -100,12 +100,12 @@ export const ENCODERS: Readonly<Record<PullFormat, () => Promise<Encode>>> = {
   ndjson: async () => (await import("./ndjson.ts")).encodeNdjson,
   arrow: async () => {
     await (await import("../columns/columns.ts")).loadArrow();
-    return (await late<typeof import("./arrow/write.ts")>(import.meta.resolve("./arrow/write.ts"))).encodeArrow;
+    return (await lazyImport<typeof import("./arrow/write.ts")>(import.meta.resolve("./arrow/write.ts"))).encodeArrow;
   },
   parquet: async () => {
-    await late("npm:flatbuffers@25.9.23");
+    await lazyImport("npm:flatbuffers@25.9.23");
     const writer = import.meta.resolve("./parquet/write/write.ts");
-    return (await late<typeof import("./parquet/write/write.ts")>(writer)).encodeParquet;
+    return (await lazyImport<typeof import("./parquet/write/write.ts")>(writer)).encodeParquet;
   },
 };
 

@@ -5,7 +5,7 @@
  *
  * @param url The module's address, as `import.meta.resolve` gives it.
  */
-export async function late<Module>(url: string): Promise<Module> {
+export async function lazyImport<Module>(url: string): Promise<Module> {
   return await import(url);
 }
 
