@@ -126,6 +126,15 @@ export function leaveQueue(pool: pg.Pool, callback: unknown): void {
   queue._pendingQueue = queue._pendingQueue.filter((item) => item.callback !== callback);
 }
 
+/**
+ * Takes all callers out of the queue for a client of a pool, and returns their callbacks. A `pg-pool` that ends forgets
+ * them, so they would wait forever.
+ */
+export function emptyQueue(pool: pg.Pool): ((error: Error, client: undefined, done: () => void) => void)[] {
+  const queue = pool as unknown as { _pendingQueue: { callback: ReturnType<typeof emptyQueue>[number] }[] };
+  return queue._pendingQueue.splice(0).map(({ callback }) => callback);
+}
+
 /** Access to the bytes of a socket while `pg`'s parser does not get them. */
 export interface TakenData {
   /** Passes bytes to the parser. */

@@ -7,7 +7,7 @@ import { statementLine } from "../core/sql_text.ts";
 import type { TracedServer } from "../core/trace.ts";
 import { classifyFailure, connectError, type ConnectFailure } from "./failure.ts";
 import { credentialOf, type LoginClient } from "./login_client.ts";
-import { closeIdleClient, leaveQueue, runningQuery } from "./pg_internals.ts";
+import { closeIdleClient, emptyQueue, leaveQueue, runningQuery } from "./pg_internals.ts";
 import { IdleTimer, type LakebasePoolOptions, poolConfig } from "./pool_options.ts";
 
 /** How long a connection may be idle, in milliseconds, before it is tested when it is used. */
@@ -148,7 +148,9 @@ export class LakebasePool extends pg.Pool {
       this.#clients.forEach((client) => client.destroy());
       late.resolve(); // `pg` would wait for connections that are never released
     }, END_LIMIT_MS);
-    await Promise.race([super.end(), late.promise]).finally(() => clearTimeout(timer));
+    const ended = super.end();
+    for (const callback of emptyQueue(this)) callback(this.#closed(), undefined, () => {});
+    await Promise.race([ended, late.promise]).finally(() => clearTimeout(timer));
   }
 
   #closed(): LakebaseError {

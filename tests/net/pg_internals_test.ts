@@ -8,6 +8,7 @@ import {
   backendOf,
   closeIdleClient,
   connectionOf,
+  emptyQueue,
   filterMessages,
   forgetPassword,
   holdReading,
@@ -169,6 +170,17 @@ test("pg-pool: closeIdleClient() closes a client, and leaveQueue() ends the wait
   closeIdleClient(pool, client);
   assert.equal((await removed)[0], client);
   assert.equal(pool.totalCount, 0);
+  await pool.end();
+});
+
+test("pg-pool: emptyQueue() gives the callbacks of all who wait for a client", async ({ local }) => {
+  const pool = new pg.Pool({ ...login(local), max: 1 });
+  const client = await pool.connect();
+  const callbacks = [() => {}, () => {}];
+  for (const callback of callbacks) pool.connect(callback);
+  assert.deepEqual(emptyQueue(pool), callbacks);
+  assert.equal(pool.waitingCount, 0);
+  client.release();
   await pool.end();
 });
 

@@ -5,7 +5,7 @@ import { connect } from "../../mod.ts";
 import { startLocal } from "../../src/local/mod.ts";
 import { optionsOf } from "../support/lakebase.ts";
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually, inTime } from "../support/eventually.ts";
 import { errorOf, queryTest, sharedPostgres, untilDropped, untilEnded, untilSent } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
 
@@ -244,6 +244,15 @@ queryTest("after close() a query fails with that reason, even one that is waitin
   await closing;
   assert.equal((await waiting).code, "CLOSED");
   assert.equal((await errorOf(db.transaction(() => 1))).code, "CLOSED");
+});
+
+queryTest("a query that begins in the turn of close() ends, and says that it is closed", async ({ open }) => {
+  const db = await open({ max: 2 });
+  await db.sql`SELECT 1`; // an idle connection
+  const begun = [errorOf(db.sql`SELECT 2`), errorOf(db.transaction((tx) => tx.sql`SELECT 3`))];
+  const closing = db.close();
+  for (const { code } of await inTime("the end of the queries", Promise.all(begun))) assert.equal(code, "CLOSED");
+  await closing;
 });
 
 Deno.test({
