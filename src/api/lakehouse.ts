@@ -195,7 +195,7 @@ export class Lakehouse extends SelfDrawn implements AsyncDisposable {
    *
    * @param pattern `trip*`, `taxi.*`, `main.taxi.trip?`; `*` is any text, `?` any character.
    * @returns A row for each: `catalog`, `schema`, `name`, `kind`, `comment`. In a cell the list draws itself.
-   * @throws {LakebaseError} As a query.
+   * @throws {LakebaseError} As a query; `BAD_PARAMETER` if more than 10,000 match.
    */
   tables(pattern: string = "*", ...none: []): Lookup<Listing<LakehouseTable>> {
     return this.#list(["catalog", "schema", "name", "kind", "comment"], async (ask) => {

@@ -1,4 +1,5 @@
 import { LakebaseError } from "../core/errors.ts";
+import { typeText } from "../core/text.ts";
 import { Fragment, Identifier, rawStrings } from "../sql/fragment.ts";
 import { markMade } from "../sql/never_run.ts";
 import type { FindSession } from "../sql/run.ts";
@@ -57,12 +58,12 @@ function identifier(...names: [string, ...string[]]): Fragment {
 
 function checkName(name: unknown): void {
   if (typeof name === "string" && name !== "" && !name.includes("\0")) return;
-  throw bad(`sql.id() has ${typeof name === "string" ? JSON.stringify(name) : `a ${typeof name}`} for a name`);
+  throw bad(`sql.id() has ${typeof name === "string" ? JSON.stringify(name) : typeText(name)} for a name`);
 }
 
 function join(items: readonly unknown[], separator: string | Fragment = ", "): Fragment {
   if (!Array.isArray(items)) {
-    throw bad(`sql.join() has ${items === null ? "null" : `a ${typeof items}`}; it takes an array`);
+    throw bad(`sql.join() has ${typeText(items)}; it takes an array`);
   }
   if (items.length === 0) {
     throw bad("sql.join() has no items; for a list that may be empty bind an array: = ANY(${list})");
@@ -71,7 +72,7 @@ function join(items: readonly unknown[], separator: string | Fragment = ", "): F
     const spread = items.flatMap((item, index) => index === 0 ? [item] : [separator, item]);
     return new Fragment(Array(spread.length + 1).fill(""), spread);
   }
-  if (typeof separator !== "string") throw bad(`sql.join() has a ${typeof separator} for a separator`);
+  if (typeof separator !== "string") throw bad(`sql.join() has ${typeText(separator)} for a separator`);
   if (!SEPARATOR.test(separator)) {
     const shown = JSON.stringify(separator.length > 50 ? `${separator.slice(0, 50)}…` : separator);
     throw bad(
@@ -89,7 +90,7 @@ const SEPARATOR = /^\s*(?:,|and|or|(?:union|intersect|except)(?:\s+(?:all|distin
 function valuesList(rows: readonly (readonly unknown[] | Record<string, unknown>)[], ...none: []): Fragment {
   if (none.length > 0) throw bad("sql.values() takes only the rows; its columns are the keys of the first row");
   if (!Array.isArray(rows)) {
-    throw bad(`sql.values() has ${rows === null ? "null" : `a ${typeof rows}`}; it takes an array of rows`);
+    throw bad(`sql.values() has ${typeText(rows)}; it takes an array of rows`);
   }
   const [first] = rows;
   if (rows.some((row) => typeof row !== "object" || row === null)) {
@@ -121,7 +122,7 @@ function unsafe(text: string, ...none: []): Fragment {
   if (none.length > 0) {
     throw bad("sql.unsafe() takes only a text; write ${value} beside it, or use query(text, [value, ...])");
   }
-  if (typeof text !== "string") throw bad(`sql.unsafe() has a ${typeof text}; it takes a string`);
+  if (typeof text !== "string") throw bad(`sql.unsafe() has ${typeText(text)}; it takes a string`);
   return new Fragment([text], []);
 }
 

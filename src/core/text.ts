@@ -47,6 +47,13 @@ export function countText(number: number, noun: string): string {
   return `${groupedNumber(number)} ${noun}${number === 1 ? "" : "s"}`;
 }
 
+/** The type of a value for an error: `a number`, `an object`, `null`. */
+export function typeText(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  const type = Array.isArray(value) ? "array" : typeof value;
+  return `${/^[ao]/.test(type) ? "an" : "a"} ${type}`;
+}
+
 /** Adds a full stop to a text that does not end a sentence. */
 export function sentence(text: string): string {
   return /[.?!]$/.test(text) ? text : `${text}.`;

@@ -96,7 +96,14 @@ function text(strings: TemplateStringsArray, ...values: unknown[]): Fragment {
   return new Fragment(strings, values);
 }
 
-/** Lists the tables whose names match a pattern such as `taxi.trip*`; `*` is any text, `?` any character. */
+/** The most tables that one call lists. */
+const MOST_TABLES = 10_000;
+
+/**
+ * Lists the tables whose names match a pattern such as `taxi.trip*`; `*` is any text, `?` any character.
+ *
+ * @throws {LakebaseError} `BAD_PARAMETER` if more than 10,000 tables match: a part of them would look like all.
+ */
 export async function listTables(ask: Ask, pattern: string, catalog: string | undefined): Promise<LakehouseTable[]> {
   const wanted = parseTableName(pattern);
   const from = view(wanted.catalog ?? catalog, "tables");
@@ -105,8 +112,14 @@ export async function listTables(ask: Ask, pattern: string, catalog: string | un
     : text`lower(table_schema) LIKE ${likePattern(wanted.schema)}`;
   const rows = await ask(
     text`SELECT * FROM ${from} WHERE ${schema} AND lower(table_name) LIKE ${likePattern(wanted.name)}
-      ORDER BY table_schema, table_name LIMIT 10000`,
+      ORDER BY table_schema, table_name LIMIT ${MOST_TABLES + 1}`,
   );
+  if (rows.length > MOST_TABLES) {
+    throw new LakebaseError(
+      "BAD_PARAMETER",
+      `Cannot list the tables: more than ${MOST_TABLES} match ${JSON.stringify(pattern)}; name fewer, as in "taxi.*"`,
+    );
+  }
   return rows.map((row) => ({
     catalog: String(row["table_catalog"]),
     schema: String(row["table_schema"]),
@@ -137,7 +150,7 @@ export async function listSchemas(ask: Ask, catalog: string | undefined): Promis
     text`SELECT * FROM ${
       view(catalog, "schemata")
     } WHERE schema_name NOT IN ('information_schema', 'pg_catalog', 'pg_toast')
-      ORDER BY schema_name LIMIT 10000`,
+      ORDER BY schema_name`,
   );
   return rows.map((row) => ({
     catalog: String(row["catalog_name"]),

@@ -1,5 +1,6 @@
 import { suggestName, unknownOption } from "../core/closest.ts";
 import { LakebaseError } from "../core/errors.ts";
+import { typeText } from "../core/text.ts";
 
 /** The form in which a chart draws its rows. */
 export type PlotMark = "bar" | "line" | "area" | "point" | "histogram" | "box" | "heatmap";
@@ -65,7 +66,7 @@ export function checkPlotOptions(options: PlotOptions): PlotOptions {
     if (text === undefined || (typeof text === "string" && (text !== "" || name === "title"))) continue;
     const wanted = name === "title" ? "a text" : "a column's name, or for x and y such as avg(fare)";
     throw cannotPlot(
-      `${name} is ${text === "" ? "empty" : text === null ? "null" : `a ${typeof text}`}; it must be ${wanted}`,
+      `${name} is ${text === "" ? "empty" : typeText(text)}; it must be ${wanted}`,
     );
   }
   for (const name of SIZES) checkSize(name, options[name]);
@@ -81,7 +82,7 @@ export function checkPlotOptions(options: PlotOptions): PlotOptions {
 function checkSize(name: string, size: unknown): void {
   if (size === undefined || (typeof size === "number" && size >= 1 && size <= MAX_SIZE)) return;
   throw cannotPlot(
-    `${name} is ${typeof size === "number" ? size : `a ${typeof size}`}; it must be 1 to ${MAX_SIZE} pixels`,
+    `${name} is ${typeof size === "number" ? size : typeText(size)}; it must be 1 to ${MAX_SIZE} pixels`,
   );
 }
 

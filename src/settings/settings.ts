@@ -1,6 +1,7 @@
 import { closest } from "../core/closest.ts";
 import { quotedOption } from "../core/errors.ts";
 import { builtInNames, plainName } from "../core/type_names.ts";
+import { typeText } from "../core/text.ts";
 import type { Variables } from "./environment.ts";
 import {
   type ConnectOptions,
@@ -232,7 +233,7 @@ function checkTypes(read: OptionReader): TypeParsers {
         );
       }
       if (typeof parser === "function") return [name, parser as TypeParser];
-      throw bad(`has ${parser === null ? "null" : `a ${typeof parser}`} for "${given}"; it must be a function`);
+      throw bad(`has ${typeText(parser)} for "${given}"; it must be a function`);
     }),
   );
 }

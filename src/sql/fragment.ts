@@ -1,4 +1,5 @@
 import { quoteName, type SqlToken, sqlTokens } from "../core/sql_text.ts";
+import { typeText } from "../core/text.ts";
 import { markUsed } from "./never_run.ts";
 import { badParameter, encodeParameter, JSONB_CAST, type WireValue } from "./parameter.ts";
 import type { StatementRows } from "./result.ts";
@@ -240,7 +241,7 @@ function checkNumbers(text: string, written: readonly (readonly [start: number, 
 export function textStatement(text: string, params: readonly unknown[] = []): Statement {
   if (typeof text !== "string") {
     const instead = (text as unknown) instanceof Fragment ? "await the sql`...` itself" : "it takes a text";
-    throw badParameter(`query() has ${text === null ? "null" : `a ${typeof text}`} for its SQL; ${instead}`);
+    throw badParameter(`query() has ${typeText(text)} for its SQL; ${instead}`);
   }
   if (!Array.isArray(params)) throw badParameter("query() takes its parameters as an array: query(text, [value, ...])");
   const values: WireValue[] = [];

@@ -217,30 +217,33 @@ cliTest("(slow) a reader that closes the output ends a pull quietly", async ({ s
   assert.deepEqual([code, stderr], [141, ""]);
 });
 
-cliTest("lakebase pull and load accept a path of a Volume like any other path", async ({ run, spawn, local }) => {
-  await run(["query", TRIPS]);
-  const volume = "/Volumes/main/raw/landing";
-  const file = await run(["pull", "trips", `${volume}/trips.parquet`]);
-  assert.deepEqual([file.code, file.stderr], [0, ""]);
-  assert.match(file.stdout, /^1,000 rows to trips\.parquet/);
-  assert.equal((await run(["pull", "trips", `${volume}/part{n}.csv`, "--parallel", "2", "--quiet"])).code, 0);
-  const fewer = await run(["pull", "trips", `${volume}/part{n}.csv`, "--parallel", "1"]);
-  assert.match(fewer.stderr, /part2\.csv exists.*; delete it, or choose another name/);
-  assert.equal((await run(["pull", "trips", `${volume}/trips/`, "--parallel", "2", "--quiet"])).code, 0);
-  for (const source of ["trips.parquet", "trips/", "part*.csv"]) {
-    const loaded = await run(["load", "again", `${volume}/${source}`, "--create", "--replace"]);
-    assert.match(loaded.stdout, /^1,000 rows/, loaded.stderr);
-  }
-  const nowhere = await run(["pull", "trips", "/Volumes/main/raw/nope/t.csv"]);
-  assert.equal(nowhere.code, 1);
-  assert.match(nowhere.stderr, /there is no Volume main\.raw\.nope/);
-  const doctor = await run(["doctor", "--volume", volume]);
-  assert.match(doctor.stdout, /ok +volume .*can be read; it has 4 items/);
-  local.faults.workspace("PUT */stopped.csv", { answer: "never" });
-  const pulling = spawn(["pull", "trips", `${volume}/stopped.csv`]);
-  await eventually("the upload begins", () => local.requests.some(({ path }) => path.includes("stopped.csv?")));
-  pulling.kill("SIGINT");
-  assert.notEqual((await pulling.output()).code, 0);
-  local.faults.reset();
-  assert.match((await run(["load", "again", `${volume}/stopped.csv`])).stderr, /there is no such file/);
-});
+cliTest(
+  "(slow) lakebase pull and load accept a path of a Volume like any other path",
+  async ({ run, spawn, local }) => {
+    await run(["query", TRIPS]);
+    const volume = "/Volumes/main/raw/landing";
+    const file = await run(["pull", "trips", `${volume}/trips.parquet`]);
+    assert.deepEqual([file.code, file.stderr], [0, ""]);
+    assert.match(file.stdout, /^1,000 rows to trips\.parquet/);
+    assert.equal((await run(["pull", "trips", `${volume}/part{n}.csv`, "--parallel", "2", "--quiet"])).code, 0);
+    const fewer = await run(["pull", "trips", `${volume}/part{n}.csv`, "--parallel", "1"]);
+    assert.match(fewer.stderr, /part2\.csv exists.*; delete it, or choose another name/);
+    assert.equal((await run(["pull", "trips", `${volume}/trips/`, "--parallel", "2", "--quiet"])).code, 0);
+    for (const source of ["trips.parquet", "trips/", "part*.csv"]) {
+      const loaded = await run(["load", "again", `${volume}/${source}`, "--create", "--replace"]);
+      assert.match(loaded.stdout, /^1,000 rows/, loaded.stderr);
+    }
+    const nowhere = await run(["pull", "trips", "/Volumes/main/raw/nope/t.csv"]);
+    assert.equal(nowhere.code, 1);
+    assert.match(nowhere.stderr, /there is no Volume main\.raw\.nope/);
+    const doctor = await run(["doctor", "--volume", volume]);
+    assert.match(doctor.stdout, /ok +volume .*can be read; it has 4 items/);
+    local.faults.workspace("PUT */stopped.csv", { answer: "never" });
+    const pulling = spawn(["pull", "trips", `${volume}/stopped.csv`]);
+    await eventually("the upload begins", () => local.requests.some(({ path }) => path.includes("stopped.csv?")));
+    pulling.kill("SIGINT");
+    assert.notEqual((await pulling.output()).code, 0);
+    local.faults.reset();
+    assert.match((await run(["load", "again", `${volume}/stopped.csv`])).stderr, /there is no such file/);
+  },
+);

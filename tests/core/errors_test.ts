@@ -93,7 +93,7 @@ function ofMegabytes(piece: string): string {
 }
 
 for (const [piece, end, start = ""] of HOSTILE) {
-  Deno.test(`megabytes of ${JSON.stringify(start + piece)} in an error take linear time`, async () => {
+  Deno.test(`(slow) megabytes of ${JSON.stringify(start + piece)} in an error take linear time`, async () => {
     const long = start + ofMegabytes(piece) + end;
     assert.equal(typeof redact(long), "string");
     const failure = Object.assign(new Error(long), {

@@ -22,7 +22,7 @@ async function run(folder: string, script: string, flags: string[] = []): Promis
   return new TextDecoder().decode(success ? stdout : stderr);
 }
 
-Deno.test("the module is imported by its path from any folder", async () => {
+Deno.test("(slow) the module is imported by its path from any folder", async () => {
   await using folder = await temporary();
   assert.equal(await run(folder.path, `import { connect } from "${ROOT}mod.ts";${SCRIPT}`), "2 4\n");
 });

@@ -41,7 +41,7 @@ test("(slow) a result of 10,000 columns is read in each way, also if they have o
   assert.deepEqual([Object.keys(same!).length, same!["a"], same!["a_10000"]], [10_000, 7, 7]);
 });
 
-test("a table of 10,000 columns is refused by Postgres, and nothing of it stays", async ({ local, settings }) => {
+test("(slow) a table of 10,000 columns is refused by Postgres, and nothing of it stays", async ({ local, settings }) => {
   const lake = await open(local);
   local.faults.warehouse.columns = 10_000;
   await using db = await connect(settings());
@@ -50,7 +50,7 @@ test("a table of 10,000 columns is refused by Postgres, and nothing of it stays"
   assert.equal((await db.tables("wide")).length, 0);
 });
 
-test("a statement of 16 MiB runs, and one byte more is refused", async ({ local }) => {
+test("(slow) a statement of 16 MiB runs, and one byte more is refused", async ({ local }) => {
   const lake = await open(local);
   const of = (bytes: number) => lake.sql`${lake.sql.unsafe(`SELECT length('${"x".repeat(bytes - 17)}')`)}`;
   const limit = 16 * 1024 ** 2;
@@ -332,7 +332,7 @@ const PHASES: readonly {
 ];
 
 for (const { phase, hang, hangs, canceled } of PHASES) {
-  test(`Stop ends a pull of a warehouse into a Volume while ${phase}`, async ({ local }) => {
+  test(`(slow) Stop ends a pull of a warehouse into a Volume while ${phase}`, async ({ local }) => {
     await Deno.remove(DISK, { recursive: true }).catch(() => {}); // the first test has none
     await Deno.mkdir(DISK, { recursive: true });
     const lake = await open(local);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { connect, type LakebaseError, type Lakehouse, lakehouse } from "../../mod.ts";
+import { listTables } from "../../src/lake/catalog.ts";
 import type { LocalLakebase } from "../../src/local/mod.ts";
 import { eventually } from "../support/eventually.ts";
 import { bothTests, localTests, workspaceOf } from "../support/lakebase.ts";
@@ -271,7 +272,7 @@ for (
   const answer of ["expired", "forbidden", "unavailable", "html", "other-chunk", "truncated", "cut", "reset"] as const
 ) {
   onPglite(
-    `a chunk that is ${answer} once is read again; if it always is, the error shows no secrets`,
+    `(slow) a chunk that is ${answer} once is read again; if it always is, the error shows no secrets`,
     async ({ local, settings }) => {
       const lake = await open(local);
       const query = lake.sql`SELECT n, repeat('x', n) AS word FROM generate_series(1, 11) AS n`;
@@ -499,4 +500,13 @@ Deno.test({
     const { rows } = await db.sql`SELECT 1 AS one`.pull("/Volumes/main/raw/other/one.csv");
     assert.equal(rows, 1);
   },
+});
+
+Deno.test("a list of tables that would be cut off is refused", async () => {
+  const answer = (count: number) => Promise.resolve(Array.from({ length: count }, (_, n) => ({ table_name: `t${n}` })));
+  assert.equal((await listTables(() => answer(10_000), "*", "main")).length, 10_000);
+  await assert.rejects(listTables(() => answer(10_001), "*", "main"), {
+    code: "BAD_PARAMETER",
+    message: /more than 10000 match "\*"; name fewer, as in "taxi\.\*"/,
+  });
 });

@@ -78,7 +78,7 @@ transferTest("rows and columns in memory are written to the Volume of their conn
 });
 
 transferTest(
-  "a dataset is written into a folder of the Volume, and loaded back by folder, glob and list",
+  "(slow) a dataset is written into a folder of the Volume, and loaded back by folder, glob and list",
   async ({ db, local }) => {
     const before = local.requests.length;
     const pulled = await db.pull("trips", `${ROOT}/trips/`, { rowsPerFile: 8000 });

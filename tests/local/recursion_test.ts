@@ -77,7 +77,9 @@ const CRASH = "SELECT crash(2147483647)";
 
 for (const kept of [true, false]) {
   Deno.test({
-    name: `after a crash, an embedded database says so once, and starts again with ${kept ? "its folder" : "no data"}`,
+    name: `${kept ? "" : "(slow) "}after a crash, an embedded database says so once, and starts again with ${
+      kept ? "its folder" : "no data"
+    }`,
     ...quiet,
     fn: async () => {
       const folder = await Deno.makeTempDir();

@@ -201,7 +201,7 @@ async function tooltips(spec: Record<string, unknown>): Promise<Record<string, u
   return found;
 }
 
-queryTest("no column name has a special meaning in any kind of chart", async ({ db }) => {
+queryTest("(slow) no column name has a special meaning in any kind of chart", async ({ db }) => {
   const evil = `x" onerror="pwned()`;
   for (const name of NAMES) {
     for (const mark of (name === "image" ? ["bar", "box", "point", "heatmap"] as const : ["bar", "box"] as const)) {

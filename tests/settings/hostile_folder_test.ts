@@ -159,7 +159,7 @@ Deno.test("(slow) a minted token goes to the server that the workspace names, no
 });
 
 Deno.test(
-  "what is taken from .env is reported once, by name; envFile: false and LAKEBASE_ENV_FILE= turn it off",
+  "(slow) what is taken from .env is reported once, by name; envFile: false and LAKEBASE_ENV_FILE= turn it off",
   SHARED,
   async () => {
     await using folders = await makeFolders();

@@ -116,6 +116,9 @@ Deno.test("a value without a form in Postgres is refused, with its position", ()
   refused(() => sql`SELECT ${"\ud800"}`, /parameter 1 has half of a surrogate pair/);
   refused(() => sql`SELECT ${{ toJSON: () => undefined }}`, /parameter 1 .*toJSON/);
   refused(() => sql`SELECT ${sql.unsafe("1\0; DROP TABLE t")}`, /zero character, at position 9/);
+  refused(() => sql.join({} as never), /sql\.join\(\) has an object; it takes an array/);
+  refused(() => sql.values(undefined as never), /sql\.values\(\) has undefined; it takes an array of rows/);
+  refused(() => sql.unsafe([] as never), /sql\.unsafe\(\) has an array; it takes a string/);
   const circle: Record<string, unknown> = {};
   circle["itself"] = circle;
   refused(() => sql`SELECT ${circle}`, /parameter 1 is an object that has no JSON form/);

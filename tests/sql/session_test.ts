@@ -167,7 +167,8 @@ queryTest("statements that begin together run in parallel while the session has 
   await using notebook = notebookOn(db);
   const { sql } = notebook;
   const first = await pid(sql);
-  const together = () => Promise.all([1, 2, 3].map(() => sql`SELECT pg_backend_pid() AS pid, pg_sleep(0.2)`));
+  const together = (seconds = 0.2) =>
+    Promise.all([1, 2, 3].map(() => sql`SELECT pg_backend_pid() AS pid, pg_sleep(${seconds})`));
   const pids = (results: Record<string, unknown>[][]) => new Set(results.map(([row]) => row!["pid"]));
   assert.equal(pids(await together()).size, 3);
   const makers: [string, () => PromiseLike<unknown>, () => PromiseLike<unknown>][] = [
@@ -197,7 +198,7 @@ queryTest("statements that begin together run in parallel while the session has 
   ];
   for (const [name, make, undo] of makers) {
     await make();
-    assert.deepEqual([...pids(await together())], [first], name);
+    assert.deepEqual([...pids(await together(0.01))], [first], name);
     await undo();
     assert.equal(pids(await together()).size, 3, `after ${name}`);
   }

@@ -27,7 +27,7 @@ pullTest("a table without columns is loaded back, but into no other table", asyn
 });
 
 pullTest(
-  "composites are loaded back from every format but NDJSON, whose error says what to do",
+  "(slow) composites are loaded back from every format but NDJSON, whose error says what to do",
   async ({ db, folder }) => {
     await db.query(`CREATE TYPE place AS (x int, name text);
     CREATE TABLE places AS SELECT ROW(1, 'a,b')::place AS one, ARRAY[ROW(2, NULL)::place] AS more, '1 2'::int2vector AS v;

@@ -4,6 +4,7 @@ import { createGunzip, createZstdDecompress } from "node:zlib";
 import { joinBytes } from "../../core/bytes.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import type { FileStore, StoredBytes, StoredEntry } from "../../core/file_store.ts";
+import { typeText } from "../../core/text.ts";
 import { type FileSignature, SIGNATURE_BYTES, signatureOf } from "../formats/file_format.ts";
 import { openFile, unreadableFile } from "../formats/file_rows.ts";
 import { badLoadOption } from "./options.ts";
@@ -135,7 +136,7 @@ async function* bytesOf(source: AsyncIterable<unknown> | Iterable<unknown>): Asy
     if (chunk instanceof Uint8Array) yield chunk;
     else if (typeof chunk === "string") yield encoder.encode(chunk);
     else {throw badLoadOption(
-        `the stream gave ${chunk === null ? "null" : `a ${typeof chunk}`}; with a format it must give bytes`,
+        `the stream gave ${typeText(chunk)}; with a format it must give bytes`,
       );}
   }
 }

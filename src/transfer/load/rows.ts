@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { fold } from "../../catalog/names.ts";
 import { LakebaseError, optionText } from "../../core/errors.ts";
-import { jsonOf } from "../../core/text.ts";
+import { jsonOf, typeText } from "../../core/text.ts";
 import { encodeValue, temporalType } from "../../sql/parameter.ts";
 import { type Field, OUTCOME, StatementRows } from "../../sql/result.ts";
 import { CopyTextWriter } from "../copy/text_writer.ts";
@@ -238,8 +238,7 @@ class Rows implements Incoming {
   }
 
   #noRow(row: unknown, number: number): LakebaseError {
-    const found = row === null ? "null" : Array.isArray(row) ? "an array" : `a ${typeof row}`;
-    return this.refuse(`${this.#place(number)} is ${found}; a row is an object: { id: 1, name: "Harlem" }`);
+    return this.refuse(`${this.#place(number)} is ${typeText(row)}; a row is an object: { id: 1, name: "Harlem" }`);
   }
 }
 

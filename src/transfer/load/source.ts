@@ -2,6 +2,7 @@ import { type LakebaseError, optionText } from "../../core/errors.ts";
 import { fileURLToPath } from "node:url";
 import { closest } from "../../core/closest.ts";
 import type { StoredRanges } from "../../core/file_store.ts";
+import { typeText } from "../../core/text.ts";
 import { ArrowRows, EXACT_ROWS, isRunnable, type RunnableFragment } from "../../sql/fragment.ts";
 import { Columns } from "../columns/columns.ts";
 import {
@@ -71,8 +72,9 @@ export async function openSource(
     if (source instanceof ReadableStream) return await openUnnamed(source, options);
     return await openRows(iterable, options);
   }
-  const found = source === null ? "null" : isSource ? "an object" : `a ${typeof source}`;
-  throw badLoadOption(`the source is ${found}; it must be rows, a file's path, or a stream of bytes with { format }`);
+  throw badLoadOption(
+    `the source is ${typeText(source)}; it must be rows, a file's path, or a stream of bytes with { format }`,
+  );
 }
 
 async function openColumns(columns: Columns, options: LoadOptions): Promise<Incoming> {

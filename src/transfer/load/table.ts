@@ -7,6 +7,7 @@ import { Fragment, textStatement } from "../../sql/fragment.ts";
 import { type FindSession, run } from "../../sql/run.ts";
 import type { StopOptions } from "../../sql/stop.ts";
 import { BUILT_IN } from "../../core/type_names.ts";
+import { typeText } from "../../core/text.ts";
 import { badLoadOption, type Refuse } from "./options.ts";
 
 /** A column that can be loaded. */
@@ -68,7 +69,7 @@ export function tableName(table: string | Fragment): string {
     readings(name);
     return name;
   }
-  const what = table instanceof Fragment ? "a query" : table === null ? "null" : `a ${typeof table}`;
+  const what = table instanceof Fragment ? "a query" : typeText(table);
   throw badLoadOption(`the table is ${what}; it must be a name: "trips", "public.trips" or sql.id("public", "trips")`);
 }
 

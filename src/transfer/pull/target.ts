@@ -5,6 +5,7 @@ import { createGzip } from "node:zlib";
 import { closest } from "../../core/closest.ts";
 import { LakebaseError, optionText } from "../../core/errors.ts";
 import type { FileStore } from "../../core/file_store.ts";
+import { typeText } from "../../core/text.ts";
 import { until } from "../../sql/stop.ts";
 import { EXTENSIONS, FILE_FORMATS, type PullFormat } from "../formats/file_format.ts";
 import { Stores } from "../stores.ts";
@@ -63,9 +64,7 @@ export function planTarget(target: PullTarget, options: PullOptions): TargetPlan
   const path = target instanceof URL ? pathOf(target) : target;
   if (typeof path !== "string" && !(path instanceof WritableStream)) {
     throw badPullOption(
-      `the target is ${
-        path === null || path === undefined ? String(path) : `a ${typeof path}`
-      }; it must be a path, a WritableStream or "-"`,
+      `the target is ${typeText(path)}; it must be a path, a WritableStream or "-"`,
     );
   }
   if (typeof path === "string" && (path === "" || path.includes("\0"))) {

@@ -32,7 +32,7 @@ const CASES: Record<string, [rows: number, first: (string | null)[]] | RegExp> =
 };
 
 Deno.test({
-  ...requires("files of other projects that once caused errors", casesMissing),
+  ...requires("(slow) files of other projects that once caused errors", casesMissing),
   fn: async () => {
     for (const [name, right] of Object.entries(CASES)) {
       const path = `${casesFolder()}/${name}`;
@@ -105,14 +105,17 @@ text = lambda v: None if v is None else str(v).lower() if isinstance(v, bool) el
 print(json.dumps({"files": len(ways), "rows": [["[]" if k == "m" and v == [] else text(v) for k, v in r.items()] for r in rows]}))
 `;
 
-fileTest("every encoding, and rows and lists over several pages, are read as pyarrow reads them", async (folder) => {
-  const { files, rows } = await python<{ files: number; rows: (string | null)[][] }>(ENCODINGS, folder);
-  const whole = rows.map((row) => row.map((text, at) => at === 3 ? String(Number(text)) : text));
-  for (let file = 0; file < files; file++) {
-    const { texts } = await all(await readParquet(`${folder}/${file}.parquet`));
-    assert.deepEqual(texts, whole, `file ${file}`);
-  }
-});
+fileTest(
+  "(slow) every encoding, and rows and lists over several pages, are read as pyarrow reads them",
+  async (folder) => {
+    const { files, rows } = await python<{ files: number; rows: (string | null)[][] }>(ENCODINGS, folder);
+    const whole = rows.map((row) => row.map((text, at) => at === 3 ? String(Number(text)) : text));
+    for (let file = 0; file < files; file++) {
+      const { texts } = await all(await readParquet(`${folder}/${file}.parquet`));
+      assert.deepEqual(texts, whole, `file ${file}`);
+    }
+  },
+);
 
 const SMALL = `
 import sys, pyarrow as pa, pyarrow.parquet as pq
@@ -175,7 +178,7 @@ fileTest(
 );
 
 fileTest(
-  "an Arrow file or stream that is cut at any byte, or has one wrong, ends in an error or in rows",
+  "(slow) an Arrow file or stream that is cut at any byte, or has one wrong, ends in an error or in rows",
   async (folder) => {
     boundLists(); // as the worker does
     await python(SMALL, folder);

@@ -101,7 +101,7 @@ function open(path: string): Promise<ColumnarFile> {
   return path.endsWith(".parquet") ? readParquet(path) : readArrow(path);
 }
 
-fileTest("every type and compression that pyarrow writes is read", async (folder) => {
+fileTest("(slow) every type and compression that pyarrow writes is read", async (folder) => {
   await python(PYARROW, folder);
   const files = ["file.arrow", "stream.arrow", "lz4.arrow", "zstd.arrow", "v2.parquet"];
   const parquets = ["snappy", "zstd", "gzip", "lz4", "brotli", "none"].map((name) => `${name}.parquet`);

@@ -164,7 +164,7 @@ pullTest("hive folders add columns to their files, in every format", async ({ db
   }
 });
 
-pullTest("if a Parquet file has a column of its partition, both must agree", async ({ db, folder }) => {
+pullTest("(slow) if a Parquet file has a column of its partition, both must agree", async ({ db, folder }) => {
   const values =
     "SELECT 1 AS id, 2024 AS year, NULL::text AS zone, 1.50::float8 AS fare, DATE '2025-01-31' AS day, true AS flag";
   const hive = "year=2024/zone=__HIVE_DEFAULT_PARTITION__/fare=1.5/day=2025-01-31/flag=true";

@@ -33,7 +33,7 @@ bigTest("(slow) pull() with parallel writes the text formats byte for byte as wi
   }
 });
 
-bigTest("pull() with parallel writes Arrow and Parquet with the same rows", async ({ db, folder }) => {
+bigTest("(slow) pull() with parallel writes Arrow and Parquet with the same rows", async ({ db, folder }) => {
   for (const ending of ["arrow", "parquet"]) {
     const { rows } = await db.pull("spread", `${folder}/t.${ending}`, { parallel: 3 });
     assert.equal(rows, ROWS);
