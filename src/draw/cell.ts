@@ -356,9 +356,12 @@ function compactJson(head: string): string {
   return out + JSON.stringify(JSON.parse(`${whole}"`)).slice(0, -1);
 }
 
-/** A time in UTC with its microseconds, which a `Date` does not have. */
+/** A time in UTC with its microseconds, which a `Date` does not have. Without a pattern, since most cells of a table may be times. */
 function dateWithAllDigits(date: Date, text: string): unknown {
-  const fraction = /:\d\d(\.\d{4,6})(?!\d)/.exec(text)?.[1];
-  if (fraction === undefined) return date;
-  return new ServerText(date.toISOString().replace("T", " ").replace(/\.\d+Z$/, `${fraction}Z`));
+  const point = text.indexOf(".", text.indexOf(":")); // not one of a date such as 31.01.2026
+  let end = point + 1;
+  while (text.charCodeAt(end) >= 48 && text.charCodeAt(end) <= 57) end++;
+  if (point < 0 || end - point < 5 || end - point > 7) return date; // a Date has the three digits of milliseconds
+  const iso = date.toISOString(); // it ends in hh:mm:ss.sssZ
+  return new ServerText(`${iso.slice(0, -14)} ${iso.slice(-13, -5)}${text.slice(point, end)}Z`);
 }
