@@ -3,38 +3,12 @@ import { LakebaseError } from "../../mod.ts";
 import type { Address, HostLookup } from "../../src/net/dns.ts";
 import { eventually } from "../support/eventually.ts";
 import { localTests } from "../support/lakebase.ts";
+import { relay } from "../support/relay.ts";
 import { requires } from "../support/requirements.ts";
 import { localPool } from "./local_pool.ts";
 
 /** On PGlite only, because names and addresses do not reach a backend. */
 const test = localTests({ passwords: { app: "native-secret" } });
-
-/** A second address for a port of this machine: a relay that can be closed. */
-function relay(address: string, to: number, at = 0): Disposable & { port: number } {
-  const listener = Deno.listen({ hostname: address, port: at });
-  const open = new Set<Deno.Conn>();
-  (async () => {
-    for await (const near of listener) {
-      const far = await Deno.connect({ hostname: "127.0.0.1", port: to });
-      for (const conn of [near, far]) open.add(conn);
-      near.readable.pipeTo(far.writable).catch(() => {});
-      far.readable.pipeTo(near.writable).catch(() => {});
-    }
-  })().catch(() => {});
-  return {
-    port: (listener.addr as Deno.NetAddr).port,
-    [Symbol.dispose]() {
-      listener.close();
-      for (const conn of open) {
-        try {
-          conn.close();
-        } catch {
-          // The relay's stream has already closed it.
-        }
-      }
-    },
-  };
-}
 
 /** Only on Linux are all addresses of 127.0.0.0/8 usable at once. */
 const manyAddresses = () => Deno.build.os === "linux" ? undefined : "this system has one loopback address";
@@ -46,7 +20,7 @@ test(requires("an endpoint that moves to another address is found there", manyAd
     if (typeof options === "object" && options.all) callback(null, [found]);
     else callback(null, found.address, found.family);
   };
-  const first = relay("127.0.0.2", Number(local.env["PGPORT"]));
+  const first = relay({ hostname: "127.0.0.2", to: Number(local.env["PGPORT"]) });
   const pool = await localPool(local, { port: first.port, max: 2, connectTimeout: 5, find });
   const one = async () => (await pool.query("SELECT 1 AS n")).rows[0].n;
   found = { address: "127.0.0.2", family: 4 };
@@ -59,7 +33,7 @@ test(requires("an endpoint that moves to another address is found there", manyAd
   found = { address: "127.0.0.3", family: 4 };
   await assert.rejects(one(), { code: "UNREACHABLE" }, "nothing is there yet");
 
-  using _second = relay("127.0.0.3", Number(local.env["PGPORT"]), first.port);
+  using _second = relay({ hostname: "127.0.0.3", to: Number(local.env["PGPORT"]), port: first.port });
   assert.equal(await one(), 1);
   await pool.end();
 });

@@ -7,7 +7,7 @@ import type { LoginClient } from "../../src/net/login_client.ts";
 import type { LakebasePool } from "../../src/net/pool.ts";
 import type { WatchOptions } from "../../src/net/watch.ts";
 import { eventually, inTime } from "../support/eventually.ts";
-import { forgetfulRelay } from "../support/forgetful_relay.ts";
+import { relay } from "../support/relay.ts";
 import { bothTests } from "../support/lakebase.ts";
 import { untilSent } from "../support/queries.ts";
 import { localPool } from "./local_pool.ts";
@@ -96,14 +96,14 @@ const SOME_PROCESS = "the process that it names is not PGlite's own, so nothing 
 
 for (const [where, before] of [["", []], [" in a transaction", ["BEGIN"]]] as const) {
   test(`watchClient() ends a statement${where} whose answer was lost while new connections work`, async ({ local }) => {
-    using relay = forgetfulRelay(local);
-    const pool = await watchedPool(local, { silence: 150, limit: LIMIT }, relay.port);
+    using route = relay({ to: Number(local.env["PGPORT"]) });
+    const pool = await watchedPool(local, { silence: 150, limit: LIMIT }, route.port);
     const client = await pool.connect();
     for (const text of before) await client.query(text);
     const waiting = client.query("SELECT pg_sleep(1)");
     waiting.catch(() => {});
     await untilSent({ pool });
-    relay.forget();
+    route.forget();
     assert.equal((await pool.query("SELECT 2 AS n")).rows[0].n, 2);
     assert.equal(await failureOf(waiting), GONE);
     (client as unknown as LoginClient).destroy();
@@ -115,10 +115,10 @@ for (const [where, before] of [["", []], [" in a transaction", ["BEGIN"]]] as co
 test(
   "watchClient() ends a statement that never reached the server, and one whose process has gone",
   async ({ local }) => {
-    using relay = forgetfulRelay(local);
-    const pool = await watchedPool(local, { silence: 100, limit: LIMIT }, relay.port);
+    using route = relay({ to: Number(local.env["PGPORT"]) });
+    const pool = await watchedPool(local, { silence: 100, limit: LIMIT }, route.port);
     const [idle, ended] = [await pool.connect(), await pool.connect()];
-    relay.forget();
+    route.forget();
     for (const client of [idle, ended]) {
       if (client === ended) local.faults.dropConnections();
       assert.equal(await failureOf(client.query("SELECT 1")), GONE);

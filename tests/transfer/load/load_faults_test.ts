@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { connect, type Lakebase, type Progress } from "../../../mod.ts";
-import { forgetfulRelay } from "../../support/forgetful_relay.ts";
+import { relay } from "../../support/relay.ts";
 import { stillHeld } from "../../support/garbage.ts";
 import { pgliteTests } from "../../support/lakebase.ts";
 import { postgresMissing, startPostgres } from "../../support/postgres.ts";
@@ -242,13 +242,13 @@ pgliteTests()(
       const stopped = async (
         begin: (db: Lakebase) => (rows: Iterable<object>, signal: AbortSignal) => Promise<unknown>,
       ) => {
-        using relay = forgetfulRelay(test.local);
-        await using db = await connect({ ...test.settings(), port: relay.port });
+        using route = relay({ to: Number(test.local.env["PGPORT"]) });
+        await using db = await connect({ ...test.settings(), port: route.port });
         const controller = new AbortController();
         const reason = new Error("enough");
         const rows = endless((id) => {
           if (id !== MANY) return;
-          relay.forget();
+          route.forget();
           controller.abort(reason);
         });
         await inTime("the end of the load", assert.rejects(begin(db)(rows, controller.signal), reason));

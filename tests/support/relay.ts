@@ -1,8 +1,17 @@
-import type { LocalLakebase } from "../../src/local/mod.ts";
+/** Where a {@linkcode relay} listens, and the port of this machine that it leads to. */
+interface RelayOptions {
+  to: number;
+  /** @default {"127.0.0.1"} */
+  hostname?: string;
+  /** Any free port when not given. */
+  port?: number;
+}
 
-/** A way to the server that can forget the connections that it has, as a firewall does: what they carry is lost. */
-export function forgetfulRelay({ env }: LocalLakebase): Disposable & { port: number; forget: () => void } {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+/** A relay to a server. `forget()` loses what its connections carry from then on, as a firewall does. */
+export function relay(
+  { to, hostname = "127.0.0.1", port = 0 }: RelayOptions,
+): Disposable & { port: number; forget: () => void } {
+  const listener = Deno.listen({ hostname, port });
   const open = new Set<Deno.TcpConn>();
   let forgotten = new WeakSet<Deno.TcpConn>();
   const carry = async (from: Deno.TcpConn, to: Deno.TcpConn) => {
@@ -14,10 +23,10 @@ export function forgetfulRelay({ env }: LocalLakebase): Disposable & { port: num
   };
   (async () => {
     for await (const near of listener) {
-      const far = await Deno.connect({ hostname: "127.0.0.1", port: Number(env["PGPORT"]) });
+      const far = await Deno.connect({ hostname: "127.0.0.1", port: to });
       for (const [from, to] of [[near, far], [far, near]] as const) {
         open.add(from);
-        carry(from, to).catch(() => {}).finally(() => open.delete(from));
+        carry(from, to).catch(() => {}); // either side may end at any time
       }
     }
   })().catch(() => {});
