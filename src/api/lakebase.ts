@@ -9,7 +9,7 @@ import type { DiffOptions } from "../explore/diff/rows.ts";
 import type { Pair, Side } from "../explore/diff/sides.ts";
 import type { ListingParts } from "../sql/result.ts";
 import { type ProfileOptions, profileRows } from "../explore/profile.ts";
-import { listSchemas, listTables, type SchemaInfo, type TableInfo } from "../explore/tables.ts";
+import { listSchemas, listTables, type SchemaInfo, type TableInfo } from "../explore/listings.ts";
 import { Fragment } from "../sql/fragment.ts";
 import { NotebookSession } from "../sql/notebook_session.ts";
 import { type QueryOptions, takesNothing } from "../sql/options.ts";

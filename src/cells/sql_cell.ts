@@ -14,7 +14,7 @@ import { drawResult, originText } from "../draw/result.ts";
 import { renderCommand, renderTable, type TableOptions } from "../draw/table.ts";
 import type { PlotOptions } from "../plot/options.ts";
 import { describeInDetail } from "../explore/describe.ts";
-import { listObjects, listsObjects } from "../explore/tables.ts";
+import { isListCommand, listObjects } from "../explore/listings.ts";
 import { Fragment } from "../sql/fragment.ts";
 import { originOf, type Session } from "../sql/session.ts";
 import { stoppable, until } from "../sql/stop.ts";
@@ -329,7 +329,7 @@ async function lookUpCommand(
     );
   }
   if (command === "conninfo") return target;
-  if (listsObjects(command)) {
+  if (isListCommand(command)) {
     if (session !== undefined) {
       return makeListing(await listObjects(() => session, command, argument, detailed === true), originOf(session));
     }

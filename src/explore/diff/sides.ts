@@ -5,7 +5,7 @@ import { LakebaseError } from "../../core/errors.ts";
 import type { Fragment } from "../../sql/fragment.ts";
 import type { FindSession } from "../../sql/run.ts";
 import type { StopOptions } from "../../sql/stop.ts";
-import { tableName } from "../tables.ts";
+import { tableName } from "../listings.ts";
 
 /** A value of each of the two databases. */
 export interface Pair<T> {

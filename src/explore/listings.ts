@@ -17,8 +17,6 @@ import { checkCall } from "../sql/options.ts";
 import { fieldsFor, type ListingParts, OUTCOME } from "../sql/result.ts";
 import type { FindSession } from "../sql/run.ts";
 
-export type { TableKind };
-
 /** One row of `tables()`. */
 export interface TableInfo {
   /** The table's schema. */
@@ -61,9 +59,9 @@ export async function listTables(
 ): Promise<ListingParts<TableInfo>> {
   checkCall("list the tables", options, {});
   const { schema, name } = parsePattern(pattern);
-  const found = await queryCatalog<TableInfo>(find, TABLES, [schema, name], options);
-  const { elapsed } = found[OUTCOME];
-  return { rows: found, fields: TABLE_FIELDS, elapsed, facts: {}, draw: (rows) => drawTables(rows, elapsed) };
+  const rows = await queryCatalog<TableInfo>(find, TABLES, [schema, name], options);
+  const { elapsed } = rows[OUTCOME];
+  return { rows, fields: TABLE_FIELDS, elapsed, facts: {}, draw: (drawn) => drawTables(drawn, elapsed) };
 }
 
 function drawTables(rows: readonly TableInfo[], elapsed: number): TableOptions {
@@ -119,9 +117,9 @@ const SCHEMA_FIELDS = fieldsFor({
 /** Lists schemas from the catalog in one round trip. See `Lakebase.schemas`. */
 export async function listSchemas(find: FindSession, options: ExploreOptions): Promise<ListingParts<SchemaInfo>> {
   checkCall("list the schemas", options, {});
-  const found = await queryCatalog<SchemaInfo>(find, SCHEMAS, [], options);
-  const { elapsed } = found[OUTCOME];
-  return { rows: found, fields: SCHEMA_FIELDS, elapsed, facts: {}, draw: (rows) => drawSchemas(rows, elapsed) };
+  const rows = await queryCatalog<SchemaInfo>(find, SCHEMAS, [], options);
+  const { elapsed } = rows[OUTCOME];
+  return { rows, fields: SCHEMA_FIELDS, elapsed, facts: {}, draw: (drawn) => drawSchemas(drawn, elapsed) };
 }
 
 function drawSchemas(rows: readonly SchemaInfo[], elapsed: number): TableOptions {
@@ -148,12 +146,12 @@ interface ObjectKind {
   /** The properties of a row, in order. */
   fields: Parameters<typeof fieldsFor>[0];
   /**
-   * Gives a statement whose last parameter has the patterns of the name, and `$1` those of the schema if `inSchemas`.
+   * Gives the statement. Its last parameter has the patterns of the name; if `inSchemas`, `$1` has those of the schema.
    *
-   * @param more SQL of further columns.
+   * @param moreColumns SQL of further columns.
    */
-  sql: (more: string) => string;
-  /** Further columns that a `+` after the command shows, by property: text, as SQL. */
+  sql: (moreColumns: string) => string;
+  /** The SQL of further columns, which a `+` after the command shows, by property. They are texts. */
   details?: Readonly<Record<string, string>>;
 }
 
@@ -164,35 +162,35 @@ const SCHEMA_MATCHES = `CASE WHEN $1::pg_catalog.text[] IS NULL THEN ${IS_USERS}
 const nameMatches = (column: string, parameter: string) =>
   `(${parameter}::pg_catalog.text[] IS NULL OR ${column}::pg_catalog.text OPERATOR(pg_catalog.~~) ANY (${parameter}))`;
 
-const VIEWS = (more: string) =>
+const VIEWS = (moreColumns: string) =>
   `SELECT n.nspname AS schema, c.relname AS name, ${KIND} AS kind,
   pg_catalog.pg_get_userbyid(c.relowner) AS owner, pg_catalog.pg_get_viewdef(c.oid, true) AS definition,
-  pg_catalog.obj_description(c.oid, 'pg_class') AS comment${more}
+  pg_catalog.obj_description(c.oid, 'pg_class') AS comment${moreColumns}
   FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
   WHERE ${kindIs("v", "m")} AND ${SCHEMA_MATCHES} AND ${nameMatches("c.relname", "$2")} ORDER BY 1, 2`;
 
-const INDEXES = (more: string) =>
+const INDEXES = (moreColumns: string) =>
   `SELECT n.nspname AS schema, c.relname AS name, t.relname AS "table", i.indisprimary AS "primary",
   i.indisunique AS "unique", i.indisvalid AS valid, pg_catalog.pg_relation_size(c.oid) AS size,
   am.amname AS method, (SELECT pg_catalog.string_agg(pg_catalog.pg_get_indexdef(c.oid, n, true), ', ' ORDER BY n)
-    FROM pg_catalog.generate_series(1, i.indnkeyatts) AS n) AS columns${more}
+    FROM pg_catalog.generate_series(1, i.indnkeyatts) AS n) AS columns${moreColumns}
   FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
   JOIN pg_catalog.pg_class AS t ON t.oid OPERATOR(pg_catalog.=) i.indrelid
   JOIN pg_catalog.pg_am AS am ON am.oid OPERATOR(pg_catalog.=) c.relam
   JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
   WHERE ${SCHEMA_MATCHES} AND ${nameMatches("c.relname", "$2")} ORDER BY 1, 2`;
 
-const FUNCTIONS = (more: string) =>
+const FUNCTIONS = (moreColumns: string) =>
   `SELECT n.nspname AS schema, p.proname AS name,
   pg_catalog.json_object('{{f,function},{p,procedure},{a,aggregate},{w,window function}}')
     OPERATOR(pg_catalog.->>) p.prokind::pg_catalog.text AS kind,
   pg_catalog.pg_get_function_arguments(p.oid) AS arguments, pg_catalog.pg_get_function_result(p.oid) AS result,
-  l.lanname AS language, pg_catalog.obj_description(p.oid, 'pg_proc') AS comment${more}
+  l.lanname AS language, pg_catalog.obj_description(p.oid, 'pg_proc') AS comment${moreColumns}
   FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
   JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang
   WHERE ${SCHEMA_MATCHES} AND ${nameMatches("p.proname", "$2")} ORDER BY 1, 2, 4`;
 
-const ROLES = (more: string) =>
+const ROLES = (moreColumns: string) =>
   `SELECT r.rolname AS name, pg_catalog.concat_ws(', ', CASE WHEN r.rolsuper THEN 'superuser' END,
     CASE WHEN r.rolcreaterole THEN 'may create roles' END, CASE WHEN r.rolcreatedb THEN 'may create databases' END,
     CASE WHEN r.rolreplication THEN 'may replicate' END, CASE WHEN r.rolbypassrls THEN 'bypasses row security' END,
@@ -200,21 +198,21 @@ const ROLES = (more: string) =>
   (SELECT pg_catalog.string_agg(g.rolname::pg_catalog.text, ', ' ORDER BY g.rolname)
     FROM pg_catalog.pg_auth_members AS m JOIN pg_catalog.pg_roles AS g ON g.oid OPERATOR(pg_catalog.=) m.roleid
     WHERE m.member OPERATOR(pg_catalog.=) r.oid) AS member_of,
-  pg_catalog.shobj_description(r.oid, 'pg_authid') AS comment${more}
+  pg_catalog.shobj_description(r.oid, 'pg_authid') AS comment${moreColumns}
   FROM pg_catalog.pg_roles AS r
   WHERE CASE WHEN $1::pg_catalog.text[] IS NULL THEN NOT pg_catalog.starts_with(r.rolname::pg_catalog.text, 'pg_')
     ELSE r.rolname::pg_catalog.text OPERATOR(pg_catalog.~~) ANY ($1) END ORDER BY 1`;
 
-const DATABASES = (more: string) =>
+const DATABASES = (moreColumns: string) =>
   `SELECT d.datname AS name, pg_catalog.pg_get_userbyid(d.datdba) AS owner,
   pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS "collate",
   CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT') THEN pg_catalog.pg_database_size(d.oid) END AS size,
-  pg_catalog.shobj_description(d.oid, 'pg_database') AS comment${more}
+  pg_catalog.shobj_description(d.oid, 'pg_database') AS comment${moreColumns}
   FROM pg_catalog.pg_database AS d WHERE ${nameMatches("d.datname", "$1")} ORDER BY 1`;
 
 const [text, bool, int8] = ["text", "bool", "int8"] as const;
 
-/** The kinds of objects by psql's command for them. */
+/** The kinds of objects, by psql's command that lists them. */
 const KINDS: Readonly<Record<string, ObjectKind>> = {
   dv: {
     noun: "view",
@@ -278,8 +276,8 @@ const KINDS: Readonly<Record<string, ObjectKind>> = {
   },
 };
 
-/** Whether {@linkcode listObjects} answers a command. */
-export function listsObjects(command: string): boolean {
+/** Whether {@linkcode listObjects} answers a command of psql. */
+export function isListCommand(command: string): boolean {
   return Object.hasOwn(KINDS, command);
 }
 
@@ -302,42 +300,37 @@ export async function listObjects(
   if (schema !== null && !inSchemas) {
     throw new LakebaseError("BAD_PARAMETER", `Cannot run \\${command} ${argument}: a ${noun} is in no schema`);
   }
-  const more = detailed ? Object.entries(details) : [];
-  const statement = sql(more.map(([name, value]) => `, ${value} AS "${name}"`).join(""));
-  const found = await queryCatalog<Record<string, unknown>>(find, statement, inSchemas ? [schema, name] : [name]);
-  const { elapsed } = found[OUTCOME];
-  const fields = fieldsFor({ ...types, ...Object.fromEntries(more.map(([name]) => [name, text])) });
-  return {
-    rows: found,
-    fields,
-    elapsed,
-    facts: {},
-    draw: (rows) => ({
-      columns: fields,
-      rows: rows.map((row) => fields.map(({ key }) => cellOf(key, row[key]))),
-      footer: `${countText(rows.length, "row")}, ${elapsedText(elapsed)}`,
-    }),
-  };
+  const moreColumns = detailed ? Object.entries(details) : [];
+  const statement = sql(moreColumns.map(([name, value]) => `, ${value} AS "${name}"`).join(""));
+  const rows = await queryCatalog<Record<string, unknown>>(find, statement, inSchemas ? [schema, name] : [name]);
+  const { elapsed } = rows[OUTCOME];
+  const fields = fieldsFor({ ...types, ...Object.fromEntries(moreColumns.map(([name]) => [name, text])) });
+  const draw = (drawn: readonly Record<string, unknown>[]) => ({
+    columns: fields,
+    rows: drawn.map((row) => fields.map(({ key }) => drawnValue(key, row[key]))),
+    footer: `${countText(drawn.length, "row")}, ${elapsedText(elapsed)}`,
+  });
+  return { rows, fields, elapsed, facts: {}, draw };
 }
 
-function cellOf(key: string, value: unknown): unknown {
+function drawnValue(key: string, value: unknown): unknown {
   if (value === null || value === undefined) return "";
   return key === "size" ? sizeText(Number(value)) : value;
 }
 
 /**
- * The table's name in an argument that must be one.
+ * Gives the table's name in an argument that must be one.
  *
- * @param action The action on the table, such as `describe`.
+ * @param action What the method does with the table, such as `describe`.
  * @param method The method that takes the name, such as `describe()`.
- * @throws {LakebaseError} `BAD_PARAMETER` for anything else, such as a query.
+ * @throws {LakebaseError} `BAD_PARAMETER` for anything but a table's name, such as a query.
  */
 export function tableName(table: string | Fragment, action: string, method: string): string {
   const name = table instanceof Fragment ? nameOf(table) : table;
   if (typeof name === "string") return name;
-  const found = table instanceof Fragment ? "a query" : table === null ? "null" : typeof table;
+  const value = table instanceof Fragment ? "a query" : table === null ? "null" : typeof table;
   throw new LakebaseError(
     "BAD_PARAMETER",
-    `Cannot ${action} ${found}; ${method} takes a table's name: "trips", "public.trips" or sql.id("public", "trips")`,
+    `Cannot ${action} ${value}; ${method} takes a table's name: "trips", "public.trips" or sql.id("public", "trips")`,
   );
 }
