@@ -1,8 +1,7 @@
 import { cellText, drawnValue, isNumeric } from "../draw/cell.ts";
 import { visible } from "../draw/escape.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
-import { drawnColumns, drawResult, originText } from "../draw/result.ts";
-import { elapsedText, renderTable } from "../draw/table.ts";
+import { drawnColumns, drawResult, elapsedText, originText, renderTable } from "../draw/table.ts";
 import type { Result } from "./result.ts";
 
 /** The number of rows that are fetched. */

@@ -1,6 +1,5 @@
 import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
-import { originText, type ResultOrigin } from "../draw/result.ts";
-import { elapsedText, renderTable } from "../draw/table.ts";
+import { elapsedText, originText, renderTable, type ResultOrigin } from "../draw/table.ts";
 import type { Statement } from "../sql/fragment.ts";
 import { OUTCOME } from "../sql/result.ts";
 import { type FindSession, run } from "../sql/run.ts";

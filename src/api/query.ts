@@ -1,6 +1,6 @@
 import { LakebaseError } from "../core/errors.ts";
 import { type Bundle, DISPLAY, holdIdle, holdIdleError } from "../draw/notebook.ts";
-import { drawResult, SHOWN_ROWS } from "../draw/result.ts";
+import { drawResult, SHOWN_ROWS } from "../draw/table.ts";
 import type { PlotOptions } from "../plot/options.ts";
 import type { Plot } from "../plot/plot.ts";
 import {

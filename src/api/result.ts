@@ -1,7 +1,13 @@
 import { LakebaseError } from "../core/errors.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
-import { drawResult, originText, type ResultOrigin } from "../draw/result.ts";
-import { type HtmlAndText, renderFacts, renderTable } from "../draw/table.ts";
+import {
+  drawResult,
+  type HtmlAndText,
+  originText,
+  renderFacts,
+  renderTable,
+  type ResultOrigin,
+} from "../draw/table.ts";
 import type { ColumnInfo, TableFacts } from "../explore/describe.ts";
 import type { RowDifference, TableDiffFacts } from "../explore/diff/rows.ts";
 import type { SchemaDifference, SchemaDiffFacts } from "../explore/diff/schema.ts";

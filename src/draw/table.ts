@@ -1,12 +1,14 @@
 /**
- * Draws query results as `text/html` and `text/plain`. It is pure: it uses no kernel, no database and no API of Deno.
+ * Draws results, tables and cards as `text/html` and `text/plain`. This module is pure: it uses no kernel, no database and no
+ * API of Deno.
  *
  * @module
  */
 
 import { groupedNumber, printable } from "../core/text.ts";
-import { cutText } from "./cell.ts";
+import { cutText, drawnValue } from "./cell.ts";
 import { escapeHtml } from "./escape.ts";
+import type { Bundle } from "./notebook.ts";
 import { htmlCommand, htmlTable } from "./table_html.ts";
 import { textCommand, textTable } from "./table_text.ts";
 
@@ -87,7 +89,7 @@ interface FooterOptions {
   total?: number | bigint;
   /** Whether there are more rows than are drawn, if the number of all rows is not known. */
   more?: boolean;
-  /** The milliseconds that the rows took. */
+  /** The milliseconds that the query took. */
   elapsed?: number;
 }
 
@@ -131,7 +133,7 @@ export function renderCommand({ tag, elapsed, notices = [] }: CommandOptions): H
 }
 
 /**
- * A line with the number of rows that a table shows, the number of all rows, and the time that they took.
+ * A line with the number of rows that a table shows, the number of all rows, and the time that the query took.
  *
  * @example
  * ```ts
@@ -179,8 +181,90 @@ function withElapsed(text: string, elapsed: number | undefined): string {
   return elapsed === undefined || !(elapsed >= 0) ? text : `${text}, ${elapsedText(elapsed)}`;
 }
 
+/** The default number of rows that a result draws. */
+export const SHOWN_ROWS = 20;
+
+/** With the text form of at most 100 kB, an output stays below a megabyte, which frontends and files handle well. */
+const MAX_HTML_BYTES = 890_000;
+
+/** The connection and the transaction of a result, as far as a person must know them. */
+export interface ResultOrigin {
+  /** The connection; `undefined` if only one was open. */
+  readonly place?: string | undefined;
+  /** The transaction that was open afterwards. */
+  readonly transaction?: "open" | "failed" | undefined;
+}
+
 /**
- * Draws a few facts as a small table, such as those of a connection.
+ * The end of a line that names an origin, such as `, on app at db.example.com:5432, in a transaction`; empty where there is
+ * nothing to name.
+ */
+export function originText({ place, transaction }: ResultOrigin): string {
+  const connection = place === undefined ? "" : `, on ${place}`;
+  if (transaction === undefined) return connection;
+  return `${connection}, ${transaction === "open" ? "in a transaction" : "in a failed transaction: ROLLBACK"}`;
+}
+
+/** The parts of a result that its drawing needs. */
+interface Drawable extends ReadonlyArray<unknown>, ResultOrigin {
+  /** The columns, each with its key in a row. */
+  readonly fields: readonly { readonly name: string; readonly key: string; readonly type: string }[];
+  /** The server's command tag, such as `INSERT 0 3`. */
+  readonly tag: string;
+  /** Rows returned or changed; `null` for commands that have no count. */
+  readonly rowCount: number | null;
+  /** Whether the server had more rows than were fetched. */
+  readonly more: boolean;
+  /** Milliseconds from sending the statement to its last row. */
+  readonly elapsed: number;
+  /** The server's notices and warnings. */
+  readonly notices: readonly TableNotice[];
+}
+
+/** The columns of a drawing. A column's name there is its key in a row, such as `id_2` for the second of two columns `id`. */
+export function drawnColumns(fields: Drawable["fields"]): { name: string; type: string }[] {
+  return fields.map(({ key, type }) => ({ name: key, type }));
+}
+
+/**
+ * Draws a result for a notebook.
+ *
+ * @param result The result.
+ * @param limit The number of rows to show.
+ * @param expanded Whether each value has its own line, as with psql's `\x`.
+ */
+export function drawResult(result: Drawable, limit: number = SHOWN_ROWS, expanded = false): Bundle {
+  const { fields, tag, rowCount, more, elapsed, notices } = result;
+  const origin = originText(result);
+  if (fields.length === 0 && result.length === 0) {
+    return { ...renderCommand({ tag: `${tag === "" ? "An empty query" : tag}${origin}`, elapsed, notices }) };
+  }
+  const rows = result.slice(0, limit);
+  const total = more && rowCount === null ? undefined : Math.max(rowCount ?? 0, result.length);
+  const footer = footerText({ shown: rows.length, ...(total === undefined ? { more: true } : { total }), elapsed });
+  return {
+    ...renderTable({
+      ...expanded ? expandedRows(rows, fields) : {
+        columns: drawnColumns(fields),
+        rows: rows.map((row) => fields.map(({ key }) => drawnValue(row, key))),
+      },
+      footer: `${footer}${origin}`,
+      notices,
+      maxBytes: MAX_HTML_BYTES,
+    }),
+  };
+}
+
+/** A line for each value, with the row's number, the column and the value. */
+function expandedRows(rows: readonly unknown[], fields: Drawable["fields"]): Pick<TableOptions, "columns" | "rows"> {
+  return {
+    columns: [{ name: "row", type: "int8" }, { name: "column", type: "text" }, { name: "value", type: "text" }],
+    rows: rows.flatMap((row, index) => fields.map(({ key }) => [index + 1, key, drawnValue(row, key)])),
+  };
+}
+
+/**
+ * Draws named facts as a small table, such as those of a connection.
  *
  * @param title The first line.
  * @param facts The names and values.

@@ -13,6 +13,7 @@ import type { TableColumn, TableNotice, TableOptions } from "./table.ts";
 const MAX_BYTES = 1_000_000;
 const MAX_CELL = 200;
 const MAX_LINE = 1_000;
+/** The most characters of a cell that a click opens. */
 const MAX_OPENED = 2_000;
 /** In a notebook, a table of more rows has its own scroll bar. */
 const MAX_UNSCROLLED_ROWS = 30;
@@ -27,7 +28,11 @@ export function htmlTable(options: TableOptions): string {
   const [start, middle, end] = tableHtml(options.caption ?? "", rows.length > MAX_UNSCROLLED_ROWS);
   const longest = footHtml([footer, cutNote(rows.length, columns.length, columns.length, maxBytes)]);
   const room = maxBytes - byteLength(frame(start + middle + end + longest + notices));
-  const { heads, body } = fill(options, room, new CellDrawer(Math.max(1, options.maxCell || MAX_CELL), maxBytes / 4));
+  const { heads, body } = fitRows(
+    options,
+    room,
+    new CellDrawer(Math.max(1, options.maxCell || MAX_CELL), maxBytes / 4),
+  );
   if (heads.length === 0) return tooLarge(footer, notices, maxBytes);
   const note = cutNote(
     body.length < rows.length ? body.length : undefined,
@@ -61,8 +66,12 @@ function tableHtml(caption: string, long: boolean): readonly [start: string, mid
   ];
 }
 
-/** The columns that fit with the first row, and then the rows that fit. */
-function fill({ columns, rows }: TableOptions, room: number, drawer: CellDrawer): { heads: string[]; body: string[] } {
+/** The columns that fit into `room` bytes with the first row, and then the rows that fit. */
+function fitRows(
+  { columns, rows }: TableOptions,
+  room: number,
+  drawer: CellDrawer,
+): { heads: string[]; body: string[] } {
   const heads: string[] = [];
   const first: string[] = [];
   const firstRow = rows[0];
@@ -102,7 +111,7 @@ function align(type: string): string {
   return ` style="${isNumeric(type) ? "text-align:right" : "text-align:left;white-space:pre-wrap"}"`;
 }
 
-/** Draws cells. A click opens a cut cell, as long as there are bytes left for opened cells. */
+/** Draws cells. A click opens a cell that was cut, unless the bytes for opened cells are used up. */
 class CellDrawer {
   readonly #maxCell: number;
   #openedBytes: number;
@@ -123,7 +132,7 @@ class CellDrawer {
     if (!head.cut && !cell.cut) return escapeMarked(cell.text);
     const start = escapeMarked(head.text);
     if (!head.cut) return `${start}<b>…</b>`;
-    const opened = `<div class="lb-full">${escapeMarked(cell.text, { lines: true })}${restHtml(cell)}</div>`;
+    const opened = `<div class="lb-full">${escapeMarked(cell.text, { lines: true })}${remainderHtml(cell)}</div>`;
     const bytes = byteLength(opened);
     if (bytes > this.#openedBytes) return `${start}<b>…</b>`;
     this.#openedBytes -= bytes;
@@ -131,10 +140,10 @@ class CellDrawer {
   }
 }
 
-function restHtml({ text, cut, length }: CellText): string {
+function remainderHtml({ text, cut, length }: CellText): string {
   if (!cut) return "";
-  const rest = length === undefined ? "" : ` ${groupedNumber(length - text.length)} more characters`;
-  return `<b>…${rest}</b>`;
+  const remainder = length === undefined ? "" : ` ${groupedNumber(length - text.length)} more characters`;
+  return `<b>…${remainder}</b>`;
 }
 
 function footHtml(parts: readonly string[]): string {
@@ -148,11 +157,11 @@ function cutNote(rows: number | undefined, columns: number | undefined, allColum
   if (columns !== undefined) {
     kept.push(`${groupedNumber(columns)} of ${groupedNumber(allColumns)} columns`);
   }
-  return kept.length === 0 ? "" : `cut to ${kept.join(" and ")} to stay within ${sizeText(maxBytes)}`;
+  return kept.length === 0 ? "" : `cut to ${kept.join(" and ")} to stay within ${limitText(maxBytes)}`;
 }
 
 function tooLarge(footer: string, notices: string, maxBytes: number): string {
-  const foot = footHtml([footer, `too large to show within ${sizeText(maxBytes)}`]);
+  const foot = footHtml([footer, `too large to show within ${limitText(maxBytes)}`]);
   return firstWithin(maxBytes, [frame(foot + notices), frame(foot), foot]);
 }
 
@@ -191,7 +200,7 @@ function firstWithin(maxBytes: number, candidates: readonly string[]): string {
   return candidates.find((html) => byteLength(html) <= maxBytes) ?? "";
 }
 
-function sizeText(bytes: number): string {
+function limitText(bytes: number): string {
   if (bytes < 1_000) return `${bytes} bytes`;
   return bytes < 1_000_000
     ? `${Number((bytes / 1_000).toPrecision(3))} kB`

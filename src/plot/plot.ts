@@ -5,7 +5,7 @@ import type { LakebaseError } from "../core/errors.ts";
 import { countText } from "../core/text.ts";
 import { giveTurn } from "../core/pause.ts";
 import { type Bundle, DRAW, inNotebook, SelfDrawn } from "../draw/notebook.ts";
-import { originText, type ResultOrigin } from "../draw/result.ts";
+import { originText, type ResultOrigin } from "../draw/table.ts";
 import type { Fragment } from "../sql/fragment.ts";
 import type { Field } from "../sql/result.ts";
 import type { FindSession } from "../sql/run.ts";

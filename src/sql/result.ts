@@ -1,7 +1,6 @@
 import { typeName } from "../core/type_names.ts";
 import { keepTexts, type TextColumn } from "../draw/cell.ts";
-import type { ResultOrigin } from "../draw/result.ts";
-import type { Fact, TableOptions } from "../draw/table.ts";
+import type { Fact, ResultOrigin, TableOptions } from "../draw/table.ts";
 import type { TypeParser } from "../settings/options.ts";
 import type { Notice } from "./exchange.ts";
 import type { Learned } from "./learned_types.ts";

@@ -4,7 +4,7 @@ import { LakebaseError } from "../core/errors.ts";
 import type { FileStore } from "../core/file_store.ts";
 import { firstWord, statementLine } from "../core/sql_text.ts";
 import type { TracedServer } from "../core/trace.ts";
-import type { ResultOrigin } from "../draw/result.ts";
+import type { ResultOrigin } from "../draw/table.ts";
 import type { LoginClient } from "../net/login_client.ts";
 import { runningQuery } from "../net/pg_internals.ts";
 import type { LakebasePool } from "../net/pool.ts";

@@ -4,7 +4,7 @@ import { LakebaseError } from "../../core/errors.ts";
 import { lazyImport } from "../../core/lazy_import.ts";
 import { giveTurn } from "../../core/pause.ts";
 import { type Bundle, DRAW, SelfDrawn } from "../../draw/notebook.ts";
-import { drawResult, type ResultOrigin, SHOWN_ROWS } from "../../draw/result.ts";
+import { drawResult, type ResultOrigin, SHOWN_ROWS } from "../../draw/table.ts";
 import type { Fragment } from "../../sql/fragment.ts";
 import { takesNothing } from "../../sql/options.ts";
 import type { Field } from "../../sql/result.ts";

@@ -2,8 +2,7 @@ import { LakebaseError, optionName, optionText, quotedOption } from "../../core/
 import { countText, sizeText } from "../../core/text.ts";
 import { type Bundle, DRAW, SelfDrawn } from "../../draw/notebook.ts";
 import type { Progress } from "../../draw/progress.ts";
-import { originText, type ResultOrigin } from "../../draw/result.ts";
-import { renderCommand } from "../../draw/table.ts";
+import { originText, renderCommand, type ResultOrigin } from "../../draw/table.ts";
 import {
   checkEach,
   COLUMN_NAMES,
