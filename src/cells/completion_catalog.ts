@@ -2,9 +2,9 @@ import { IS_USERS, kindIs } from "../catalog/relation.ts";
 import { sendToKernel } from "../draw/notebook.ts";
 import type { Session } from "../sql/session.ts";
 
-/** The maximum number of columns. Of a database with more, only a part is completed. */
+/** The maximum number of columns to send. Completion does not offer the columns beyond it. */
 const MAX_COLUMNS = 10_000;
-/** The approximate size of a message. */
+/** The approximate maximum size of a message. */
 const MAX_BYTES = 1_000_000;
 /** The catalog is read again after this time, because other sessions also create tables. */
 const STALE_MS = 15_000;
@@ -22,7 +22,7 @@ const tablesWhere = (condition: string) =>
 /** Types whose values only the server can make. */
 const UNCALLABLE = ["internal", "cstring"] as const;
 
-/** Functions and procedures that a person can call: no trigger functions, and no types whose values only the server can make. */
+/** Reads the functions and procedures that a person can call. Trigger functions are left out, for example. */
 const functionsWhere = (condition: string) =>
   `SELECT n.nspname AS schema, p.proname AS name, pg_catalog.pg_get_function_arguments(p.oid) AS args,
   coalesce(pg_catalog.pg_get_function_result(p.oid), '') AS result, pg_catalog.pg_function_is_visible(p.oid) AS visible
@@ -38,8 +38,8 @@ const functionsWhere = (condition: string) =>
   }
   ORDER BY 1, 2 LIMIT 4000`;
 
-const USERS = [tablesWhere(IS_USERS), functionsWhere(IS_USERS)] as const;
-const SYSTEM = [
+const USER_NAMES = [tablesWhere(IS_USERS), functionsWhere(IS_USERS)] as const;
+const SYSTEM_NAMES = [
   tablesWhere("n.nspname OPERATOR(pg_catalog.=) ANY ('{pg_catalog,information_schema}')"),
   // One function of each name, since the others differ only in their types.
   functionsWhere(
@@ -58,8 +58,8 @@ const QUIET_MS = 300;
 const FIRST_MS = 50;
 
 /**
- * Sends the kernel the catalog of the database, for completion in `%%sql` cells: in the background, while no cell runs, and
- * only if a connection is free.
+ * Sends the catalog of the database to the kernel, for completion in `%%sql` cells. It works in the background, while no cell
+ * runs, and only if a connection is free.
  */
 export class CatalogSender {
   readonly #names = new Set<string>();
@@ -93,7 +93,7 @@ export class CatalogSender {
    */
   use(session: Session, name?: string): void {
     const request: CatalogRequest = {
-      of: session,
+      source: session,
       delay: () => systemCatalogs.has(session) ? QUIET_MS : FIRST_MS,
       send: (connections, isBusy) => sendCatalog(session, connections, isBusy),
     };
@@ -113,13 +113,13 @@ export class CatalogSender {
       await sendToKernel("lakebase_catalog", { connections, ...await recentLakehouseCatalog(lakehouse) });
       return true;
     };
-    this.#use({ of: lakehouse, delay: () => QUIET_MS, send }, name, STALE_LAKEHOUSE_MS);
+    this.#use({ source: lakehouse, delay: () => QUIET_MS, send }, name, STALE_LAKEHOUSE_MS);
   }
 
   #use(request: CatalogRequest, name: string | undefined, staleAfter: number): void {
     const isNew = name !== undefined && !this.#names.has(name);
     if (isNew) this.#names.add(name);
-    if (isNew || this.#sent !== request.of || Date.now() - this.#sentAt >= staleAfter) this.#request(request);
+    if (isNew || this.#sent !== request.source || Date.now() - this.#sentAt >= staleAfter) this.#request(request);
   }
 
   #request(request: CatalogRequest): void {
@@ -134,14 +134,14 @@ export class CatalogSender {
   }
 
   async #send(): Promise<void> {
-    const { of, send } = this.#requested!;
+    const { source, send } = this.#requested!;
     this.#requested = undefined;
     this.#timer = undefined;
     this.#sending = true;
     // Nobody waits for the message, and completion continues with the last catalog.
     const isComplete = await send([...this.#names], () => this.#running > 0).catch(() => false);
     this.#sending = false;
-    this.#sent = isComplete ? of : undefined;
+    this.#sent = isComplete ? source : undefined;
     this.#sentAt = Date.now();
     this.#schedule();
   }
@@ -149,8 +149,8 @@ export class CatalogSender {
 
 /** A request to read and send a catalog. */
 interface CatalogRequest {
-  /** The session or lakehouse of the catalog. */
-  of: object;
+  /** The session or lakehouse that has the catalog. */
+  source: object;
   /** The milliseconds to wait before reading it. */
   delay: () => number;
   /** Reads and sends the catalog. Returns whether all of it was sent. */
@@ -177,26 +177,26 @@ interface ColumnName {
 /** The catalog of a lakehouse is read again after this time. */
 const STALE_LAKEHOUSE_MS = 600_000;
 
-/** The last read of each lakehouse's catalog: its time and its result, which may be a failure. */
-const lakehouseCatalogs = new WeakMap<LakehouseCatalog, { readAt: number; found: Promise<FoundLakehouseCatalog> }>();
+/** The last read of each lakehouse's catalog: its time, and its result, which may be a failure. */
+const lakehouseReads = new WeakMap<LakehouseCatalog, { readAt: number; catalog: Promise<SentLakehouseCatalog> }>();
 
 /**
- * Gives the catalog of a lakehouse. It is read again only after ten minutes, also if cells on other connections ran
- * meanwhile.
+ * Gives the catalog of a lakehouse. It is read again only after ten minutes, even if cells on other connections have run in
+ * the meantime.
  */
-export function recentLakehouseCatalog(lakehouse: LakehouseCatalog): Promise<FoundLakehouseCatalog> {
-  const known = lakehouseCatalogs.get(lakehouse);
-  if (known !== undefined && Date.now() - known.readAt < STALE_LAKEHOUSE_MS) return known.found;
-  const found = findLakehouseCatalog(lakehouse);
-  lakehouseCatalogs.set(lakehouse, { readAt: Date.now(), found });
-  return found;
+export function recentLakehouseCatalog(lakehouse: LakehouseCatalog): Promise<SentLakehouseCatalog> {
+  const last = lakehouseReads.get(lakehouse);
+  if (last !== undefined && Date.now() - last.readAt < STALE_LAKEHOUSE_MS) return last.catalog;
+  const catalog = findLakehouseCatalog(lakehouse);
+  lakehouseReads.set(lakehouse, { readAt: Date.now(), catalog });
+  return catalog;
 }
 
 /** The tables of a lakehouse, and the name of the catalog. */
-type FoundLakehouseCatalog = FoundCatalog & { catalog: string };
+type SentLakehouseCatalog = SentCatalog & { catalog: string };
 
 /** The catalog of a lakehouse, in the form that the kernel's `parseCatalog` takes. */
-export async function findLakehouseCatalog(lakehouse: LakehouseCatalog): Promise<FoundLakehouseCatalog> {
+export async function findLakehouseCatalog(lakehouse: LakehouseCatalog): Promise<SentLakehouseCatalog> {
   const { catalog = "", schema = "default", columns } = await lakehouse.columnNames(MAX_COLUMNS);
   const tables = new Map<
     string,
@@ -204,24 +204,24 @@ export async function findLakehouseCatalog(lakehouse: LakehouseCatalog): Promise
   >();
   for (const { schema: tableSchema, table, column, type, nullable } of columns) {
     const key = JSON.stringify([tableSchema, table]);
-    const found = tables.get(key) ??
+    const listed = tables.get(key) ??
       { schema: tableSchema, name: table, kind: "r", visible: tableSchema === schema, columns: [] };
-    found.columns.push([column, type, !nullable]);
-    tables.set(key, found);
+    listed.columns.push([column, type, !nullable]);
+    tables.set(key, listed);
   }
-  return { ...bounded([...tables.values()], []), catalog };
+  return { ...cutToMessage([...tables.values()], []), catalog };
 }
 
-/** The names of the system. They never change, and reading them takes much longer than reading a person's tables. */
-const systemCatalogs = new WeakMap<Session, FoundCatalog>();
+/** The system's names of each session. They never change, and reading them takes much longer than reading a person's. */
+const systemCatalogs = new WeakMap<Session, SentCatalog>();
 
-/** Sends the person's names, then also the system's names. Returns whether both were sent: all connections may be busy. */
+/** Sends the person's names, and then the system's as well. Returns whether both were sent, since every connection may be busy. */
 async function sendCatalog(session: Session, connections: string[], isBusy: () => boolean): Promise<boolean> {
   for (const withSystem of systemCatalogs.has(session) ? [true] : [false, true]) {
     if (isBusy()) return false;
-    const found = await findCatalog(session, withSystem);
-    if (found === undefined) return false;
-    await sendToKernel("lakebase_catalog", { connections, ...found });
+    const catalog = await findCatalog(session, withSystem);
+    if (catalog === undefined) return false;
+    await sendToKernel("lakebase_catalog", { connections, ...catalog });
   }
   return true;
 }
@@ -233,20 +233,20 @@ async function sendCatalog(session: Session, connections: string[], isBusy: () =
  * @param withSystem Whether to add the names of the system.
  * @returns The catalog, in the form that the kernel's `parseCatalog` takes; `undefined` if every connection is busy.
  */
-export async function findCatalog(session: Session, withSystem: boolean): Promise<FoundCatalog | undefined> {
-  const own = await readCatalog(session, USERS);
+export async function findCatalog(session: Session, withSystem: boolean): Promise<SentCatalog | undefined> {
+  const users = await readCatalog(session, USER_NAMES);
   const system = withSystem
-    ? systemCatalogs.get(session) ?? await readCatalog(session, SYSTEM)
+    ? systemCatalogs.get(session) ?? await readCatalog(session, SYSTEM_NAMES)
     : { tables: [], functions: [] };
-  if (own === undefined || system === undefined) return undefined;
+  if (users === undefined || system === undefined) return undefined;
   if (withSystem) systemCatalogs.set(session, system);
-  return bounded([...own.tables, ...system.tables], [...own.functions, ...system.functions]);
+  return cutToMessage([...users.tables, ...system.tables], [...users.functions, ...system.functions]);
 }
 
 type Rows = Record<string, unknown>[];
 
-/** The tables and functions of a database, the person's own first. */
-interface FoundCatalog {
+/** The tables and functions of a database, with the person's own first. */
+interface SentCatalog {
   tables: Rows;
   functions: Rows;
 }
@@ -254,8 +254,8 @@ interface FoundCatalog {
 async function readCatalog(
   session: Session,
   [tables, functions]: readonly [string, string],
-): Promise<FoundCatalog | undefined> {
-  const all = async (text: string) => {
+): Promise<SentCatalog | undefined> {
+  const readRows = async (text: string) => {
     // The statement always gives one row, so no row means that no connection was free.
     const [row] = await session.lookUp(
       `SELECT (SELECT pg_catalog.json_agg(found) FROM (${text}) AS found)::pg_catalog.text AS found`,
@@ -263,12 +263,12 @@ async function readCatalog(
     );
     return row && JSON.parse(String(row["found"] ?? "[]")) as Rows;
   };
-  const found = { tables: await all(tables), functions: await all(functions) };
-  return found.tables && found.functions && { tables: found.tables, functions: found.functions };
+  const [tableRows, functionRows] = [await readRows(tables), await readRows(functions)];
+  return tableRows && functionRows && { tables: tableRows, functions: functionRows };
 }
 
-/** Cuts a catalog to the size of a message. The person's names come first, so the system's names are cut. */
-function bounded(tables: Rows, functions: Rows): FoundCatalog {
+/** Cuts a catalog to the size of a message. The system's names come last, so they are cut first. */
+function cutToMessage(tables: Rows, functions: Rows): SentCatalog {
   let bytes = 0;
   let columns = 0;
   const fits = (item: unknown, count: number) => {

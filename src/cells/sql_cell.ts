@@ -82,10 +82,10 @@ interface SqlCells {
   refresh(): void;
 }
 
-/** The global under which `%%sql` cells find the module, under whatever name the notebook has imported it. */
-const HOOK = Symbol.for("lakebase.cell");
+/** The global under which `%%sql` cells find this module, whatever the notebook calls its import. */
+const SQL_CELLS = Symbol.for("lakebase.cell");
 
-/** The global that the kernel "Deno + SQL" sets. Deno's own kernel would show messages that are for that kernel. */
+/** The global that the kernel "Deno + SQL" sets. Any other kernel would show the catalog messages to the person. */
 const KERNEL = Symbol.for("lakebase.kernel");
 
 /** Answers the `%%sql` cells of this notebook from now on. It does nothing outside of a notebook. */
@@ -97,7 +97,7 @@ export function answerSqlCells(): void {
     session: (db) => db instanceof Lakebase ? db[SESSION] : undefined,
     lakehouse: (lake) => lake instanceof Lakehouse ? lake[ENGINE] : undefined,
   });
-  Object.defineProperty(globalThis, HOOK, { value, configurable: true });
+  Object.defineProperty(globalThis, SQL_CELLS, { value, configurable: true });
   whenOpened(() => {
     if (Reflect.has(globalThis, KERNEL)) value.refresh();
   });
@@ -115,17 +115,18 @@ export function makeSqlCells(connections: SqlCellConnections): SqlCells {
     const { use, store, keep } = options;
     checkStore(options);
     using _pause = catalog.pause();
-    const silent = options.connection !== undefined || await connections.countOpen() > 0; // or connecting shows where to
+    // The first connection shows its target, and the notice of a statement would clear that output.
+    const connectsSilently = options.connection !== undefined || await connections.countOpen() > 0;
     const target = await findTarget(options, connections);
     const session = connections.session(target);
-    const single = target instanceof Lakehouse ? await splitForWarehouse(statements) : statements;
-    const composed = single.map((statement) => saved.compose(options.with ?? [], statement, target.sql));
-    if (options.command === "x") expanded = isExpanded(options.argument ?? "", expanded);
-    const outcome = options.command === "x"
-      ? commandAnswer(`Expanded display is ${expanded ? "on" : "off"}`)
-      : await (silent && hasOnlyItsResult(options)
-        ? withNotice(composed, () => run(target, options, composed, session))
-        : run(target, options, composed, session));
+    const separate = target instanceof Lakehouse ? await splitForWarehouse(statements) : statements;
+    const composed = separate.map((statement) => saved.compose(options.with ?? [], statement, target.sql));
+    const work = () => run(target, options, composed, session);
+    let outcome: unknown;
+    if (options.command === "x") {
+      expanded = isExpanded(options.argument ?? "", expanded);
+      outcome = commandAnswer(`Expanded display is ${expanded ? "on" : "off"}`);
+    } else outcome = await (connectsSilently && hasOnlyItsResult(options) ? withNotice(composed, work) : work());
     if (options.save !== undefined) saved.save(options.save, composed[0]!);
     if (store !== undefined) assign(store, keep!, outcome);
     if (session !== undefined) catalog.use(session, options.connection);
@@ -141,7 +142,7 @@ export function makeSqlCells(connections: SqlCellConnections): SqlCells {
       if (open === 0) return;
       const session = connections.session(await connections.current());
       if (session !== undefined) catalog.use(session);
-    }).catch(() => {}); // nobody asked for it: completion keeps its last catalog
+    }).catch(() => {}); // completion keeps its last catalog
   return Object.assign(cell, { refresh });
 }
 
@@ -163,7 +164,7 @@ function hasOnlyItsResult({ magic, csv, parquet }: SqlCellOptions): boolean {
   return magic === "%%sql" && csv === undefined && parquet === undefined && inNotebook();
 }
 
-/** Runs the statements of a cell. While they run, the cell shows them, and for how long they have run. */
+/** Does the work of a cell. Until it is done, the cell shows its statements and the seconds that they have taken. */
 async function withNotice<T>(statements: readonly SqlCellStatement[], work: () => Promise<T>): Promise<T> {
   const end = announceStatement(statementLine(statements.map(([strings]) => strings.join("${...}")).join("; ")));
   try {
@@ -230,7 +231,7 @@ async function run(
   session: Session | undefined,
 ): Promise<unknown> {
   const { magic, use, store, limit, explain } = options;
-  if (options.command !== undefined) return await lookUpCommand(target, options, session);
+  if (options.command !== undefined) return await answerCommand(target, options, session);
   if (options.plot !== undefined && explain) {
     throw new LakebaseError("BAD_PARAMETER", `Cannot run ${magic}: --plot and --explain can't be used together`);
   }
@@ -255,7 +256,7 @@ async function run(
   }
 }
 
-/** The plot options that were given. The columns determine the others. */
+/** The options of a chart from the words of `--plot`. The columns determine the options that are left out. */
 function chartOf([mark, x, y]: string[]): PlotOptions {
   return Object.fromEntries(Object.entries({ mark, x, y }).filter(([, value]) => value !== undefined));
 }
@@ -313,7 +314,7 @@ function isExpanded(argument: string, before: boolean): boolean {
  * @param session The session of the connection; `undefined` for a transaction and for a lakehouse.
  * @returns An object that draws itself.
  */
-async function lookUpCommand(
+async function answerCommand(
   target: CommandTarget,
   { command = "", argument = "", detailed }: SqlCellOptions,
   session: Session | undefined,

@@ -20,7 +20,7 @@ export async function runTogether<T>(
 ): Promise<T> {
   if (statements.length < 2 || target.transaction === undefined) return await work(target);
   if (session === undefined || !statements.some(controlsTransaction)) return await target.transaction(work);
-  return await holdConnection(session, (held) => work({ sql: makeSql(() => Promise.resolve(held)) }));
+  return await holdConnection(session, (onConnection) => work({ sql: makeSql(() => Promise.resolve(onConnection)) }));
 }
 
 const CONTROLS: ReadonlySet<string> = new Set(["begin", "start", "commit", "end", "rollback", "abort"]);
@@ -43,25 +43,25 @@ export function explainNotTogether(error: unknown): unknown {
  * Runs statements one after the other on one connection, as psql does: they may begin and end transactions. A transaction
  * that is open at the end is rolled back.
  *
- * @param outside The session that gives the connection. It is not a transaction.
+ * @param pooled The session that gives the connection. It is not a transaction.
  * @param work Gets a session for the statements.
  * @throws What `work` throws; `LakebaseError` `QUERY_FAILED` if a transaction was left open.
  */
-async function holdConnection<T>(outside: Session, work: (session: Session) => Promise<T>): Promise<T> {
+async function holdConnection<T>(pooled: Session, work: (session: Session) => Promise<T>): Promise<T> {
   using stop = stoppable();
-  const lease = await acquire(outside, stop.signal, "the statements of a cell");
+  const lease = await acquire(pooled, stop.signal, "the statements of a cell");
   try {
-    const result = await work(heldOn(lease, outside));
-    leftTransaction(outside, lease);
+    const result = await work(sessionOn(lease, pooled));
+    leftTransaction(pooled, lease);
     return result;
   } finally {
-    await restore(outside, lease);
+    await restore(pooled, lease);
     lease.release();
   }
 }
 
-function heldOn(lease: Lease, outside: Session): Session {
-  const { types, learned, signal, lookUp, cancel, place, volumes, server } = outside;
+function sessionOn(lease: Lease, pooled: Session): Session {
+  const { types, learned, signal, lookUp, cancel, place, volumes, server } = pooled;
   const open: TransactionState = { failure: undefined, leave() {} };
   return {
     types,
@@ -125,10 +125,12 @@ export class SavedStatements {
   #find(name: string): SqlCellStatement {
     const saved = this.#saved.get(name);
     if (saved !== undefined) return saved;
-    const near = closest(name, [...this.#saved.keys()]);
+    const similar = closest(name, [...this.#saved.keys()]);
     throw new LakebaseError(
       "BAD_PARAMETER",
-      `Cannot run the cell: no statement was saved as ${name}${near === undefined ? "" : `; did you mean ${near}?`}. ` +
+      `Cannot run the cell: no statement was saved as ${name}${
+        similar === undefined ? "" : `; did you mean ${similar}?`
+      }. ` +
         `Run a cell that begins with %%sql --save ${name} first`,
     );
   }
