@@ -32,7 +32,7 @@ function assertNone(said: string, secrets: RegExp): void {
 
 /** The output of a client for each of these options, with the given environment. */
 async function talk(local: LocalLakebase, ...options: unknown[]): Promise<string> {
-  const script = new URL("./support/talkative_client.ts", import.meta.url).href;
+  const script = new URL("./support/printing_client.ts", import.meta.url).href;
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", ...LOCKED, script, ...options.map((option) => JSON.stringify(option))],
     env: { ...local.env, NODE_DEBUG: "net,tls,http,https,stream,timer,pg", NO_COLOR: "1" },

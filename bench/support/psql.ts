@@ -1,4 +1,4 @@
-import { postgresPrograms } from "../../tests/support/postgres_programs.ts";
+import { postgresPrograms } from "../../tests/support/postgres.ts";
 
 /** The server for `psql`, as environment variables. */
 export interface PsqlTarget {

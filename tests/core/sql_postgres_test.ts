@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { loadModule, scanSync } from "npm:@libpg-query/parser@17.6.10";
 import { type SqlKind, sqlTokens } from "../../src/core/sql_text.ts";
-import { ROOT } from "../docs/support.ts";
+import { filesBelow, ROOT } from "../support/files.ts";
 import { newSeed, randomFrom } from "../support/random.ts";
 
 await loadModule();
@@ -200,13 +200,6 @@ Deno.test("sqlTokens() agrees with PostgreSQL on the edge cases of its scanner",
   assert.ok(accepted.length > 90, `${accepted.length}`);
 });
 
-async function* files(folder: string, ending: RegExp): AsyncGenerator<string> {
-  for await (const { name, isDirectory } of Deno.readDir(folder)) {
-    if (isDirectory) yield* files(`${folder}/${name}`, ending);
-    else if (ending.test(name)) yield await Deno.readTextFile(`${folder}/${name}`);
-  }
-}
-
 const VERBS =
   "SELECT|WITH|INSERT|UPDATE|DELETE|MERGE|CREATE|ALTER|DROP|GRANT|REVOKE|COPY|SET|SHOW|BEGIN|COMMIT|ROLLBACK|" +
   "SAVEPOINT|PREPARE|EXECUTE|DECLARE|FETCH|LISTEN|NOTIFY|EXPLAIN|ANALYZE|VALUES|TABLE|TRUNCATE|COMMENT|DO|CALL|LOCK";
@@ -225,8 +218,10 @@ function withParameters(template: string): string {
 
 Deno.test("sqlTokens() agrees with PostgreSQL on the statements of the source, the tests and the documents", async () => {
   const statements = new Set<string>();
-  for (const [folder, ending] of [["src", /\.ts$/], ["tests", /\.ts$/], ["docs", /\.md$/]] as const) {
-    for await (const text of files(ROOT + folder, ending)) for (const sql of statementsIn(text)) statements.add(sql);
+  for (const [folder, ending] of [["src", ".ts"], ["tests", ".ts"], ["docs", ".md"]] as const) {
+    for (const path of filesBelow(ROOT + folder, ending)) {
+      for (const sql of statementsIn(await Deno.readTextFile(path))) statements.add(sql);
+    }
   }
   const accepted = [...statements].filter((sql) => agree(sql, sql));
   assert.ok(accepted.length > 1000, `${accepted.length} of ${statements.size}`);

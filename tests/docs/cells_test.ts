@@ -4,7 +4,7 @@ import { jupyterMissing, runNotebook } from "../support/jupyter.ts";
 import { textOf } from "../support/notebook.ts";
 import { requires } from "../support/requirements.ts";
 import { codeBlocks, readDocument } from "./markdown.ts";
-import { ROOT } from "./support.ts";
+import { ROOT } from "../support/files.ts";
 
 Deno.test({
   ...requires(
@@ -15,16 +15,13 @@ Deno.test({
     const blocks = codeBlocks(await readDocument("README.md"));
     const page = codeBlocks(await readDocument("docs/sql-cells.md"));
     const first = blocks.find(({ language }) => language === "ts");
-    const written = [...blocks.slice(blocks.indexOf(first!) + 1), ...page].filter(({ language, under }) =>
-      language === "sql" || language === "ts" && under === "A query in a query"
+    const written = [...blocks.slice(blocks.indexOf(first!) + 1), ...page].filter(({ language, heading }) =>
+      language === "sql" || language === "ts" && heading === "A query in a query"
     );
     const cells = [first!, ...written].map(({ code }) => code.trimEnd());
     assert.ok(cells.length >= 3);
-    const path = await Deno.makeTempFile({ suffix: ".ipynb" });
-    await Deno.writeTextFile(path, JSON.stringify(notebook(cells)));
     await using kernel = await installedKernel();
-    const ran = await runNotebook(path, { cwd: ROOT, ...kernel.options });
-    await Deno.remove(path);
+    const ran = await runNotebook(cells, { cwd: ROOT, ...kernel.options });
     const shown = ran.cells.map(({ outputs = [] }) => outputs.map((output) => textOf(output, "text/plain")).join("\n"));
     assert.match(shown[0]!, /zone +\| trips \| +fares[\s\S]*Harlem \| +49[\s\S]*2 rows/);
     for (const [at, { outputs = [] }] of ran.cells.entries()) {
@@ -37,19 +34,3 @@ Deno.test({
     assert.match(shown[cells.findIndex((cell) => cell.includes("(${dear})"))]!, /SoHo +\| +10|Harlem +\| +9/);
   },
 });
-
-function notebook(cells: string[]) {
-  return {
-    cells: cells.map((source, at) => ({
-      cell_type: "code",
-      id: `cell-${at}`,
-      metadata: {},
-      execution_count: null,
-      outputs: [],
-      source,
-    })),
-    metadata: { kernelspec: { name: "lakebase", display_name: "Deno + SQL", language: "typescript" } },
-    nbformat: 4,
-    nbformat_minor: 5,
-  };
-}

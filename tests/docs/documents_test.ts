@@ -3,7 +3,7 @@ import { connect } from "../../mod.ts";
 import { OPTION_NAMES } from "../../src/settings/options.ts";
 import { LOAD_FORMATS } from "../../src/transfer/formats/file_format.ts";
 import { codeBlocks, codeIn, readDocument, runDocuments, tableUnder } from "./markdown.ts";
-import { ROOT } from "./support.ts";
+import { ROOT } from "../support/files.ts";
 
 Deno.test("docs/errors.md has a row for each error code, and no other", async () => {
   const source = await Deno.readTextFile(`${ROOT}src/core/errors.ts`);

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { serveDir } from "./serve_checkout.ts";
-import { ROOT, temporary } from "./support.ts";
+import { filesBelow, ROOT, temporaryFolder } from "../support/files.ts";
 
 /** Uses the workers, because they depend on the module's address. */
 const SCRIPT = `
@@ -23,18 +22,18 @@ async function run(folder: string, script: string, flags: string[] = []): Promis
 }
 
 Deno.test("(slow) the module is imported by its path from any folder", async () => {
-  await using folder = await temporary();
+  await using folder = await temporaryFolder();
   assert.equal(await run(folder.path, `import { connect } from "${ROOT}mod.ts";${SCRIPT}`), "2 4\n");
 });
 
 Deno.test("(slow) a folder elsewhere can map the module's name in a deno.json of one line", async () => {
-  await using folder = await temporary();
+  await using folder = await temporaryFolder();
   await Deno.writeTextFile(`${folder.path}/deno.json`, JSON.stringify({ imports: { lakebase: `${ROOT}mod.ts` } }));
   assert.equal(await run(folder.path, `import { connect } from "lakebase";${SCRIPT}`), "2 4\n");
 });
 
 Deno.test("(slow) the module is imported from a web server", async () => {
-  await using folder = await temporary();
+  await using folder = await temporaryFolder();
   await using server = serveDir(ROOT);
   assert.equal(await run(folder.path, `import { connect } from "${server.origin}mod.ts";${SCRIPT}`), "2 4\n");
 });
@@ -43,7 +42,7 @@ Deno.test("the source names the same packages as deno.json", async () => {
   const { imports } = JSON.parse(await Deno.readTextFile(`${ROOT}deno.json`)) as { imports: Record<string, string> };
   const known = new Set(Object.values(imports));
   let found = 0;
-  for (const path of [`${ROOT}mod.ts`, ...await sources(`${ROOT}src`)]) {
+  for (const path of [`${ROOT}mod.ts`, ...filesBelow(`${ROOT}src`, ".ts")]) {
     const text = await Deno.readTextFile(path);
     for (const [, specifier] of text.matchAll(/(?:from |import\(|@ts-types=)"(?!\.|node:)([^"]+)"/g)) {
       if (/^(lakebase|npm:kysely|npm:drizzle-orm)/.test(specifier!)) continue; // in an example, where it is a reader's
@@ -71,11 +70,42 @@ Deno.test("deno.lock holds the packages of deno.json, and tests/deno.lock holds 
   assert.deepEqual(others, []);
 });
 
-async function sources(folder: string): Promise<string[]> {
-  const found: string[] = [];
-  for await (const { name, isDirectory } of Deno.readDir(folder)) {
-    if (isDirectory) found.push(...await sources(`${folder}/${name}`));
-    else if (name.endsWith(".ts")) found.push(`${folder}/${name}`);
-  }
-  return found;
+/** Serves the files of a folder over HTTP. */
+interface Served extends AsyncDisposable {
+  /** The address, with a slash at its end. */
+  origin: string;
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  ts: "text/typescript",
+  js: "text/javascript",
+  json: "application/json",
+};
+
+/**
+ * Serves a checkout like a repository serves its raw files. At the end it removes what Deno has cached, because the
+ * port, and so the address, differs each time.
+ */
+function serveDir(root: string): Served {
+  const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, async (request) => {
+    const { pathname } = new URL(request.url);
+    const type = TYPES[pathname.slice(pathname.lastIndexOf(".") + 1)];
+    if (type === undefined || pathname.includes("..")) return new Response(null, { status: 404 });
+    const text = await Deno.readTextFile(root + pathname.slice(1)).catch(() => undefined);
+    return new Response(text ?? null, { status: text === undefined ? 404 : 200, headers: { "content-type": type } });
+  });
+  const { port } = server.addr;
+  return {
+    origin: `http://127.0.0.1:${port}/`,
+    async [Symbol.asyncDispose]() {
+      await server.shutdown();
+      await forget(port);
+    },
+  };
+}
+
+async function forget(port: number): Promise<void> {
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
+  const { modulesCache } = JSON.parse(new TextDecoder().decode(stdout));
+  await Deno.remove(`${modulesCache}/http/127.0.0.1_PORT${port}`, { recursive: true });
 }

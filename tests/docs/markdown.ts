@@ -1,4 +1,4 @@
-import { ROOT } from "./support.ts";
+import { ROOT } from "../support/files.ts";
 
 /** A block of code. */
 export interface CodeBlock {
@@ -8,7 +8,7 @@ export interface CodeBlock {
   rest: string;
   code: string;
   /** The heading above the block. */
-  under: string;
+  heading: string;
   line: number;
 }
 
@@ -27,15 +27,15 @@ export async function readDocument(name: string): Promise<string> {
 /** The blocks of code of a document, in their order. */
 export function codeBlocks(text: string): CodeBlock[] {
   const blocks: CodeBlock[] = [];
-  let under = "";
+  let heading = "";
   let open: CodeBlock | undefined;
   for (const [at, line] of text.split("\n").entries()) {
-    if (open === undefined && line.startsWith("## ")) under = line.slice(3);
+    if (open === undefined && line.startsWith("## ")) heading = line.slice(3);
     const fence = /^```(\w*) ?(.*)$/.exec(line);
     if (fence === null) {
       if (open !== undefined) open.code += `${line}\n`;
     } else if (open === undefined) {
-      open = { language: fence[1]!, rest: fence[2]!, code: "", under, line: at + 1 };
+      open = { language: fence[1]!, rest: fence[2]!, code: "", heading, line: at + 1 };
     } else {
       blocks.push(open);
       open = undefined;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { codeBlocks, readDocument } from "./markdown.ts";
-import { ROOT, temporary } from "./support.ts";
+import { ROOT, temporaryFolder } from "../support/files.ts";
 
 Deno.test("the published files are the module and its documents, without slow types", async () => {
   const { success, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -8,19 +8,19 @@ Deno.test("the published files are the module and its documents, without slow ty
     cwd: ROOT,
     env: { NO_COLOR: "1" },
   }).output();
-  const said = new TextDecoder().decode(stderr);
-  assert.ok(success, said);
+  const output = new TextDecoder().decode(stderr);
+  assert.ok(success, output);
   // These fetch a module when it is first used. They name it by its full address, so nothing has to be rewritten.
-  assert.deepEqual([...said.matchAll(/^warning.*\n.*--> (\S+?):/gm)].map(([, path]) => path), [
+  assert.deepEqual([...output.matchAll(/^warning.*\n.*--> (\S+?):/gm)].map(([, path]) => path), [
     `${ROOT}src/core/lazy_import.ts`,
     `${ROOT}src/settings/environment.ts`,
   ]);
-  const files = [...said.matchAll(/file:\/\/(\S+) \(/g)].map(([, path]) =>
+  const files = [...output.matchAll(/file:\/\/(\S+) \(/g)].map(([, path]) =>
     decodeURIComponent(path!).slice(ROOT.length)
   );
   assert.ok(
     files.includes("mod.ts") && files.includes("deno.json") && files.includes("src/kernel/icons/logo-svg.svg"),
-    said,
+    output,
   );
   const extra = files.filter((file) =>
     !/^(src\/.+|(mod|offline)\.ts|deno\.json|README\.md|CHANGELOG\.md|SECURITY\.md|LICENSE)$/.test(file)
@@ -64,13 +64,13 @@ function withoutAddress(text: string): string {
 }
 
 Deno.test("one command writes the address of the repository into README.md and into its pictures", async () => {
-  const [command, ...others] = codeBlocks(await readDocument("CONTRIBUTING.md")).filter(({ under }) =>
-    under === "Publish"
+  const [command, ...others] = codeBlocks(await readDocument("CONTRIBUTING.md")).filter(({ heading }) =>
+    heading === "Publish"
   );
   assert.deepEqual(others, []);
   const workflow = await readDocument(".github/workflows/publish.yml");
   const check = / run: \|\n +(! grep .*)\n/.exec(workflow)![1]!;
-  await using folder = await temporary();
+  await using folder = await temporaryFolder();
   const file = `${folder.path}/README.md`;
   const before = withoutAddress(await readDocument("README.md"));
   await Deno.writeTextFile(file, before);

@@ -1,27 +1,15 @@
 import assert from "node:assert/strict";
-import { copy } from "./copy.ts";
 import { startLocal } from "../../src/local/mod.ts";
+import { psqlMissing } from "../support/postgres.ts";
 import { requires } from "../support/requirements.ts";
 import { type CodeBlock, codeBlocks, readDocument, runDocuments } from "./markdown.ts";
-import { ROOT, temporary } from "./support.ts";
+import { copy, denoDir, ROOT, temporaryFolder } from "../support/files.ts";
 
 /** The parts of the checkout that the commands need. */
 const NEEDED = ["deno.json", "deno.lock", "mod.ts", "offline.ts", "src", "examples"];
 
 interface Command extends CodeBlock {
   document: string;
-}
-
-function psqlMissing(): string | undefined {
-  const folders = (Deno.env.get("PATH") ?? "").split(":");
-  const there = folders.some((folder) => {
-    try {
-      return Deno.statSync(`${folder}/psql`).isFile;
-    } catch {
-      return false;
-    }
-  });
-  return there ? undefined : "no psql found";
 }
 
 Deno.test({
@@ -32,11 +20,11 @@ Deno.test({
   fn: async () => {
     const documents = await Promise.all((await runDocuments()).map(commands));
     assert.ok(documents.flat().length >= 8);
-    await using folder = await temporary();
-    await using home = await temporary();
+    await using folder = await temporaryFolder();
+    await using home = await temporaryFolder();
     await using local = await startLocal();
     for (const name of NEEDED) await copy(ROOT + name, `${folder.path}/${name}`);
-    const env = { ...local.env, ...await machine(home.path) };
+    const env = { ...local.env, ...userEnvironment(home.path) };
     for (const block of documents.flat()) await run(block, folder.path, env);
     assert.ok((await Deno.stat(`${folder.path}/trips.parquet`)).size > 0);
     await Deno.stat(`${home.path}/.local/share/jupyter/kernels/lakebase/kernel.json`);
@@ -52,25 +40,23 @@ async function commands(document: string): Promise<Command[]> {
   }));
 }
 
-/** A separate home folder, with this machine's cache of Deno. */
-async function machine(home: string): Promise<Record<string, string>> {
-  const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
-  const { denoDir } = JSON.parse(new TextDecoder().decode(stdout));
+/** The variables of a user with another home folder, who shares this machine's cache of Deno. */
+function userEnvironment(home: string): Record<string, string> {
   const deno = Deno.execPath().replace(/\/[^/]*$/, "");
   return {
     HOME: home,
-    DENO_DIR: denoDir,
+    DENO_DIR: denoDir(),
     NO_COLOR: "1",
     PATH: `${home}/.deno/bin:${deno}:${Deno.env.get("PATH")}`,
     ...Object.fromEntries(["JUPYTER_DATA_DIR", "XDG_DATA_HOME", "DENO_INSTALL_ROOT"].map((name) => [name, ""])),
   };
 }
 
-/** Runs it in a shell that ends the programs that are still running. */
+/** Runs a command in a shell that ends the programs that are still running. */
 async function run({ document, code, line }: Command, cwd: string, env: Record<string, string>): Promise<void> {
   const script =
     `unset JUPYTER_DATA_DIR XDG_DATA_HOME DENO_INSTALL_ROOT\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n${code}`;
   const { success, stdout, stderr } = await new Deno.Command("bash", { args: ["-ec", script], cwd, env }).output();
-  const said = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
-  assert.ok(success, `${document}, line ${line}:\n${said}`);
+  const output = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+  assert.ok(success, `${document}, line ${line}:\n${output}`);
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ROOT } from "./support.ts";
+import { ROOT } from "../support/files.ts";
 
 const { tasks } = JSON.parse(await Deno.readTextFile(`${ROOT}deno.json`)) as { tasks: Record<string, string> };
 

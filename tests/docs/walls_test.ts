@@ -1,21 +1,19 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { dirname, normalize } from "node:path";
-import { ROOT } from "./support.ts";
+import { filesBelow, ROOT } from "../support/files.ts";
 
 const SRC = `${ROOT}src/`;
 
-async function* sources(folder: string): AsyncGenerator<string> {
-  for await (const { name, isDirectory } of Deno.readDir(SRC + folder)) {
-    if (isDirectory) yield* sources(`${folder}${name}/`);
-    else if (name.endsWith(".ts")) yield folder + name;
-  }
+/** The paths below `src/` of a room's files, or of all files. */
+function sources(room?: string): string[] {
+  return filesBelow(room === undefined ? `${ROOT}src` : SRC + room, ".ts").map((path) => path.slice(SRC.length));
 }
 
 /** The imports of a room's files from other rooms, including types: a room, or a file outside of `src`. */
 async function importsOf(room: string, how: RegExp): Promise<string[]> {
   const found: string[] = [];
-  for await (const file of sources(`${room}/`)) {
+  for (const file of sources(room)) {
     for (const [, from] of (await Deno.readTextFile(SRC + file)).matchAll(how)) {
       const path = normalize(`${dirname(file)}/${from}`);
       if (!path.startsWith(`${room}/`) && !path.startsWith("..")) found.push(`${file} -> ${path}`);
@@ -77,7 +75,7 @@ Deno.test("each file of src is in a room", async () => {
 
 Deno.test("each module that is loaded later is there", async () => {
   const missing: string[] = []; // `deno check` does not report them
-  for await (const file of sources("")) {
+  for (const file of sources()) {
     for (const [, from] of (await Deno.readTextFile(SRC + file)).matchAll(LATER)) {
       if (!existsSync(normalize(`${SRC}${dirname(file)}/${from}`))) missing.push(`${file} -> ${from}`);
     }
@@ -98,7 +96,7 @@ for (const document of ["ARCHITECTURE.md", "CONTRIBUTING.md"]) {
 
 Deno.test("only draw/ and kernel/ use Jupyter", async () => {
   const touching: string[] = [];
-  for await (const file of sources("")) {
+  for (const file of sources()) {
     const code = (await Deno.readTextFile(SRC + file)).replace(/^\s*(\*|\/\/).*$/gm, "");
     if (code.includes("Deno.jupyter")) touching.push(file);
   }
@@ -107,7 +105,7 @@ Deno.test("only draw/ and kernel/ use Jupyter", async () => {
 
 Deno.test("only the kernel's prelude uses Deno's internals, which may change with each version", async () => {
   const using: string[] = [];
-  for await (const file of sources("")) {
+  for (const file of sources()) {
     if (/\bDeno\s*(?:\.|\[\s*Deno\.)internal\b/.test(await Deno.readTextFile(SRC + file))) using.push(file);
   }
   // The kernel also works without them, but each cell would take longer.
@@ -144,7 +142,7 @@ for (const [module, packages] of Object.entries(FETCHED)) {
 Deno.test("offline.ts imports each module that is loaded late, and each package of the source", async () => {
   const reached = new Set((await graphOf("offline.ts")).modules.map(({ specifier }) => specifier));
   const packages = new Set<string>();
-  for await (const file of sources("")) {
+  for (const file of sources()) {
     const text = await Deno.readTextFile(SRC + file);
     for (const [, from] of text.matchAll(/import\.meta\.resolve\("(\.[^"]+\.ts)"\)/g)) {
       assert.ok(reached.has(new URL(from!, `file://${SRC}${file}`).href), `${file} -> ${from}`);

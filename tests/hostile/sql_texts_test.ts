@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
+import { filesBelow, ROOT } from "../support/files.ts";
 import { unqualified } from "./sql_names.ts";
-
-const SOURCE = new URL("../../src/", import.meta.url);
 
 /** The positions in which a piece of SQL may be. */
 const PLACES = [
@@ -65,13 +64,13 @@ function looseIn(text: string): string[] {
 Deno.test("every SQL text in src names functions, operators and types with their schema", async () => {
   const loose: string[] = [];
   let seen = 0;
-  for await (const path of filesBelow(SOURCE)) {
-    if (IN_A_WAREHOUSE.test(path.pathname)) continue;
-    for (const text of textsOf(path.pathname, await Deno.readTextFile(path))) {
+  for (const path of filesBelow(`${ROOT}src`, ".ts")) {
+    if (IN_A_WAREHOUSE.test(path)) continue;
+    for (const text of textsOf(path, await Deno.readTextFile(path))) {
       if (!LOOKS_LIKE_SQL.test(text) || SHOWN.test(text) || SENTENCE.test(text)) continue;
       seen++;
       for (const what of new Set(looseIn(text))) {
-        loose.push(`${path.pathname.slice(SOURCE.pathname.length)}: ${what}: ${text.slice(0, 200)}`);
+        loose.push(`${path.slice(ROOT.length)}: ${what}: ${text.slice(0, 200)}`);
       }
     }
   }
@@ -101,10 +100,3 @@ Deno.test("names that are left to the search path are found, in whole statements
   for (const [sql, found] of cases) assert.ok(looseIn(sql).includes(found), `${sql}: ${looseIn(sql)}`);
   assert.deepEqual(looseIn('SELECT pg_catalog.max(a OPERATOR(pg_catalog.+) 1)::int COLLATE pg_catalog."C" FROM b'), []);
 });
-
-async function* filesBelow(folder: URL): AsyncGenerator<URL> {
-  for await (const { name, isDirectory } of Deno.readDir(folder)) {
-    if (isDirectory) yield* filesBelow(new URL(`${name}/`, folder));
-    else if (name.endsWith(".ts")) yield new URL(name, folder);
-  }
-}

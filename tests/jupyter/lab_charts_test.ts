@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { JupyterLab, jupyterLabMissing } from "../support/jupyterlab.ts";
 import type { LabNotebook } from "../support/lab_notebook.ts";
 import type { Notebook } from "../support/notebook.ts";
-import { notebookFolder } from "../support/notebook_folder.ts";
+import { notebookFolder } from "../support/notebook.ts";
 import { requires } from "../support/requirements.ts";
 
 const NOTEBOOK = new URL("../../notebooks/charts.ipynb", import.meta.url);

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { JupyterLab, jupyterLabMissing } from "../support/jupyterlab.ts";
-import { notebookOf } from "../support/notebook.ts";
-import { notebookFolder } from "../support/notebook_folder.ts";
+import { notebookFolder, notebookOf } from "../support/notebook.ts";
 import { requires } from "../support/requirements.ts";
 
 /** Each text would call `window.pwned()` if a page treated it as more than text. */

@@ -3,8 +3,7 @@ import { codeBlocks, readDocument } from "../docs/markdown.ts";
 import { eventually } from "../support/eventually.ts";
 import { isFile } from "../support/files.ts";
 import { JupyterLab, jupyterLabMissing } from "../support/jupyterlab.ts";
-import { notebookOf } from "../support/notebook.ts";
-import { notebookFolder } from "../support/notebook_folder.ts";
+import { notebookFolder, notebookOf } from "../support/notebook.ts";
 import { requires } from "../support/requirements.ts";
 
 const PICTURE = new URL("../../docs/notebook.png", import.meta.url);

@@ -3,8 +3,7 @@ import { install } from "../../src/kernel/install.ts";
 import { JupyterHome } from "../support/jupyter_home.ts";
 import { JupyterLab, jupyterLabMissing } from "../support/jupyterlab.ts";
 import type { LabNotebook } from "../support/lab_notebook.ts";
-import { notebookOf } from "../support/notebook.ts";
-import { notebookFolder } from "../support/notebook_folder.ts";
+import { notebookFolder, notebookOf } from "../support/notebook.ts";
 import { requires } from "../support/requirements.ts";
 
 const PICTURE = new URL("../../docs/sql-cells.png", import.meta.url);

@@ -3,7 +3,7 @@ import { type LocalLakebase, startLocal } from "../../src/local/mod.ts";
 import { installedKernel } from "../kernel/support.ts";
 import { eventually } from "../support/eventually.ts";
 import { type CellRun, jupyterMissing, runCells } from "../support/jupyter.ts";
-import { notebookFolder } from "../support/notebook_folder.ts";
+import { notebookFolder } from "../support/notebook.ts";
 import { requires } from "../support/requirements.ts";
 
 const STATEMENTS = "/api/2.0/sql/statements";

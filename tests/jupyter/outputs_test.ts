@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { jupyterMissing, runNotebook } from "../support/jupyter.ts";
-import { textOf } from "../support/notebook.ts";
-import { notebookFolder } from "../support/notebook_folder.ts";
+import { notebookFolder, textOf } from "../support/notebook.ts";
 import { requires } from "../support/requirements.ts";
 
 const CELLS = 200;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { installedKernel } from "../kernel/support.ts";
 import { type CellRun, GOES, jupyterMissing, type KernelCell, runCells } from "../support/jupyter.ts";
-import { notebookFolder } from "../support/notebook_folder.ts";
+import { notebookFolder } from "../support/notebook.ts";
 import { requires } from "../support/requirements.ts";
 
 /** Runs cells in a notebook that can import `lakebase` by name. The first `connect()` starts a Lakebase on this machine. */

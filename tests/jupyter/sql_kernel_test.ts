@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { installedKernel } from "../kernel/support.ts";
 import { type CellRun, GOES, jupyterMissing, type KernelCell, runCells, runNotebook } from "../support/jupyter.ts";
-import { notebookOf } from "../support/notebook.ts";
-import { notebookFolder } from "../support/notebook_folder.ts";
+import { notebookFolder, notebookOf } from "../support/notebook.ts";
 import { postgresMissing } from "../support/postgres.ts";
 import { pythonWith } from "../support/python.ts";
 import { CLUSTER } from "../support/queries.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { connect } from "../../mod.ts";
 import { eventually } from "../support/eventually.ts";
 import { optionsOf } from "../support/lakebase.ts";
-import { notebookFolder } from "../support/notebook_folder.ts";
+import { notebookFolder } from "../support/notebook.ts";
 import { postgresMissing } from "../support/postgres.ts";
 import { CLUSTER } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";

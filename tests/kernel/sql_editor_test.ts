@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { eventually } from "../support/eventually.ts";
-import { notebookFolder } from "../support/notebook_folder.ts";
+import { notebookFolder } from "../support/notebook.ts";
 import { RawKernel } from "./raw_kernel.ts";
 
 Deno.test("the kernel completes and explains SQL with the names of the connected database, and still TypeScript", async () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { eventually, inTime } from "../support/eventually.ts";
-import { notebookFolder } from "../support/notebook_folder.ts";
+import { notebookFolder } from "../support/notebook.ts";
 import type { Execution, Frontend } from "./frontend.ts";
 import { RawKernel } from "./raw_kernel.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { notebookFolder } from "../support/notebook_folder.ts";
 import { RawKernel } from "./raw_kernel.ts";
+import { notebookFolder } from "../support/notebook.ts";
 
 Deno.test("(slow) every thrown value has a readable traceback", async () => {
   await using folder = await notebookFolder();

@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import { connect, type ConnectOptions, type Lakebase } from "../../mod.ts";
-import { unprivilegedAccount } from "../support/account.ts";
 import { freePort } from "../support/port.ts";
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
 import { drawn, errorOf } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
-import { ServerProcess } from "../support/server_process.ts";
+import { ServerProcess, unprivilegedAccount } from "../support/server_process.ts";
 
 const PROGRAM = "/usr/sbin/pgbouncer";
 

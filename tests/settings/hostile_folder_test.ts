@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import type { ConnectOptions } from "../../src/settings/options.ts";
 import { denoDir, LOCKED } from "../support/files.ts";
 import { jupyterMissing, runCells } from "../support/jupyter.ts";
-import { notebookFolder } from "../support/notebook_folder.ts";
 import { requires } from "../support/requirements.ts";
 import { ownLakebase } from "../support/lakebase.ts";
+import { notebookFolder } from "../support/notebook.ts";
 
 /** A folder that someone else has written, and a home folder with the user's own login. */
 async function makeFolders(): Promise<{ folder: string; home: string } & AsyncDisposable> {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Lakebase, Query, Sql } from "../../mod.ts";
 import { isPlainPlan } from "../../src/sql/first_rows.ts";
-import { postgresMissing } from "../support/postgres.ts";
+import { postgresMissing, psqlMissing } from "../support/postgres.ts";
 import { drawn, errorOf, queryTest, sharedPostgres } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
 
@@ -89,14 +89,6 @@ const STATEMENTS: [statement: string, done: number][] = [
   ["SELECT p(1) LIMIT 1; SELECT p(n) FROM src", 101],
   ["VALUES (p(1)), (p(2)), (3)", 2],
 ];
-
-function psqlMissing(): string | undefined {
-  try {
-    return new Deno.Command("psql", { args: ["--version"] }).outputSync().success ? undefined : "psql does not run";
-  } catch {
-    return "no psql found; apt-get install postgresql-client";
-  }
-}
 
 Deno.test({
   ...requires("(slow) in psql each statement has the effects in the table", psqlMissing, postgresMissing),

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { installedKernel } from "../kernel/support.ts";
 import { type CellRun, jupyterMissing, runCells } from "../support/jupyter.ts";
-import { notebookFolder } from "../support/notebook_folder.ts";
 import { postgresMissing } from "../support/postgres.ts";
 import { CLUSTER, sharedPostgres } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
 import { LOCKED } from "../support/files.ts";
+import { notebookFolder } from "../support/notebook.ts";
 
 /** A test of a script on the PostgreSQL server of all tests, which outlives the test. */
 function scriptTest(name: string, fn: () => Promise<void>): void {

@@ -5,7 +5,7 @@ import { openParts } from "../../src/api/open_connection.ts";
 import { readSettings } from "../../src/settings/read_settings.ts";
 import { startLocal } from "../../src/local/mod.ts";
 import { optionsOf } from "../support/lakebase.ts";
-import { postgresMissing } from "../support/postgres.ts";
+import { postgresMissing, psqlMissing } from "../support/postgres.ts";
 import { drawn, errorOf, queryTest, sharedPostgres } from "../support/queries.ts";
 import { newSeed, type Random, randomFrom } from "../support/random.ts";
 import { requires } from "../support/requirements.ts";
@@ -53,14 +53,6 @@ const TEXTS = `SELECT ${Object.entries(VALUES).map(([name, value]) => `(${value}
 /** The formats that a login sets. The order of day and month, the zone and the strings stay unchanged. */
 const LOGIN =
   "SET DateStyle TO ISO; SET IntervalStyle TO postgres; SET bytea_output TO hex; SET extra_float_digits TO 1";
-
-function psqlMissing(): string | undefined {
-  try {
-    return new Deno.Command("psql", { args: ["--version"] }).outputSync().success ? undefined : "psql does not run";
-  } catch {
-    return "no psql found; apt-get install postgresql-client";
-  }
-}
 
 /** The output of psql with the same settings. psql has also written the row into the table `truth`. */
 interface Answer {

@@ -1,8 +1,6 @@
-import { type Account, unprivilegedAccount } from "./account.ts";
-import { ignoreNotFound, isFolder } from "./files.ts";
+import { ignoreNotFound, isFile, isFolder } from "./files.ts";
 import { freePort } from "./port.ts";
-import { postgresPrograms } from "./postgres_programs.ts";
-import { ServerProcess } from "./server_process.ts";
+import { type Account, ServerProcess, unprivilegedAccount } from "./server_process.ts";
 
 export interface PostgresOptions {
   /** The database to create besides `postgres`; `url` names it. */
@@ -34,6 +32,12 @@ export interface PostgresServer extends AsyncDisposable {
 /** The reason why `startPostgres` can't work here. */
 export function postgresMissing(): string | undefined {
   return postgresPrograms() ? undefined : "no PostgreSQL server found; apt-get install postgresql";
+}
+
+/** The reason why a test can't run `psql` here. */
+export function psqlMissing(): string | undefined {
+  const isFound = pathFolders().some((folder) => isFile(`${folder}/psql`));
+  return isFound ? undefined : "no psql found; apt-get install postgresql-client";
 }
 
 /**
@@ -213,5 +217,36 @@ class Cluster implements PostgresServer {
     const { uid, gid } = this.#account;
     if (uid === undefined || gid === undefined) return;
     for (const path of paths) await Deno.chown(path, uid, gid);
+  }
+}
+
+let programs: string | undefined;
+
+/** The folder of PostgreSQL's programs: that on PATH, the newest one of Debian, or the one that `pg_config` names. */
+export function postgresPrograms(): string | undefined {
+  return programs ??= [...pathFolders(), ...debianFolders(), ...configuredFolder()].find((folder) =>
+    ["initdb", "postgres", "createdb"].every((name) => isFile(`${folder}/${name}`))
+  );
+}
+
+function pathFolders(): string[] {
+  return (Deno.env.get("PATH") ?? "").split(":").filter((folder) => folder !== "");
+}
+
+function debianFolders(): string[] {
+  try {
+    const versions = [...Deno.readDirSync("/usr/lib/postgresql")].map((entry) => entry.name);
+    return versions.sort((a, b) => Number(b) - Number(a)).map((version) => `/usr/lib/postgresql/${version}/bin`);
+  } catch {
+    return [];
+  }
+}
+
+function configuredFolder(): string[] {
+  try {
+    const { success, stdout } = new Deno.Command("pg_config", { args: ["--bindir"], stderr: "null" }).outputSync();
+    return success ? [new TextDecoder().decode(stdout).trim()] : [];
+  } catch {
+    return [];
   }
 }

@@ -22,9 +22,9 @@ export function relay(
     if (!forgotten.has(from)) await to.closeWrite();
   };
   (async () => {
-    for await (const near of listener) {
-      const far = await Deno.connect({ hostname: "127.0.0.1", port: to });
-      for (const [from, to] of [[near, far], [far, near]] as const) {
+    for await (const client of listener) {
+      const server = await Deno.connect({ hostname: "127.0.0.1", port: to });
+      for (const [from, to] of [[client, server], [server, client]] as const) {
         open.add(from);
         carry(from, to).catch(() => {}); // either side may end at any time
       }

@@ -22,16 +22,16 @@ Deno.test.afterAll(async () => {
     for (const shared of servers.values()) await (await shared).server.close();
   }
   for (const shared of clusters.values()) await (await shared).server.stop();
-  await (await many)?.stop();
+  await (await databaseServer)?.stop();
 });
 
 /** The PostgreSQL server for the databases that belong to one test each. */
-let many: Promise<PostgresServer> | undefined;
+let databaseServer: Promise<PostgresServer> | undefined;
 let databases = 0;
 
 /** The URL of a new database, on a PostgreSQL server for all tests of this process. */
 export async function newDatabase(): Promise<string> {
-  const { url } = await (many ??= startPostgres({ maxConnections: 100 }));
+  const { url } = await (databaseServer ??= startPostgres({ maxConnections: 100 }));
   const name = `own_${++databases}`;
   const client = new pg.Client({ connectionString: url, ssl: false });
   await client.connect();
@@ -58,7 +58,7 @@ export async function sharedPGlite(options: LocalOptions, file: string): Promise
     shared.server.faults.reset();
     const empty = async () => {
       await using db = await connect({ ...optionsOf(shared.server), connectTimeout: 30 });
-      await emptied(db, Object.keys(options.passwords ?? {}));
+      await dropContent(db, Object.keys(options.passwords ?? {}));
     };
     await empty().catch(async () => {
       await shared.server.close();
@@ -76,7 +76,7 @@ export async function sharedCluster(options: PostgresOptions, file: string): Pro
   const shared = await clusters.get(key)!;
   if (shared.file !== file) {
     shared.file = file;
-    await renewed(shared.server, options);
+    await resetCluster(shared.server, options);
   }
   return shared.server;
 }
@@ -102,7 +102,7 @@ export async function sharedGateway(
  *
  * @param kept The roles that stay, besides the user's own.
  */
-export async function emptied(db: Lakebase, kept: readonly string[] = []): Promise<void> {
+export async function dropContent(db: Lakebase, kept: readonly string[] = []): Promise<void> {
   await db.sql`DO $$ DECLARE name text; BEGIN
     FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' LOOP
       EXECUTE format('DROP SCHEMA %I CASCADE', name);
@@ -120,7 +120,7 @@ export async function emptied(db: Lakebase, kept: readonly string[] = []): Promi
 }
 
 /** Replaces every database, and drops every role, in which a file may have left something. */
-async function renewed(server: PostgresServer, { user = "postgres", database }: PostgresOptions): Promise<void> {
+async function resetCluster(server: PostgresServer, { user = "postgres", database }: PostgresOptions): Promise<void> {
   const url = new URL(server.url);
   url.pathname = "/template1";
   const client = new pg.Client({ connectionString: url.href, ssl: false });

@@ -1,4 +1,4 @@
-const TESTS = new URL("../", import.meta.url);
+import { filesBelow, ROOT } from "./files.ts";
 
 /**
  * Loads the given test files, and all those of the given folders, so that they run in one process, one after the other,
@@ -6,8 +6,8 @@ const TESTS = new URL("../", import.meta.url);
  */
 export async function loadTests(...paths: string[]): Promise<void> {
   for (const path of paths) {
-    const files = path.endsWith(".ts") ? [new URL(path, TESTS)] : testFiles(new URL(`${path}/`, TESTS));
-    for (const file of files) await import(file.href);
+    const files = path.endsWith(".ts") ? [`${ROOT}tests/${path}`] : filesBelow(`${ROOT}tests/${path}`, "_test.ts");
+    for (const file of files) await import(`file://${file}`);
   }
 }
 
@@ -17,10 +17,4 @@ export async function loadTests(...paths: string[]): Promise<void> {
  */
 export function allowServers(): void {
   Deno.test.sanitizer({ ops: false, resources: true });
-}
-
-function testFiles(folder: URL): URL[] {
-  return [...Deno.readDirSync(folder)].toSorted((a, b) => a.name < b.name ? -1 : 1).flatMap(({ name, isDirectory }) =>
-    isDirectory ? testFiles(new URL(`${name}/`, folder)) : name.endsWith("_test.ts") ? [new URL(name, folder)] : []
-  );
 }

@@ -28,7 +28,7 @@ export function namesIn(folder: string): string[] {
 }
 
 /** A stream that records its input. */
-export function keeping(): { stream: WritableStream<Uint8Array>; text: () => string; state: () => string } {
+export function recordingStream(): { stream: WritableStream<Uint8Array>; text: () => string; state: () => string } {
   const chunks: Uint8Array[] = [];
   let state = "open";
   const stream = new WritableStream<Uint8Array>({
@@ -53,22 +53,22 @@ export function script(code: string, env: Record<string, string>): Deno.ChildPro
   }).spawn();
 }
 
-/** The content of the file that {@linkcode failing} must not replace. */
-export const OLD = "the file of yesterday\n";
+/** The content of the file that {@linkcode failedPull} must not replace. */
+export const PREVIOUS_CONTENT = "the file of yesterday\n";
 
 /**
  * Runs a pull that fails half-way over an existing file. The file must stay, nothing else may remain, and the
  * connection must work.
  */
-export async function failing(
+export async function failedPull(
   db: Lakebase,
   folder: string,
   pull: (path: string) => Promise<unknown>,
 ): Promise<unknown> {
   const path = `${folder}/t.csv`;
-  await Deno.writeTextFile(path, OLD);
+  await Deno.writeTextFile(path, PREVIOUS_CONTENT);
   const error = await pull(path).then(() => assert.fail("it did not fail"), (error) => error);
-  assert.equal(await Deno.readTextFile(path), OLD);
+  assert.equal(await Deno.readTextFile(path), PREVIOUS_CONTENT);
   assert.deepEqual(namesIn(folder), ["t.csv"]);
   assert.equal(await db.sql`SELECT 1`.value(), 1);
   return error;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Queryable } from "../../../mod.ts";
 import { errorOf } from "../../support/queries.ts";
-import { keeping, pullTest } from "../../support/transfers.ts";
+import { pullTest, recordingStream } from "../../support/transfers.ts";
 
 const TEXTS = [
   "",
@@ -56,7 +56,7 @@ const OTHERS: readonly (readonly [value: unknown, type: string])[] = [
 /** The result of a query whose value is bound, and of its pull. */
 async function both(db: Queryable, value: unknown, type: string): Promise<[bound: unknown, pulled: unknown]> {
   const query = db.sql`SELECT ((${value}::${db.sql.unsafe(type)}))::text AS v`;
-  const { stream, text } = keeping();
+  const { stream, text } = recordingStream();
   await query.pull(stream, { format: "ndjson" });
   return [await query.value(), JSON.parse(text()).v];
 }
@@ -93,7 +93,7 @@ pullTest("pull() finds parameters between quotes of every kind", async ({ db }) 
     sql`WITH t AS (SELECT ${hostile}::text AS b) SELECT b FROM t ORDER BY ${1}::int LIMIT ${1};`,
   ];
   for (const query of queries) {
-    const { stream, text } = keeping();
+    const { stream, text } = recordingStream();
     await query.pull(stream, { format: "ndjson" });
     const bound = await query.first();
     assert.deepEqual(JSON.parse(text()), { ...bound });
@@ -104,7 +104,7 @@ pullTest("pull() finds parameters between quotes of every kind", async ({ db }) 
 pullTest("pull() keeps the columns' names and a user's own types with parameters", async ({ db }) => {
   await db.query(`DROP TYPE IF EXISTS "Odd mood"`);
   await db.query(`CREATE TYPE "Odd mood" AS ENUM ('it''s', 'fine')`);
-  const { stream, text } = keeping();
+  const { stream, text } = recordingStream();
   await db.sql`SELECT ${"x"}, ${1}::int, ${"it's"}::"Odd mood", ${[1]}::int[], ${Uint8Array.of(65)}::text`
     .pull(stream, { format: "csv" });
   assert.equal(text(), "?column?,int4,Odd mood,int4,text\nx,1,it's,{1},A\n");
@@ -115,14 +115,14 @@ pullTest("pull() refuses a value in a place that takes no parameter", async ({ d
   const { sql } = db;
   const hostile = "' || pg_sleep(9) || '";
   for (const query of [sql`SELECT 'x ${hostile}'`, sql`SELECT 1 -- ${hostile}`, sql`SELECT $$${hostile}$$`]) {
-    const error = await errorOf(query.pull(keeping().stream, { format: "csv" }));
+    const error = await errorOf(query.pull(recordingStream().stream, { format: "csv" }));
     assert.equal(error.code, "BAD_PARAMETER");
     assert.match(error.message, /a \$\{value\} is (within quotes|in a comment)/);
   }
-  const half = await errorOf(sql`SELECT '${hostile}', ${1}::int`.pull(keeping().stream, { format: "csv" }));
+  const half = await errorOf(sql`SELECT '${hostile}', ${1}::int`.pull(recordingStream().stream, { format: "csv" }));
   assert.equal(half.sqlstate, "42P18");
-  const bytes = await errorOf(sql`SELECT ${Uint8Array.of(1)}::int`.pull(keeping().stream, { format: "csv" }));
+  const bytes = await errorOf(sql`SELECT ${Uint8Array.of(1)}::int`.pull(recordingStream().stream, { format: "csv" }));
   assert.match(bytes.message, /parameter 1 is bytes, but the statement takes int4 there/);
-  const wrong = await errorOf(sql`SELECT ${"many"}::int`.pull(keeping().stream, { format: "csv" }));
+  const wrong = await errorOf(sql`SELECT ${"many"}::int`.pull(recordingStream().stream, { format: "csv" }));
   assert.deepEqual([wrong.code, wrong.sqlstate], ["QUERY_FAILED", "22P02"]);
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { keeping, pullTest } from "../../support/transfers.ts";
+import { pullTest, recordingStream } from "../../support/transfers.ts";
 import { encodeNdjson } from "../../../src/transfer/formats/ndjson.ts";
 
 /** Columns, as SQL, whose values have a special form in JSON. */
@@ -71,14 +71,14 @@ pullTest("NDJSON has a key for each of several columns with one name, and rows w
       ["SELECT 1 AS a WHERE false", ""],
     ] as const
   ) {
-    const { stream, text } = keeping();
+    const { stream, text } = recordingStream();
     await db.sql`${db.sql.unsafe(query)}`.pull(stream, { format: "ndjson" });
     assert.equal(text(), expected);
   }
 });
 
 pullTest("NDJSON grows for text in which every character is escaped", async ({ db }) => {
-  const { stream, text } = keeping();
+  const { stream, text } = recordingStream();
   await db.sql`SELECT n, repeat(${'"\u0001'}, 100000) AS t FROM generate_series(1, 3) AS n`.pull(stream, {
     format: "ndjson",
   });

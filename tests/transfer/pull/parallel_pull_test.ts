@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { connect } from "../../../mod.ts";
 import { errorOf, sharedPostgres } from "../../support/queries.ts";
-import { keeping, namesIn, pullTest } from "../../support/transfers.ts";
+import { namesIn, pullTest, recordingStream } from "../../support/transfers.ts";
 
 const ROWS = 40_000;
 
@@ -177,7 +177,7 @@ bigTest("pull() with parallel says so when a connection is lost half-way", async
 });
 
 bigTest("pull() with parallel reports its progress in rows of the whole table", async ({ db }) => {
-  const { stream } = keeping();
+  const { stream } = recordingStream();
   const heard: { rows: number; done: boolean }[] = [];
   const { rows } = await db.pull("spread", stream, { format: "csv", parallel: 2, onProgress: (p) => heard.push(p) });
   assert.deepEqual([heard.at(-1)!.done, heard.at(-1)!.rows], [true, rows]);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { connect, type Lakebase } from "../../../mod.ts";
 import { eventually, inTime } from "../../support/eventually.ts";
 import { errorOf, sharedPostgres } from "../../support/queries.ts";
-import { failing, keeping, namesIn, OLD, pullTest } from "../../support/transfers.ts";
+import { failedPull, namesIn, PREVIOUS_CONTENT, pullTest, recordingStream } from "../../support/transfers.ts";
 
 /** More rows than fit between the server and the file. */
 const MANY = "SELECT generate_series(1, 3000000) AS n, repeat('x', 100) AS x";
@@ -24,7 +24,7 @@ async function underWay(folder: string): Promise<void> {
 
 pullTest("a query that fails after many rows leaves no file, and says what had arrived", async ({ db, folder }) => {
   const query = db.sql`SELECT 1 / (100000 - n) FROM generate_series(1, 200000) n`;
-  const error = await failing(db, folder, (path) => query.pull(path)) as Error;
+  const error = await failedPull(db, folder, (path) => query.pull(path)) as Error;
   assert.match(error.message, /^division by zero \(SQLSTATE 22012\)/);
   assert.match(
     error.message,
@@ -36,7 +36,7 @@ pullTest("a query that fails after many rows leaves no file, and says what had a
 pullTest("a signal ends a pull, with its reason", async ({ open, folder }) => {
   const db = await open({ max: 1 });
   const reason = new Error("enough");
-  const error = await failing(db, folder, async (path) => {
+  const error = await failedPull(db, folder, async (path) => {
     const controller = new AbortController();
     const pulling = db.sql`${db.sql.unsafe(MANY)}`.pull(path, { signal: controller.signal });
     pulling.catch(() => {});
@@ -46,7 +46,7 @@ pullTest("a signal ends a pull, with its reason", async ({ open, folder }) => {
   });
   assert.equal(error, reason);
   await assert.rejects(db.sql`SELECT 1`.pull(`${folder}/t.csv`, { signal: AbortSignal.abort(reason) }), reason);
-  assert.equal(await Deno.readTextFile(`${folder}/t.csv`), OLD);
+  assert.equal(await Deno.readTextFile(`${folder}/t.csv`), PREVIOUS_CONTENT);
 });
 
 pullTest("a timeout ends a pull, also the timeout of the query", async ({ db, folder }) => {
@@ -56,7 +56,7 @@ pullTest("a timeout ends a pull, also the timeout of the query", async ({ db, fo
       (path: string) => db.sql`${db.sql.unsafe(MANY)}, pg_sleep(0.0001)`.with({ timeout: 0.3 }).pull(path),
     ]
   ) {
-    const error = await failing(db, folder, pull) as Error;
+    const error = await failedPull(db, folder, pull) as Error;
     assert.match(error.message, /^Canceled: the pull took longer than its timeout of 0\.3 s/);
   }
 }, { notOnPglite: "it can't be interrupted inside of a function" });
@@ -70,7 +70,7 @@ pullTest(
       throw mine;
     };
     assert.equal(
-      await failing(db, folder, (path) => db.sql`${db.sql.unsafe(MANY)}`.pull(path, { onProgress })),
+      await failedPull(db, folder, (path) => db.sql`${db.sql.unsafe(MANY)}`.pull(path, { onProgress })),
       mine,
     );
     for (const options of [{ format: "csv" }, { format: "csv", gzip: true }, { format: "parquet" }] as const) {
@@ -86,7 +86,7 @@ pullTest(
 );
 
 pullTest("a stream is aborted with the error", async ({ db }) => {
-  const { stream, state } = keeping();
+  const { stream, state } = recordingStream();
   const error = await errorOf(
     db.sql`SELECT 1 / (10000 - n) FROM generate_series(1, 20000) n`.pull(stream, { format: "csv" }),
   );
@@ -96,7 +96,7 @@ pullTest("a stream is aborted with the error", async ({ db }) => {
 
 pullTest("a server process that is ended half-way is a lost connection; nothing is left", async ({ db, folder }) => {
   await using server = await superuser();
-  const error = await failing(db, folder, async (path) => {
+  const error = await failedPull(db, folder, async (path) => {
     const pulling = db.sql`${db.sql.unsafe(MANY)}`.pull(path);
     pulling.catch(() => {});
     await underWay(folder);
@@ -108,7 +108,7 @@ pullTest("a server process that is ended half-way is a lost connection; nothing 
 }, { notOnPglite: "it has one process" });
 
 pullTest("a network that breaks half-way is a lost connection; nothing is left", async ({ db, local, folder }) => {
-  const error = await failing(db, folder, async (path) => {
+  const error = await failedPull(db, folder, async (path) => {
     const pulling = db.sql`${db.sql.unsafe(MANY)}`.pull(path);
     pulling.catch(() => {});
     await underWay(folder);
@@ -120,7 +120,7 @@ pullTest("a network that breaks half-way is a lost connection; nothing is left",
 });
 
 pullTest("a compute that suspends half-way is a lost connection; nothing is left", async ({ db, local, folder }) => {
-  const error = await failing(db, folder, async (path) => {
+  const error = await failedPull(db, folder, async (path) => {
     const pulling = db.sql`${db.sql.unsafe(MANY)}`.pull(path);
     pulling.catch(() => {});
     await underWay(folder);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { inTime, nextTurn } from "../../support/eventually.ts";
-import { failing, keeping, pullTest } from "../../support/transfers.ts";
+import { failedPull, pullTest, recordingStream } from "../../support/transfers.ts";
 
 /** Enough rows for progress reports. */
 const MANY = "SELECT generate_series(1, 3000000) AS n, repeat('x', 100) AS x";
@@ -18,16 +18,16 @@ const rejects = () => Promise.reject(mine);
 pullTest("a rejection of onProgress ends the pull, and the old file stays", async ({ db, folder }) => {
   for (const sql of [MANY, "SELECT 1"]) {
     const query = db.sql`${db.sql.unsafe(sql)}`;
-    assert.equal(await failing(db, folder, (path) => query.pull(path, { onProgress: rejects })), mine);
+    assert.equal(await failedPull(db, folder, (path) => query.pull(path, { onProgress: rejects })), mine);
   }
 });
 
 pullTest("onProgress gets the last report before the file is replaced", async ({ db, folder }) => {
   const query = db.sql`SELECT 1`;
   for (const onProgress of [throwsAtTheEnd, rejectsLater]) {
-    assert.equal(await failing(db, folder, (path) => query.pull(path, { onProgress })), mine);
+    assert.equal(await failedPull(db, folder, (path) => query.pull(path, { onProgress })), mine);
   }
-  const { stream, state } = keeping();
+  const { stream, state } = recordingStream();
   await assert.rejects(query.pull(stream, { format: "csv", onProgress: throwsAtTheEnd }), mine);
   assert.equal(state(), "aborted: mine");
 });

@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { gunzipSync } from "node:zlib";
 import { pathToFileURL } from "node:url";
 import { drawn, errorOf } from "../../support/queries.ts";
-import { keeping, namesIn, pullTest } from "../../support/transfers.ts";
+import { namesIn, pullTest, recordingStream } from "../../support/transfers.ts";
 
 pullTest("pull() writes CSV and TSV as the server does", async ({ db, folder }) => {
   const query = db
@@ -98,7 +98,7 @@ pullTest(
   "pull() writes to a stream and closes it, to a file: URL, and in the transaction it belongs to",
   async (test) => {
     const { db, folder } = test;
-    const { stream, text, state } = keeping();
+    const { stream, text, state } = recordingStream();
     const result = await db.sql`SELECT 1 AS one`.pull(stream, { format: "csv" });
     assert.deepEqual([text(), state(), result.path], ["one\n1\n", "closed", undefined]);
     await db.transaction(async (tx) => {

@@ -3,7 +3,7 @@ import { LakebaseError } from "../../../mod.ts";
 import { checkFormatOptions, checkPullOptions, type PullOptions } from "../../../src/transfer/pull/options.ts";
 import { openTarget, planTarget, type PullTarget } from "../../../src/transfer/pull/target.ts";
 import { errorOf } from "../../support/queries.ts";
-import { keeping } from "../../support/transfers.ts";
+import { recordingStream } from "../../support/transfers.ts";
 
 Deno.test("planTarget() finds the format by the extension or the option", () => {
   const cases: readonly (readonly [target: PullTarget, options: PullOptions, format: string, gzip: boolean])[] = [
@@ -19,7 +19,7 @@ Deno.test("planTarget() finds the format by the extension or the option", () => 
     ["trips.csv.gz", { gzip: false }, "csv", false],
     ["-", { format: "ndjson", gzip: true }, "ndjson", true],
     [new URL("file:///tmp/trips.csv"), {}, "csv", false],
-    [keeping().stream, { format: "arrow" }, "arrow", false],
+    [recordingStream().stream, { format: "arrow" }, "arrow", false],
   ];
   for (const [target, options, format, gzip] of cases) {
     const plan = planTarget(target, options);
@@ -35,7 +35,7 @@ Deno.test("planTarget() and the checks refuse impossible options, and say what t
     ["trips.gz", {}, /ends in no extension/],
     [".csv", {}, /ends in no extension/],
     ["-", {}, /no name that shows the format; give \{ format: "csv" \}/],
-    [keeping().stream, {}, /no name that shows the format/],
+    [recordingStream().stream, {}, /no name that shows the format/],
     ["trips.parquet.gz", {}, /parquet is not compressed as a whole; leave out \.gz/],
     ["", {}, /the target is "", which is not a path/],
     ["a\0.csv", {}, /which is not a path/],
@@ -85,12 +85,12 @@ Deno.test("an option that has no effect is accepted", () => {
 const BYTES = new TextEncoder().encode("whole\n");
 
 Deno.test("a stream is waited for, closed at the end, aborted on failure, and refused when locked", async () => {
-  const { stream, text, state } = keeping();
+  const { stream, text, state } = recordingStream();
   const sink = await openTarget(stream, undefined);
   await sink.write(BYTES);
   await sink.commit(undefined);
   assert.deepEqual([text(), state()], ["whole\n", "closed"]);
-  const other = keeping();
+  const other = recordingStream();
   await (await openTarget(other.stream, undefined)).abort(new Error("no more"), undefined);
   assert.equal(other.state(), "aborted: no more");
   assert.match((await errorOf(openTarget(other.stream, undefined))).message, /the stream is locked/);
