@@ -6,7 +6,7 @@ import { type FindSession, onConnection } from "../../sql/run.ts";
 import { originOf, type Session } from "../../sql/session.ts";
 import { cancelable, type StopOptions, stoppable, until } from "../../sql/stop.ts";
 import { copyOut } from "../copy/copy_out.ts";
-import { copyText } from "../copy/copy_query.ts";
+import { copyStatement } from "../copy/copy_query.ts";
 import { describeSource, expectUsualStyle } from "../copy/source.ts";
 import { BatchDecoder } from "./binary/decoder.ts";
 import { Columns } from "./columns.ts";
@@ -34,7 +34,7 @@ async function readIn(session: Session, statement: Statement, stopped: AbortSign
     expectUsualStyle(source, lease);
     const wireFields = source.columns.map(({ name, oid }) => ({ name, dataTypeID: oid }));
     const decoder = new BatchDecoder(source.columns);
-    for await (const { bytes } of copyOut(session, lease, copyText(source, { format: "binary" }), signal)) {
+    for await (const { bytes } of copyOut(session, lease, copyStatement(source, { format: "binary" }), signal)) {
       decoder.push(bytes);
     }
     decoder.end();

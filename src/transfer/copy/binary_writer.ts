@@ -1,7 +1,7 @@
-import { type RefuseCell, RowBuffer } from "./row_buffer.ts";
+import { type RefuseCell, RowBuffer } from "./text_writer.ts";
 
-/** The bytes of the length that precedes each value. */
-const LENGTH = 4;
+/** The size of the length before each value. */
+const LENGTH_BYTES = 4;
 
 const NUMERIC_HEADER = 8;
 const NEGATIVE = 0x4000;
@@ -14,7 +14,7 @@ export class CopyBinaryWriter extends RowBuffer {
 
   /**
    * @param columns The number of columns.
-   * @param size About how many bytes are taken at once.
+   * @param size The approximate number of bytes that are taken at once.
    */
   constructor(refuse: RefuseCell, columns: number, size: number) {
     super(refuse, size);
@@ -97,7 +97,7 @@ export class CopyBinaryWriter extends RowBuffer {
     }
   }
 
-  /** Writes all of a numeric except for its digits; returns where they end. */
+  /** Writes all of a numeric except for its digits. Returns the position where they end. */
   #startNumeric(digits: number, negative: boolean, fraction: number, scale: number): number {
     const length = NUMERIC_HEADER + digits * 2;
     this.#begin(length);
@@ -130,7 +130,7 @@ export class CopyBinaryWriter extends RowBuffer {
     this.#expectNoZero(end - start);
   }
 
-  /** Begins an array of one dimension; its elements follow. Returns what {@linkcode endList} needs. */
+  /** Begins an array of one dimension, whose elements follow. Returns its start, which {@linkcode endList} needs. */
   startList(length: number, element: number, nulls: boolean): number {
     this.#begin(20);
     const start = this.at;
@@ -143,9 +143,9 @@ export class CopyBinaryWriter extends RowBuffer {
     return start;
   }
 
-  /** Ends an array: only now is its length known. */
+  /** Ends an array, whose length is only known now. */
   endList(start: number): void {
-    this.view.setInt32(start - LENGTH, this.at - start);
+    this.view.setInt32(start - LENGTH_BYTES, this.at - start);
     this.#inList = false;
   }
 
@@ -153,7 +153,7 @@ export class CopyBinaryWriter extends RowBuffer {
   outOfRange(text: string, type: string): Error {
     return this.refuse(
       this.rows + 1,
-      this.#inList ? this.column - 1 : this.column, // the list itself counts already
+      this.#inList ? this.column - 1 : this.column, // a list has already been counted itself
       `has ${text}, which ${type} of Postgres can't hold; load it into a column of the type text`,
     );
   }
@@ -164,18 +164,18 @@ export class CopyBinaryWriter extends RowBuffer {
     this.rows++;
   }
 
-  /** Begins a value with its length; the row's first value with the number of values. */
+  /** Begins a value with its length. The row's first value also begins with the number of values. */
   #begin(room: number, length = room): void {
-    this.reserve(room + LENGTH + 2);
+    this.reserve(room + LENGTH_BYTES + 2);
     if (!this.#inList && this.column++ === 0) {
       this.view.setInt16(this.at, this.#columns);
       this.at += 2;
     }
     this.view.setInt32(this.at, length);
-    this.at += LENGTH;
+    this.at += LENGTH_BYTES;
   }
 
-  /** Copies byte by byte up to a length at which a call of `set` is faster. */
+  /** Copies short values byte by byte, which is faster than a call of `set`. */
   #copy(from: Uint8Array, start: number, end: number): void {
     const bytes = this.buffer;
     let at = this.at;

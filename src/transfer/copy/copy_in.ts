@@ -9,11 +9,11 @@ import { DEFAULT_TYPES } from "../../sql/types.ts";
 const MESSAGE_BYTES = 262_144;
 
 /**
- * Runs a `COPY ... FROM STDIN` with the bytes of a source. It reads the source as fast as the server takes the bytes,
- * and stops reading once the server has refused them.
+ * Runs a `COPY ... FROM STDIN` with the bytes of a source. Reads the source only as fast as the server takes the bytes,
+ * and no further once the server has refused them.
  *
  * @param text The statement.
- * @param source Bytes in the statement's format, cut anywhere.
+ * @param source Bytes in the statement's format, in chunks of any size.
  * @returns The number of rows that the server took.
  * @throws The error of the source, in which case the server keeps none of the rows; or the error of the driver.
  */
@@ -26,8 +26,8 @@ export async function copyIn(
 ): Promise<{ rows: number }> {
   const copy = new CopyIn(text);
   const stop = () => {
-    // The server checks for a request to cancel only between messages. After that, nobody can tell whether the request
-    // ended the COPY or is still on its way. So the connection is closed.
+    // The server looks for a request to cancel only between messages. Nobody could tell whether the request has ended the
+    // COPY or is still on its way, so the connection is closed.
     lease.broken ??= new Error("stopped while copying in");
     copy.fail("stopped");
   };
@@ -90,9 +90,9 @@ class CopyIn extends Exchange {
   }
 
   /**
-   * Waits for some work. Gives `undefined` if the server ends the COPY first. Waits for one piece of work at a time.
+   * The result of some work; `undefined` if the server ends the COPY first. Only one call may wait at a time.
    *
-   * `Promise.race` with a promise that lives as long as the COPY would keep every chunk for that time.
+   * `Promise.race` with a promise that lives as long as the COPY would keep every chunk in memory for that long.
    */
   unlessEnded<T>(work: T | Promise<T>): Promise<T | undefined> {
     const { promise, resolve, reject } = Promise.withResolvers<T | undefined>();
@@ -121,7 +121,7 @@ class CopyIn extends Exchange {
     this.#socket.write(Buffer.from([0x63, 0, 0, 0, 4])); // CopyDone
   }
 
-  /** Makes the server drop what it was sent. */
+  /** Makes the server discard the rows. */
   fail(reason: string): void {
     const sending = this.#state === "sending";
     if (!this.over) this.#state = "sent";

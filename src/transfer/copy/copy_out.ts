@@ -1,15 +1,15 @@
-import { Buffer } from "node:buffer";
+import type { Buffer } from "node:buffer";
 import type net from "node:net";
 import { holdReading, resumeReading, takeData, type TakenData } from "../../net/pg_internals.ts";
 import { Exchange } from "../../sql/exchange.ts";
 import { exchange } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
 import { DEFAULT_TYPES } from "../../sql/types.ts";
-import { type Chunk, type CopyItem, CopyMessages, END_OF_COPY } from "./messages.ts";
+import { type Chunk, CopyEnd, type CopyItem, CopyMessages, END_OF_COPY } from "./messages.ts";
 
 /**
- * Runs a `COPY ... TO STDOUT` and yields its rows as they arrive. The server sends them as fast as they are taken. Leaving the
- * loop early cancels the COPY.
+ * Runs a `COPY ... TO STDOUT` and yields its rows as they arrive. The server sends rows only as fast as the caller takes
+ * them. The COPY is canceled if the caller leaves the loop early.
  *
  * @param text The statement.
  * @returns The number of rows.
@@ -22,7 +22,7 @@ export async function* copyOut(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Chunk, number, void> {
   const copy = new CopyOut([text]);
-  for await (const chunk of run(session, lease, copy, signal)) if (chunk !== END_OF_COPY) yield chunk;
+  for await (const chunk of runCopies(session, lease, copy, signal)) if (chunk !== END_OF_COPY) yield chunk;
   return Number(/ (\d+)$/.exec(copy.tag)?.[1] ?? 0);
 }
 
@@ -39,10 +39,10 @@ export function copyOutSeries(
   texts: Iterable<string>,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<CopyItem, void, void> {
-  return run(session, lease, new CopyOut(texts), signal);
+  return runCopies(session, lease, new CopyOut(texts), signal);
 }
 
-async function* run(
+async function* runCopies(
   session: Session,
   lease: Lease,
   copy: CopyOut,
@@ -72,39 +72,39 @@ async function* run(
   }
 }
 
-/** The most bytes that wait to be taken; the server has to wait then. */
+/** The number of waiting bytes at which the server has to wait. */
 const MAX_WAITING_BYTES = 1_048_576;
 
 /**
- * How long rows wait for more rows, in milliseconds. The server sends about 8 kB at a time, and handling each piece
+ * The milliseconds that rows wait for more rows. The server sends about 8 kB at a time, and handling each such piece
  * separately would take several times as long as the other work on its rows.
  */
 const CHUNK_DELAY_MS = 5;
 
-/** The exchange of COPYs. While the rows arrive, the bytes of the socket bypass the driver's parser. */
+/** The exchange of a series of COPYs. While rows arrive, the bytes of the socket bypass the driver's parser. */
 class CopyOut extends Exchange {
   readonly #texts: Iterator<string, unknown>;
-  /** The COPYs with rows that wait to be taken. The rows of the last one are arriving. */
+  /** The COPYs whose rows wait to be taken. The rows of the last COPY are still arriving. */
   readonly #copies: CopyMessages[] = [];
   /** Reads the end of a COPY that is followed by another one. */
   #end: CopyEnd | undefined;
-  /** Whether the next COPY was sent already. */
-  #ahead = false;
+  /** Whether the next COPY has already been sent. */
+  #nextIsSent = false;
   #data: TakenData | undefined;
   /** Whether the rows are kept, are dropped because nobody takes them, or have all arrived. */
   #state: "copying" | "discarding" | "over" = "copying";
   /** Who uses the socket: the driver's parser; or this exchange, which either reads from it or makes the server wait. */
   #socketState: "parser" | "reading" | "held" = "parser";
-  #wake: (() => void) | undefined;
-  /** Whether rows have waited long enough to be taken in a chunk that is not full. */
-  #due = false;
+  #onRows: (() => void) | undefined;
+  /** Whether rows have waited so long that a chunk is taken before it is full. */
+  #takesPartial = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Makes the exchange for some statements. */
   constructor(texts: Iterable<string>) {
     super({ types: DEFAULT_TYPES });
     this.#texts = texts[Symbol.iterator]();
-    this.#begin();
+    this.#beginCopy();
   }
 
   /** Whether the server has ended the last COPY. */
@@ -117,8 +117,8 @@ class CopyOut extends Exchange {
     for (;;) {
       const [first, following] = this.#copies as [CopyMessages, CopyMessages?];
       const ended = this.over || first.ended;
-      const chunk = first.take(this.#due || ended);
-      this.#due = false;
+      const chunk = first.take(this.#takesPartial || ended);
+      this.#takesPartial = false;
       if (this.#waiting < MAX_WAITING_BYTES) this.#release();
       if (chunk !== undefined) return chunk;
       if (following !== undefined) {
@@ -126,16 +126,16 @@ class CopyOut extends Exchange {
         return END_OF_COPY;
       }
       if (ended && this.#end === undefined) return undefined;
-      await new Promise<void>((resolve) => this.#wake = resolve);
+      await new Promise<void>((resolve) => this.#onRows = resolve);
     }
   }
 
-  /** Ends the exchange: no more bytes arrive. */
+  /** Notes that no more bytes arrive. */
   end(): void {
     this.#state = "over";
     this.#end = undefined;
     clearTimeout(this.#timer);
-    this.#call();
+    this.#wake();
   }
 
   /** Drops the rows that still arrive, so that the end of the COPY can arrive. */
@@ -153,14 +153,14 @@ class CopyOut extends Exchange {
   }
 
   protected override send(): void {
-    this.#data = takeData(this.#socket, (bytes) => this.#take(bytes));
+    this.#data = takeData(this.#socket, (bytes) => this.#receive(bytes));
     this.#socketState = "reading";
-    this.#send();
-    this.#ahead = this.#send();
+    this.#sendNext();
+    this.#nextIsSent = this.#sendNext();
   }
 
   /** Sends the next statement, if there is one. */
-  #send(): boolean {
+  #sendNext(): boolean {
     const { done, value } = this.#texts.next();
     if (!done) this.wire.query(value as string);
     return !done;
@@ -178,29 +178,29 @@ class CopyOut extends Exchange {
     return this.#copies.reduce((sum, { waiting }) => sum + waiting, 0);
   }
 
-  #begin(): void {
-    const rest = (bytes: Buffer) => {
-      if (this.#ahead) this.#end = new CopyEnd();
+  #beginCopy(): void {
+    const afterRows = (bytes: Buffer) => {
+      if (this.#nextIsSent) this.#end = new CopyEnd();
       this.#finishCopy(bytes);
     };
-    this.#copies.push(new CopyMessages({ beside: (message) => this.#pass(message), rest }));
+    this.#copies.push(new CopyMessages({ betweenRows: (message) => this.#passOn(message), afterRows }));
   }
 
   /** Reads the bytes after the last row of a COPY. */
   #finishCopy(bytes: Buffer): void {
-    const outcome = this.#end === undefined ? { rest: bytes } : this.#end.push(bytes);
+    const outcome = this.#end === undefined ? { forDriver: bytes } : this.#end.push(bytes);
     if (outcome === undefined) return;
     this.#end = undefined;
     if ("next" in outcome) {
-      this.#begin();
-      this.#ahead = this.#state === "copying" && this.#send();
+      this.#beginCopy();
+      this.#nextIsSent = this.#state === "copying" && this.#sendNext();
       return this.#current.push(outcome.next);
     }
     this.detach();
-    this.#pass(outcome.rest);
+    this.#passOn(outcome.forDriver);
   }
 
-  #take(bytes: Buffer): void {
+  #receive(bytes: Buffer): void {
     try {
       if (this.#end === undefined) this.#current.push(bytes);
       else this.#finishCopy(bytes);
@@ -213,14 +213,14 @@ class CopyOut extends Exchange {
         while (copy.take() !== undefined);
       });
     } else if (this.#waiting >= MAX_WAITING_BYTES) this.#hold();
-    if (this.#copies[0]!.full || this.#copies[0]!.ended) this.#call();
-    else this.#timer ??= setTimeout(() => this.#takePartial(), CHUNK_DELAY_MS);
+    if (this.#copies[0]!.full || this.#copies[0]!.ended) this.#wake();
+    else this.#timer ??= setTimeout(() => this.#endDelay(), CHUNK_DELAY_MS);
   }
 
-  #takePartial(): void {
+  #endDelay(): void {
     this.#timer = undefined;
-    this.#due = true;
-    this.#call();
+    this.#takesPartial = true;
+    this.#wake();
   }
 
   #hold(): void {
@@ -235,72 +235,12 @@ class CopyOut extends Exchange {
     resumeReading(this.#socket);
   }
 
-  #pass(bytes: Buffer): void {
+  #passOn(bytes: Buffer): void {
     this.#data?.pass(bytes);
   }
 
-  #call(): void {
-    this.#wake?.();
-    this.#wake = undefined;
+  #wake(): void {
+    this.#onRows?.();
+    this.#onRows = undefined;
   }
-}
-
-/** The outcome of a COPY after which another one was sent. */
-export type CopyOutcome =
-  /** It has ended, and these are the first bytes of the answer to the next one. */
-  | { next: Buffer }
-  /** It has failed, and so has the next one: the error, and the bytes from the last `ReadyForQuery` on. */
-  | { rest: Buffer };
-
-/** PostgreSQL's protocol, section "Message Formats". */
-const HEADER = 5;
-const [ERROR, READY, SEVERITY] = ["E", "Z", "V"].map((letter) => letter.charCodeAt(0));
-
-/**
- * Reads the messages between the rows of two COPYs that were sent one after the other. If the first COPY fails, its
- * transaction is aborted, and the second COPY fails only for that reason. The second error is dropped, because `pg`
- * knows about one query and expects one end.
- */
-export class CopyEnd {
-  #bytes: Buffer = Buffer.alloc(0);
-  #error: Buffer | undefined;
-  #readies = 0;
-
-  /**
-   * Reads bytes. The first ones begin with the message after the last row.
-   *
-   * @returns The outcome, once it is known.
-   */
-  push(bytes: Buffer): CopyOutcome | undefined {
-    this.#bytes = this.#bytes.length === 0 ? bytes : Buffer.concat([this.#bytes, bytes]);
-    for (;;) {
-      const message = this.#message();
-      if (message === undefined) return undefined;
-      if (message[0] === READY && (this.#error === undefined || ++this.#readies === 2)) break;
-      if (message[0] === ERROR) {
-        if (!isOrdinary(message)) return { rest: this.#bytes }; // nothing follows, because the server ends the connection
-        this.#error ??= Buffer.from(message);
-      }
-      this.#bytes = this.#bytes.subarray(message.length);
-    }
-    if (this.#error !== undefined) return { rest: Buffer.concat([this.#error, this.#bytes]) };
-    return { next: this.#bytes.subarray(HEADER + 1) };
-  }
-
-  /** The first message, if it is complete. */
-  #message(): Buffer | undefined {
-    if (this.#bytes.length < HEADER) return undefined;
-    const length = this.#bytes.readInt32BE(1) + 1;
-    return this.#bytes.length < length ? undefined : this.#bytes.subarray(0, length);
-  }
-}
-
-/** Whether the connection continues after the error, as it does after an `ERROR`, but not after a `FATAL`. */
-function isOrdinary(error: Buffer): boolean {
-  for (let at = HEADER; error[at] !== undefined && error[at] !== 0;) {
-    const end = error.indexOf(0, at);
-    if (error[at] === SEVERITY) return error.toString("latin1", at + 1, end) === "ERROR";
-    at = end + 1;
-  }
-  return false;
 }

@@ -10,7 +10,7 @@ import type { CopyColumn, CopySource } from "./source.ts";
 
 /** The format in which the server writes the rows. */
 export interface CopyFormat {
-  /** `json` is the text format, in which each column is in its {@linkcode JsonForm}. */
+  /** `json` is the text format with each column in its {@linkcode JsonForm}. */
   format: "csv" | "text" | "binary" | "json";
   /** Whether the first line has the names of the columns. @default {false} */
   header?: boolean | undefined;
@@ -19,19 +19,19 @@ export interface CopyFormat {
   /** The text that stands for NULL. @default {nothing for csv, \N for text} */
   nullText?: string | undefined;
   /**
-   * The numbers of the columns that name partitions. Their values stand in front of each row, as JSON in hexadecimal digits,
-   * which no format quotes. The rows are sorted by them.
+   * The numbers of the columns that name partitions. Their values come first in each row, as one JSON array in hexadecimal
+   * digits, which no format quotes. The rows are sorted by them.
    */
   partitions?: readonly number[] | undefined;
 }
 
-/** The `COPY ... TO STDOUT` of a source. */
-export function copyText(source: CopySource, options: CopyFormat): string {
-  return `COPY ${copied(source, options)} TO STDOUT (${settings(options).join(", ")})`;
+/** The `COPY ... TO STDOUT` statement for a source. */
+export function copyStatement(source: CopySource, options: CopyFormat): string {
+  return `COPY ${relationOrQuery(source, options)} TO STDOUT (${copyOptions(options).join(", ")})`;
 }
 
 /**
- * A source with only some of its columns, or in another order.
+ * A source with only some of its columns, or with its columns in another order.
  *
  * @param names The names of the columns. If two columns have one name, the second is called `name_2`.
  * @throws {LakebaseError} `BAD_PARAMETER` for a column that does not exist.
@@ -47,11 +47,11 @@ export function chooseColumns(source: CopySource, names: readonly string[] | und
   return { ...source, columns };
 }
 
-function copied(source: CopySource, { format, partitions = [] }: CopyFormat): string {
+function relationOrQuery(source: CopySource, { format, partitions = [] }: CopyFormat): string {
   const { text, table, columns, width, renamed, writes } = source;
   const whole = columns.length === width && columns.every(({ place }, index) => place === index + 1);
-  const values = columns.map((column) => value(column, format));
-  const rewritten = partitions.length > 0 || values.some((text, index) => text !== plainValue(columns[index]!));
+  const values = columns.map((column) => selectedValue(column, format));
+  const rewritten = partitions.length > 0 || values.some((text, index) => text !== columnReference(columns[index]!));
   if (table !== undefined && !rewritten) {
     return whole ? table : `${table} (${columns.map(({ name }) => quoteName(name)).join(", ")})`;
   }
@@ -72,23 +72,23 @@ function partitionText(places: readonly number[]): string {
 
 const INET = 869;
 
-function plainValue({ place }: CopyColumn): string {
+function columnReference({ place }: CopyColumn): string {
   return `q.c${place}`;
 }
 
-function value(column: CopyColumn, format: CopyFormat["format"]): string {
+function selectedValue(column: CopyColumn, format: CopyFormat["format"]): string {
   const { cast, oid } = column;
-  const value = plainValue(column);
-  if (format === "json") return jsonForm(oid) === "json" ? `pg_catalog.to_json(${value})` : value;
-  if (format !== "binary" || !cast) return value;
-  // The cast of an address adds the netmask that its own text leaves out.
-  if (oid === INET) return `pg_catalog.textin(pg_catalog.inet_out(${value}))`;
-  return isBuiltIn(oid) ? `${value}::pg_catalog.text` : outputSql(value);
+  const reference = columnReference(column);
+  if (format === "json") return jsonForm(oid) === "json" ? `pg_catalog.to_json(${reference})` : reference;
+  if (format !== "binary" || !cast) return reference;
+  // A cast to text adds a netmask, which the output of an address leaves out.
+  if (oid === INET) return `pg_catalog.textin(pg_catalog.inet_out(${reference}))`;
+  return isBuiltIn(oid) ? `${reference}::pg_catalog.text` : outputSql(reference);
 }
 
 /**
- * The form in which the server writes a value that becomes JSON. It is the value's text if the client can easily turn
- * the text into JSON, and JSON otherwise.
+ * The form in which the server writes a value that becomes JSON: the value's text if the client can easily turn it into JSON,
+ * otherwise JSON.
  */
 export type JsonForm = "number" | "boolean" | "text" | "json";
 
@@ -98,12 +98,12 @@ const JSON_FORMS: ReadonlyMap<number, JsonForm> = new Map([
   [BUILT_IN["bool"]![0], "boolean"],
 ]);
 
-/** The form of a type's values. */
+/** The form of the values of a type. */
 export function jsonForm(oid: number): JsonForm {
   return JSON_FORMS.get(oid) ?? "json";
 }
 
-function settings({ format, header = false, delimiter, nullText }: CopyFormat): string[] {
+function copyOptions({ format, header = false, delimiter, nullText }: CopyFormat): string[] {
   return [
     `FORMAT ${format === "json" ? "text" : format}`,
     ...(header ? ["HEADER true"] : []),

@@ -38,7 +38,7 @@ export interface CopyColumn {
   modifier: number;
   /** The type of the column in Arrow and Parquet. */
   type: ColumnType;
-  /** Whether Arrow and Parquet have no such type, so that the column is selected as text. */
+  /** Whether the column is selected as text, because Arrow and Parquet have no such type. */
   cast: boolean;
   /** The number of the column in the query, from 1. */
   place: number;
@@ -46,15 +46,15 @@ export interface CopyColumn {
 
 /** The query for the rows to copy, before the server has described it. */
 export interface SourceQuery {
-  /** A query. */
+  /** The query. */
   statement: Statement;
-  /** The quoted name of the table, if its COPY gives the same rows as the query. */
+  /** The quoted name of a table whose COPY gives the same rows as the query. */
   table?: string | undefined;
-  /** The columns, if they are already known, which saves a round trip. */
+  /** The columns, if they are known without asking the server. */
   columns?: DescribedField[] | undefined;
 }
 
-/** The query for the rows to copy, and the relation that was found. */
+/** A query for the rows to copy, with the relation that it reads. */
 interface FoundSource extends SourceQuery {
   /** The quoted name of the table or view; `undefined` for a query. */
   relation: string | undefined;
@@ -64,13 +64,13 @@ interface FoundSource extends SourceQuery {
 export interface CopySource {
   /** The query, with literals instead of parameters. */
   text: string;
-  /** The quoted name of the table, if its COPY gives the same rows as the query. */
+  /** The quoted name of a table whose COPY gives the same rows as the query. */
   table: string | undefined;
-  /** The columns to copy, in their order; empty if all are copied and they are not known. */
+  /** The columns to copy, in their order; empty if all columns are copied without being known. */
   columns: CopyColumn[];
   /** The number of columns of the query; 0 if they are not known. */
   width: number;
-  /** Whether the statement writes, such as an INSERT, so that it is not allowed in FROM. */
+  /** Whether the statement writes, as an INSERT does. Such a statement is not allowed in FROM. */
   writes: boolean;
   /** Whether the literals may have changed the name of a column. */
   renamed: boolean;
@@ -78,15 +78,16 @@ export interface CopySource {
 
 interface RelationRow extends Relation {
   name: string;
-  plain: boolean;
+  /** Whether COPY of the relation gives the same rows as SELECT. */
+  isCopied: boolean;
   columns: TableColumns;
 }
 
-/** COPY of a table leaves out its generated columns, and the rows of tables that inherit from it. Then `plain` is false. */
-const NAME = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, ${KIND} AS kind,
+/** Finds a relation. COPY of a table leaves out its generated columns, and the rows of tables that inherit from it. */
+const FIND_RELATION = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, ${KIND} AS kind,
   ${kindIs("r")} AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent OPERATOR(pg_catalog.=) c.oid)
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute
-      WHERE attrelid OPERATOR(pg_catalog.=) c.oid AND attgenerated OPERATOR(pg_catalog.<>) '') AS plain,
+      WHERE attrelid OPERATOR(pg_catalog.=) c.oid AND attgenerated OPERATOR(pg_catalog.<>) '') AS "isCopied",
   ${TABLE_COLUMNS} AS columns FROM ${NAMED} JOIN pg_catalog.pg_namespace AS n
     ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
 
@@ -103,7 +104,7 @@ export function sourceName(what: string | Fragment): string | undefined {
 }
 
 /**
- * Makes the statement for the name of a table, or for a query.
+ * Finds the rows of a table by its name, or takes those of a query.
  *
  * @throws {LakebaseError} `QUERY_FAILED` for a table that does not exist, `BAD_PARAMETER` for a value that is neither a
  * name nor a query.
@@ -117,17 +118,16 @@ export async function findSource(
   if (name === undefined) {
     return { statement: compile(what as Fragment), relation: undefined };
   }
-  const [found] = await queryCatalog<RelationRow>(find, NAME, [readings(name)], options);
-  // SELECT reads the one row of a sequence.
-  const { name: relation, plain, columns } = found?.kind === "sequence"
+  const [found] = await queryCatalog<RelationRow>(find, FIND_RELATION, [readings(name)], options);
+  // A sequence is a relation with one row.
+  const { name: relation, isCopied, columns } = found?.kind === "sequence"
     ? found
     : await expectTable(find, "pull", name, found);
-  return { ...wholeTable(relation, columns), table: plain ? relation : undefined, relation };
+  return { ...wholeTable(relation, columns), table: isCopied ? relation : undefined, relation };
 }
 
 /**
- * Makes the statement for a table without a look-up, for formats that need no columns. The COPY reports whether the
- * table exists.
+ * The source for a table whose columns are not needed. No query looks the table up: the COPY itself fails if it does not exist.
  *
  * @returns `undefined` for a query, and for a name that can have several meanings.
  */
@@ -143,7 +143,7 @@ export function wholeTable(relation: string, columns: TableColumns): SourceQuery
 }
 
 /**
- * Makes the server describe a statement as the user wrote it, so that the position of an error is right.
+ * Makes the server describe a statement as the user wrote it, so that an error has the right position in it.
  *
  * @throws {LakebaseError} `QUERY_FAILED` for a statement without rows; or the error of the driver.
  */
@@ -154,7 +154,7 @@ export async function describeSource(
   signal: AbortSignal | undefined,
 ): Promise<CopySource> {
   if (columns !== undefined) {
-    return { text: statement.text, table, ...numberColumns(columns), writes: false, renamed: false };
+    return { text: statement.text, table, ...numberedColumns(columns), writes: false, renamed: false };
   }
   const word = firstWord(statement.text);
   const description = new Description(statement.text);
@@ -166,7 +166,7 @@ export async function describeSource(
   return {
     text: await inlineParameters(session, lease, statement, description, signal),
     table,
-    ...numberColumns(description.columns),
+    ...numberedColumns(description.columns),
     writes: WRITES.has(word),
     renamed: statement.values.some((value) => typeof value === "object" && value !== null) ||
       statement.values.length > 0 && description.columns.some(({ name }) => name === "?column?"),
@@ -185,7 +185,7 @@ export function expectUsualStyle({ columns }: CopySource, lease: Lease): void {
   if (error !== undefined) throw error;
 }
 
-function numberColumns(fields: readonly DescribedField[]): Pick<CopySource, "columns" | "width"> {
+function numberedColumns(fields: readonly DescribedField[]): Pick<CopySource, "columns" | "width"> {
   const columns = fields.map(({ name, dataTypeID: oid, dataTypeModifier: modifier }, index) => ({
     name,
     oid,
@@ -199,28 +199,28 @@ function numberColumns(fields: readonly DescribedField[]): Pick<CopySource, "col
 const READS = new Set(["select", "values", "table", "with"]);
 const WRITES = new Set(["insert", "update", "delete", "merge"]);
 
-function notASource(found: string): LakebaseError {
+function notASource(what: string): LakebaseError {
   return new LakebaseError(
     "BAD_PARAMETER",
-    `Cannot pull ${found}; pull() takes a table's name or a query: db.pull("trips", target), sql\`SELECT ...\`.pull(target)`,
+    `Cannot pull ${what}; pull() takes a table's name or a query: db.pull("trips", target), sql\`SELECT ...\`.pull(target)`,
   );
 }
 
-function refused(state: string, sqlstate: string): LakebaseError {
+function cannotRead(state: string, sqlstate: string): LakebaseError {
   return new LakebaseError("QUERY_FAILED", `Cannot read the rows: ${state}`, { sqlstate });
 }
 
 function severalStatements(): LakebaseError {
-  return refused("these are several statements; keep only the one that has the rows", "42601");
+  return cannotRead("these are several statements; keep only the one that has the rows", "42601");
 }
 
 function givesNoRows(word: string): LakebaseError {
   const hint = WRITES.has(word) ? "; add RETURNING ... at its end" : "";
-  return refused(word === "" ? "there is no statement" : `${word.toUpperCase()} gives no rows${hint}`, "0A000");
+  return cannotRead(word === "" ? "there is no statement" : `${word.toUpperCase()} gives no rows${hint}`, "0A000");
 }
 
 function notCopied(word: string): LakebaseError {
-  return refused(
+  return cannotRead(
     `Postgres can copy the rows of SELECT, TABLE, VALUES, WITH, and of INSERT, UPDATE, DELETE and MERGE with RETURNING, but ` +
       `not of ${word.toUpperCase()}. Run it as a query: await sql\`${word.toUpperCase()} ...\``,
     "0A000",
@@ -230,7 +230,7 @@ function notCopied(word: string): LakebaseError {
 /**
  * Replaces the parameters of a statement by literals, and removes the semicolon at its end. COPY allows neither.
  *
- * @throws {LakebaseError} `BAD_PARAMETER` for a value in a place where no parameter is possible.
+ * @throws {LakebaseError} `BAD_PARAMETER` for a value where no parameter is possible, such as in a comment.
  */
 async function inlineParameters(
   session: Session,
@@ -244,14 +244,14 @@ async function inlineParameters(
   const { learned } = session;
   const lookUp = lookUpOn(lease.client);
   const tokens = await cancelable(session, lease, signal, readTokens(text, lookUp));
-  const found = new Set(
+  const used = new Set(
     tokens.filter(({ kind }) => kind === "parameter").map(({ start, end }) => text.slice(start, end)),
   );
   const count = statement.values.length;
-  if (found.size !== count || parameters.length !== count) throw misplacedValue(statement);
+  if (used.size !== count || parameters.length !== count) throw misplacedValue(statement);
   const values = await cancelable(session, lease, signal, settleEmptyArrays(statement, parameters, lookUp));
-  const asked = parameters.map((dataTypeID) => ({ name: "", dataTypeID }));
-  await cancelable(session, lease, signal, learned.learnTypes(asked, lookUp));
+  const fields = parameters.map((dataTypeID) => ({ name: "", dataTypeID }));
+  await cancelable(session, lease, signal, learned.learnTypes(fields, lookUp));
   const literals = values.map((value, index) => {
     const oid = parameters[index]!;
     return literal(value, oid, quotedType(oid, learned.types), index + 1);
@@ -259,7 +259,7 @@ async function inlineParameters(
   return replaced(text, tokens, (token) => token === ";" ? " " : literals[Number(token.slice(1)) - 1] ?? token);
 }
 
-/** Asks for the server's setting for backslashes in strings, but only if it makes a difference. */
+/** The parameters and semicolons. Asks the server whether a backslash in a string escapes, if that makes a difference. */
 async function readTokens(text: string, lookUp: ReturnType<typeof lookUpOn>): Promise<SqlToken[]> {
   const tokens = replacedTokens(text, false);
   const escaping = replacedTokens(text, true);
@@ -290,10 +290,10 @@ function misplacedValue(statement: Statement): LakebaseError {
 }
 
 const BYTEA = BUILT_IN["bytea"]![0];
-const TEXTS = new Set(["text", "varchar", "bpchar", "name"].map((name) => BUILT_IN[name]![0]));
+const TEXT_TYPES = new Set(["text", "varchar", "bpchar", "name"].map((name) => BUILT_IN[name]![0]));
 
 /**
- * Writes the value of a parameter as a literal that means the same as the bound value.
+ * The literal that means the same as a parameter with this value.
  *
  * @param value The value as it is bound.
  * @param oid The type of the parameter, as the server describes it.
@@ -306,7 +306,7 @@ function literal(value: WireValue, oid: number, type: string, position: number):
   if (!Buffer.isBuffer(value)) return `(${pg.escapeLiteral(value).trim()}::${type})`;
   const bytes = `(E'\\\\x${value.toString("hex")}'::pg_catalog.bytea)`;
   if (oid === BYTEA) return bytes;
-  if (TEXTS.has(oid)) return `(pg_catalog.convert_from(${bytes}, 'UTF8')::${type})`;
+  if (TEXT_TYPES.has(oid)) return `(pg_catalog.convert_from(${bytes}, 'UTF8')::${type})`;
   throw new LakebaseError(
     "BAD_PARAMETER",
     `Cannot read the rows: parameter ${position} is bytes, but the statement takes ${typeName(oid)} there`,
@@ -314,7 +314,7 @@ function literal(value: WireValue, oid: number, type: string, position: number):
 }
 
 /**
- * Writes a type as SQL, in quotes because `bit` and `char` without quotes mean one bit and one character.
+ * The SQL name of a type. It is quoted, because `bit` and `char` without quotes mean one bit and one character.
  *
  * @param oid The oid of the type.
  * @param learned The names of the database's own types, as `format_type` writes them.

@@ -1,6 +1,7 @@
-import { type RefuseCell, RowBuffer, SPARE } from "./row_buffer.ts";
+/** Makes the error for a value that can't be written. Rows count from 1, columns from 0. */
+export type RefuseCell = (row: number, column: number, state: string) => Error;
 
-/** About how many characters are encoded at once. */
+/** The approximate number of characters that are encoded at once. */
 const BATCH_CHARACTERS = 65_536;
 
 const SPECIAL = /[\\\t\n\r]/;
@@ -9,10 +10,11 @@ const UTF8_TEXT = new TextEncoder();
 
 /** Writes rows in COPY's text format; see "Text Format" of COPY in PostgreSQL's documentation. */
 export class CopyTextWriter {
-  /** The rows so far. */
+  /** The number of rows so far. */
   rows = 0;
   #text = "";
   #first = true;
+  /** The number of rows before those in `#text`. */
   #taken = 0;
   readonly #refuse: RefuseCell;
 
@@ -39,7 +41,7 @@ export class CopyTextWriter {
     return this.#text.length >= BATCH_CHARACTERS;
   }
 
-  /** Gives the rows since the last call, in UTF-8. @throws For text that UTF-8 or Postgres can't hold. */
+  /** Returns the rows since the last call, in UTF-8. @throws For text that UTF-8 or Postgres can't hold. */
   take(): Uint8Array<ArrayBuffer> {
     const text = this.#text;
     if (!text.isWellFormed() || text.includes("\0")) throw this.#fault(text);
@@ -48,9 +50,9 @@ export class CopyTextWriter {
     return UTF8_TEXT.encode(text);
   }
 
-  /** Finds the bad value in the written text. Checking each value would cost as much as writing it. */
+  /** The error for the first bad value of the text. Checking each value beforehand would cost as much as writing it. */
   #fault(text: string): Error {
-    const isBad = (part: string) => !part.isWellFormed() || part.includes("\0");
+    const isBad = (text: string) => !text.isWellFormed() || text.includes("\0");
     const lines = text.split("\n");
     const line = lines.findIndex(isBad);
     const cells = lines[line]!.split("\t");
@@ -66,7 +68,65 @@ function escape(text: string): string {
   return text.replace(/[\\\t\n\r]/g, (special) => ESCAPES[special]!);
 }
 
-/** About how many bytes are taken at once. */
+/** Extra bytes of a buffer for the row that exceeds its size; a longer row makes the buffer grow. */
+const SPARE = 16_384;
+
+/** A buffer for the rows of a COPY, which grows with them. */
+export abstract class RowBuffer {
+  /** The number of rows so far. */
+  rows = 0;
+  /** The rows since the last {@linkcode take}, up to {@linkcode at}. */
+  protected buffer: Uint8Array<ArrayBuffer>;
+  /** The same bytes, for numbers. */
+  protected view: DataView;
+  /** The position of the next byte. */
+  protected at = 0;
+  /** The number of values in the current row so far. */
+  protected column = 0;
+  protected readonly refuse: RefuseCell;
+  readonly #size: number;
+
+  /** @param size The approximate number of bytes that are taken at once. */
+  constructor(refuse: RefuseCell, size: number) {
+    this.refuse = refuse;
+    this.#size = size;
+    this.buffer = new Uint8Array(size + SPARE);
+    this.view = new DataView(this.buffer.buffer);
+  }
+
+  /** Whether the buffer holds enough bytes to take. */
+  get full(): boolean {
+    return this.at >= this.#size;
+  }
+
+  /** Returns the rows since the last call. */
+  take(): Uint8Array<ArrayBuffer> {
+    const taken = this.buffer.subarray(0, this.at);
+    this.#replace(new Uint8Array(this.#size + SPARE)); // the caller still uses the old bytes
+    this.at = 0;
+    return taken;
+  }
+
+  /** Makes room for that many bytes. */
+  protected reserve(length: number): void {
+    if (this.at + length <= this.buffer.length) return;
+    const larger = new Uint8Array(this.at + length + Math.max(SPARE, this.at));
+    larger.set(this.buffer.subarray(0, this.at));
+    this.#replace(larger);
+  }
+
+  /** Makes the error for a zero character in the last value. */
+  protected zeroCharacter(): Error {
+    return this.refuse(this.rows + 1, this.column - 1, "has a zero character, which Postgres can't store in text");
+  }
+
+  #replace(buffer: Uint8Array<ArrayBuffer>): void {
+    this.buffer = buffer;
+    this.view = new DataView(buffer.buffer);
+  }
+}
+
+/** The approximate number of bytes that are taken at once. */
 const BATCH_BYTES = 65_536;
 
 const TAB = 0x09;
@@ -86,9 +146,9 @@ const MOST_TIME = 16;
 
 const UTF8 = new TextEncoder();
 
-/** Writes rows in COPY's text format into bytes. For values that are bytes already, this is faster than using strings. */
+/** Writes rows in COPY's text format as bytes, which is faster than strings for values that are already bytes. */
 export class CopyByteWriter extends RowBuffer {
-  /** @param size About how many bytes are taken at once. */
+  /** @param size The approximate number of bytes that are taken at once. */
   constructor(refuse: RefuseCell, size = BATCH_BYTES) {
     super(refuse, size);
   }
@@ -202,7 +262,7 @@ export class CopyByteWriter extends RowBuffer {
   }
 }
 
-/** Gives the character that follows the backslash when a byte is escaped; 0 if the byte is not escaped. */
+/** The character after the backslash of an escaped byte; 0 for a byte that is not escaped. */
 function letterOf(byte: number): number {
   switch (byte) {
     case TAB:

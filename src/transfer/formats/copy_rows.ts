@@ -3,8 +3,7 @@ import { cellWriter, exactTextReader } from "../columns/cell_text.ts";
 import type { Batch, ColumnData } from "../columns/batch.ts";
 import { cellEncoder } from "../columns/binary/encoder.ts";
 import { CopyBinaryWriter } from "../copy/binary_writer.ts";
-import type { RefuseCell } from "../copy/row_buffer.ts";
-import { CopyByteWriter } from "../copy/text_writer.ts";
+import { CopyByteWriter, type RefuseCell } from "../copy/text_writer.ts";
 import type { FileRows } from "./file_rows.ts";
 
 /** The columns of a file that are sent to the server. */

@@ -8,7 +8,7 @@ import { type FindSession, restore } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
 import { acquire, type StopOptions } from "../../sql/stop.ts";
 import { copyOutSeries } from "../copy/copy_out.ts";
-import { type CopyFormat, copyText } from "../copy/copy_query.ts";
+import { type CopyFormat, copyStatement } from "../copy/copy_query.ts";
 import { BINARY_TRAILER, type Chunk, type CopyItem, END_OF_COPY, withoutFraming } from "../copy/messages.ts";
 import { type CopySource, findSource, sourceName, type SourceQuery, wholeTable } from "../copy/source.ts";
 import { InOrder } from "./in_order.ts";
@@ -126,7 +126,7 @@ export function parallelPlan(source: CopySource, format: CopyFormat): ParallelPl
   const range = { ...source, columns, width: columns.length, table: undefined };
   return {
     columns: columns.map(({ name }) => quoteName(name)).join(", "),
-    copy: (text, first) => copyText({ ...range, text }, { ...format, header: format.header && first }),
+    copy: (text, first) => copyStatement({ ...range, text }, { ...format, header: format.header && first }),
     binary: format.format === "binary",
   };
 }

@@ -9,7 +9,7 @@ import { type FindSession, onConnection } from "../../sql/run.ts";
 import { type Lease, originOf, type Session } from "../../sql/session.ts";
 import { eitherSignal, stoppable, until } from "../../sql/stop.ts";
 import { copyOut } from "../copy/copy_out.ts";
-import { chooseColumns, type CopyFormat, copyText } from "../copy/copy_query.ts";
+import { chooseColumns, type CopyFormat, copyStatement } from "../copy/copy_query.ts";
 import type { Chunk } from "../copy/messages.ts";
 import {
   type CopySource,
@@ -167,7 +167,7 @@ class Pull {
     try {
       return await onConnection(session, query.statement, this.#signal, async (lease, signal) => {
         const source = await this.#describe(session, lease, query, signal);
-        const copying = copyOut(session, lease, copyText(source, this.#format), signal);
+        const copying = copyOut(session, lease, copyStatement(source, this.#format), signal);
         let rows = 0;
         await untilEnd(copying, () => write(withoutPosition(copying, (count) => rows = count), this.#sinks.all[0]));
         return rows;

@@ -85,7 +85,7 @@ queryTest("copyOut() of another statement, or of a COPY that fails, throws the s
     });
   assert.equal((await errorOf(read("COPY nowhere TO STDOUT"))).sqlstate, "42P01");
   assert.equal((await errorOf(read("COPY pg_am FROM STDIN"))).code, "QUERY_FAILED");
-  await read("SELECT 1"); // its rows are nobody's
+  await read("SELECT 1"); // copyOut() drops the rows of a query
   assert.equal(await db.sql`SELECT 1`.value(), 1);
 });
 

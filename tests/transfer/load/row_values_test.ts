@@ -1,35 +1,7 @@
 import assert from "node:assert/strict";
 import { LakebaseError } from "../../../mod.ts";
-import { CopyTextWriter } from "../../../src/transfer/copy/text_writer.ts";
-import type { LoadColumn } from "../../../src/transfer/load/table.ts";
 import { valueText } from "../../../src/transfer/load/rows.ts";
-
-function written(rows: readonly (readonly (string | null)[])[]): string {
-  const writer = new CopyTextWriter((row, column, state) => new Error(`${row}, ${column}: ${state}`));
-  for (const row of rows) {
-    for (const cell of row) writer.add(cell);
-    writer.endRow();
-  }
-  return new TextDecoder().decode(writer.take());
-}
-
-Deno.test("CopyTextWriter escapes the special characters of the text format", () => {
-  assert.equal(written([["a", "b"], [null, ""]]), "a\tb\n\\N\t\n");
-  assert.equal(written([["\\N", "\\."], ["a\tb\nc\rd\\", "é😀"]]), "\\\\N\t\\\\.\na\\tb\\nc\\rd\\\\\té😀\n");
-  assert.equal(written([[], []]), "\n\n");
-});
-
-Deno.test("CopyTextWriter names the place of a text that can't be written, also after rows were taken", () => {
-  assert.throws(() => written([["a"], ["b", "c\0"]]), { message: /^2, 1: has a zero character/ });
-  assert.throws(() => written([["a"], ["b"], ["\ud800", "c"]]), { message: /^3, 0: has half of a surrogate pair/ });
-  const writer = new CopyTextWriter((row, column) => new Error(`${row}, ${column}`));
-  for (const text of ["a", "b", "\0"]) {
-    writer.add(text);
-    writer.endRow();
-    if (text === "b") writer.take();
-  }
-  assert.throws(() => writer.take(), { message: "3, 0" });
-});
+import type { LoadColumn } from "../../../src/transfer/load/table.ts";
 
 const column = (form: LoadColumn["form"]): LoadColumn => ({ name: "x", type: "any", oid: 0, form, generated: false });
 const text = (value: unknown, form: LoadColumn["form"] = "scalar") => valueText(value, column(form), () => "row 1");

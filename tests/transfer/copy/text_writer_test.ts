@@ -3,13 +3,40 @@ import type { ColumnType, ColumnValues } from "../../../src/transfer/columns/bat
 import { cellWriter, exactTextReader } from "../../../src/transfer/columns/cell_text.ts";
 import { CopyByteWriter, CopyTextWriter } from "../../../src/transfer/copy/text_writer.ts";
 
+function written(rows: readonly (readonly (string | null)[])[]): string {
+  const writer = new CopyTextWriter((row, column, state) => new Error(`${row}, ${column}: ${state}`));
+  for (const row of rows) {
+    for (const cell of row) writer.add(cell);
+    writer.endRow();
+  }
+  return new TextDecoder().decode(writer.take());
+}
+
+Deno.test("CopyTextWriter escapes the special characters of the text format", () => {
+  assert.equal(written([["a", "b"], [null, ""]]), "a\tb\n\\N\t\n");
+  assert.equal(written([["\\N", "\\."], ["a\tb\nc\rd\\", "é😀"]]), "\\\\N\t\\\\.\na\\tb\\nc\\rd\\\\\té😀\n");
+  assert.equal(written([[], []]), "\n\n");
+});
+
+Deno.test("CopyTextWriter names the row and column of a text that can't be written, even after rows were taken", () => {
+  assert.throws(() => written([["a"], ["b", "c\0"]]), { message: /^2, 1: has a zero character/ });
+  assert.throws(() => written([["a"], ["b"], ["\ud800", "c"]]), { message: /^3, 0: has half of a surrogate pair/ });
+  const writer = new CopyTextWriter((row, column) => new Error(`${row}, ${column}`));
+  for (const text of ["a", "b", "\0"]) {
+    writer.add(text);
+    writer.endRow();
+    if (text === "b") writer.take();
+  }
+  assert.throws(() => writer.take(), { message: "3, 0" });
+});
+
 const refuse = (row: number, column: number, state: string) => new RangeError(`${row}/${column} ${state}`);
 const utf8 = (text: string) => new TextEncoder().encode(text);
 const string = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
 const TEXTS = ["", "Harlem", "a\tb", "a\nb\r\n", "\\N", "\\.", "\\", "é😀\u2028", "\b\f\v\u0001\u007f", "\ufeffx"];
 
-Deno.test("values that are bytes are written like values that are text", () => {
+Deno.test("CopyByteWriter writes bytes as CopyTextWriter writes text", () => {
   const texts = new CopyTextWriter(refuse);
   const bytes = new CopyByteWriter(refuse);
   for (const text of TEXTS) {
@@ -24,7 +51,7 @@ Deno.test("values that are bytes are written like values that are text", () => {
   assert.equal(bytes.rows, TEXTS.length);
 });
 
-Deno.test("NULL and numbers are written as they are", () => {
+Deno.test("CopyByteWriter writes NULL and numbers unchanged", () => {
   const bytes = new CopyByteWriter(refuse);
   for (const text of ["\\N", "-1.50", ""]) bytes.plain(text);
   bytes.endRow();
@@ -32,25 +59,25 @@ Deno.test("NULL and numbers are written as they are", () => {
   assert.equal(string(bytes.take()), "");
 });
 
-Deno.test("taken bytes stay unchanged, and a value may be longer than all before it", () => {
+Deno.test("CopyByteWriter does not change taken bytes, and a value may be longer than all values before it", () => {
   const bytes = new CopyByteWriter(refuse);
   const taken: Uint8Array[] = [];
-  const wanted: string[] = [];
+  const expected: string[] = [];
   for (const length of [1, 16_384, 16_385, 70_000, 1_000_000, 3]) {
     for (const text of ["x".repeat(length), "\\".repeat(length), "\n".repeat(length)]) {
       bytes.utf8(utf8(text), 0, length);
       bytes.plain("7".repeat(length));
       bytes.endRow();
-      wanted.push(`${text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n")}\t${"7".repeat(length)}\n`);
+      expected.push(`${text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n")}\t${"7".repeat(length)}\n`);
       if (bytes.full) taken.push(bytes.take());
     }
   }
   taken.push(bytes.take());
   assert.ok(taken.length > 5);
-  assert.ok(taken.map(string).join("") === wanted.join(""));
+  assert.ok(taken.map(string).join("") === expected.join(""));
 });
 
-Deno.test("a zero character is refused with its row and its column", () => {
+Deno.test("CopyByteWriter refuses a zero character, and names its row and column", () => {
   const bytes = new CopyByteWriter(refuse);
   bytes.plain("1");
   bytes.endRow();
@@ -78,7 +105,7 @@ const LONG = [
 const LONGER = [2n ** 53n, -(2n ** 53n), 1n - 2n ** 53n, 2n ** 63n - 1n, -(2n ** 63n), 2n ** 62n];
 const MOMENTS = [0n, 1n, 999_999n, 86_399_999_999n, 86_400_000_000n, 1_700_000_000_123_450n, 1_709_164_800_000_000n];
 
-Deno.test("numbers and timestamps are written as their texts are", () => {
+Deno.test("CopyByteWriter writes numbers and timestamps as their texts", () => {
   const cases: [type: ColumnType, values: ColumnValues][] = [
     [{ kind: "int16" }, Int16Array.of(0, 7, -32768, 32767)],
     [{ kind: "int32" }, Int32Array.of(0, -1, 10, 99, 100, -2147483648, 2147483647)],
@@ -108,7 +135,7 @@ Deno.test("numbers and timestamps are written as their texts are", () => {
   }
 });
 
-Deno.test("a boolean is written as its text", () => {
+Deno.test("CopyByteWriter writes a boolean as its text", () => {
   const data = { name: "x", type: { kind: "bool" as const }, length: 2, nullCount: 0, values: Uint8Array.of(2) };
   const out = new CopyByteWriter(refuse);
   for (const row of [0, 1]) cellWriter(data)(row, out);

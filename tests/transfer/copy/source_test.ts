@@ -77,10 +77,10 @@ pullTest("a parameter in pull() means the same as the bound value", async ({ db 
       }
     });
   }
-  await db.query("DROP TABLE victims"); // it is there still
+  await db.query("DROP TABLE victims"); // fails if a parameter has dropped it
 });
 
-pullTest("pull() finds parameters between quotes of every kind", async ({ db }) => {
+pullTest("pull() finds the parameters between quotes and comments of every kind", async ({ db }) => {
   const { sql } = db;
   const hostile = "'); SELECT 1; --\\";
   const queries = [
@@ -111,7 +111,7 @@ pullTest("pull() keeps the columns' names and a user's own types with parameters
   await db.query(`DROP TYPE "Odd mood"`);
 });
 
-pullTest("pull() refuses a value in a place that takes no parameter", async ({ db }) => {
+pullTest("pull() refuses a value where no parameter is possible", async ({ db }) => {
   const { sql } = db;
   const hostile = "' || pg_sleep(9) || '";
   for (const query of [sql`SELECT 'x ${hostile}'`, sql`SELECT 1 -- ${hostile}`, sql`SELECT $$${hostile}$$`]) {
