@@ -32,8 +32,8 @@ import {
 /** Options of `profile()`. */
 export interface ProfileOptions extends ExploreOptions {
   /**
-   * The maximum number of rows to read. From a larger table, a random sample of about this many rows is read; from a query,
-   * a view or a foreign table, the first rows. `Infinity` reads all rows.
+   * The maximum number of rows to read. Of a larger table, a random sample of about this many rows is read; of a query, a view
+   * or a foreign table, the first rows. `Infinity` reads all rows.
    *
    * @default {a sample of 50,000 rows of a table that has more than 200,000; the first 200,000 rows of anything else}
    */
@@ -41,12 +41,12 @@ export interface ProfileOptions extends ExploreOptions {
 }
 
 /** The columns of one statement. Each column uses working memory on the server until the statement ends. */
-const BATCH = 20;
+const COLUMNS_PER_STATEMENT = 20;
 /** The columns of one statement that reads more rows than by default. */
-const LARGE_BATCH = 2;
-/** From so many values of a column on, the server finds equal ones faster by sorting than in a table of hashes. */
+const COLUMNS_PER_LARGE_STATEMENT = 2;
+/** From this many distinct values on, the server finds equal ones faster by sorting than by hashing. */
 const MANY_VALUES = 100_000;
-/** With this working memory the server writes no groups to its disk. Compiling the queries would cost more than it saves. */
+/** With this working memory, the server writes no groups to its disk. Compiling the queries would take longer than it saves. */
 const SETTINGS = { work_mem: "64MB", jit: "off" };
 
 /** Computes statistics for each column of a table or query. See `Lakebase.profile`. */
@@ -62,12 +62,9 @@ export async function profileRows(
   const columns = (await columnsOf(find, source, stop)).map((field) => ({ ...field, kind: kindOf(field) }));
   const session = await find();
   const { statistics, of } = await readOnly(session, stop, async (tx) => {
-    const { clause, of } = await chooseRows(tx, source, sample);
-    const batch = sample !== undefined && sample > READ_WHOLE ? LARGE_BATCH : BATCH;
-    return {
-      statistics: await compute(tx, source, columns, { clause, batch }),
-      of,
-    };
+    const { clause, of } = await chooseSample(tx, source, sample);
+    const isLarge = sample !== undefined && sample > READ_WHOLE;
+    return { statistics: await computeStatistics(tx, source, columns, { clause, isLarge }), of };
   }, sample === undefined ? {} : SETTINGS);
   const elapsed = performance.now() - started;
   const rows = statistics.get(0)!.count;
@@ -77,52 +74,64 @@ export async function profileRows(
   return { rows: profile, fields: PROFILE_FIELDS, elapsed, facts, draw };
 }
 
-async function compute(
+/** A column by its position, from 1. */
+interface ColumnPosition {
+  position: number;
+  kind: SourceColumn["kind"];
+}
+
+/**
+ * Computes the statistics of columns on the server.
+ *
+ * @param clause The SQL that chooses the rows.
+ * @param isLarge Whether more rows are read than by default.
+ * @returns The statistics by the position of the column; at 0, the count of all rows.
+ */
+async function computeStatistics(
   tx: FindSession,
   source: Source,
   columns: readonly SourceColumn[],
-  { clause, batch: batchSize }: { clause: string; batch: number },
+  { clause, isLarge }: { clause: string; isLarge: boolean },
 ): Promise<Map<number, Statistics>> {
   const statistics = new Map<number, Statistics>();
-  const positions = columns.map(({ kind }, index) => ({ kind, position: index + 1 }));
-  const names = (of: typeof positions) => of.map(({ position }) => `c${position}`).join(", ");
-  const alias = columns.length === 0 ? "s" : `s(${names(positions)})`;
-  const from = `${brackets(source).join(source.text)} AS ${alias}`;
-  const options = { types: DEFAULT_TYPES, single: true };
-  const computeIn = async (chosen: typeof positions) => {
-    for (let start = 0; start === 0 || start < chosen.length; start += batchSize) {
-      const batch = chosen.slice(start, start + batchSize);
-      const once = !source.samples || clause !== "";
-      const text = statisticsSql(`SELECT ${names(batch)} FROM ${from} ${clause}`, batch, once);
-      const found = await run<Found>(tx, { ...source, text }, options);
-      for (const row of found) statistics.set(row.position, row.statistics);
+  const positions = columns.map(({ kind }, index): ColumnPosition => ({ kind, position: index + 1 }));
+  const names = (columns: readonly ColumnPosition[]) => columns.map(({ position }) => `c${position}`).join(", ");
+  const [open, close] = brackets(source);
+  const from = `${open}${source.text}${close} AS ${columns.length === 0 ? "s" : `s(${names(positions)})`}`;
+  const step = isLarge ? COLUMNS_PER_LARGE_STATEMENT : COLUMNS_PER_STATEMENT;
+  const readOnce = !source.samples || clause !== "";
+  const compute = async (columns: readonly ColumnPosition[]) => {
+    for (let start = 0; start === 0 || start < columns.length; start += step) {
+      const batch = columns.slice(start, start + step);
+      const text = statisticsSql(`SELECT ${names(batch)} FROM ${from} ${clause}`, batch, readOnce);
+      const rows = await run<StatisticsRow>(tx, { ...source, text }, { types: DEFAULT_TYPES, single: true });
+      for (const row of rows) statistics.set(row.position, row.statistics);
     }
   };
-  const allRows = source.samples && clause === "" && batchSize === LARGE_BATCH;
-  const many = allRows ? await manyValued(tx, from, positions) : new Set<number>();
-  await computeIn(positions.filter(({ position }) => !many.has(position)));
-  if (many.size === 0) return statistics;
+  const sorted = isLarge && !readOnce ? await columnsOfManyValues(tx, from, positions) : new Set<number>();
+  await compute(positions.filter(({ position }) => !sorted.has(position)));
+  if (sorted.size === 0) return statistics;
   await setLocally(tx, { enable_hashagg: "off" });
-  await computeIn(positions.filter(({ position }) => many.has(position)));
+  await compute(positions.filter(({ position }) => sorted.has(position)));
   return statistics;
 }
 
-/** The positions of the columns that have many values, as the server estimates them from its last ANALYZE. */
-async function manyValued(
+/** The positions of the columns that have many distinct values, which the server estimates from its last ANALYZE. */
+async function columnsOfManyValues(
   tx: FindSession,
   from: string,
-  columns: readonly { position: number; kind: SourceColumn["kind"] }[],
+  columns: readonly ColumnPosition[],
 ): Promise<Set<number>> {
-  const many = new Set<number>();
+  const positions = new Set<number>();
   for (const { position, kind } of columns) {
     const value = isTyped(kind) ? `c${position}` : outputSql(`c${position}`);
     const estimate = await plannedRows(tx, `(SELECT FROM ${from} GROUP BY ${value}) AS g`);
-    if (estimate >= MANY_VALUES) many.add(position);
+    if (estimate >= MANY_VALUES) positions.add(position);
   }
-  return many;
+  return positions;
 }
 
-interface Found {
+interface StatisticsRow {
   position: number;
   statistics: Statistics;
 }
@@ -147,7 +156,7 @@ function toProfile(
   const quartile = (index: number) => {
     const [low, high] = [marks?.[1 + 2 * index], marks?.[2 + 2 * index]];
     if (kind === "moment") return value(low);
-    return isNumber(kind) ? between(low, high, QUARTILES[index]! * (count - 1)) : null;
+    return isNumber(kind) ? interpolate(low, high, QUARTILES[index]! * (count - 1)) : null;
   };
   return {
     column: name,
@@ -172,12 +181,12 @@ function histogramOf(bars: readonly [range: number, count: number][]): number[] 
   return counts;
 }
 
-/** Interpolates between the numbers at the two ranks around a rank. */
-function between(low: string | null | undefined, high: string | null | undefined, rank: number): number | null {
+/** Interpolates between the numbers at the two whole ranks around a rank. */
+function interpolate(low: string | null | undefined, high: string | null | undefined, rank: number): number | null {
   if (typeof low !== "string" || typeof high !== "string") return null;
   const start = Number(low);
-  const part = rank % 1;
-  return part === 0 || low === high ? start : start + part * (Number(high) - start);
+  const fraction = rank % 1;
+  return fraction === 0 || low === high ? start : start + fraction * (Number(high) - start);
 }
 
 const SAMPLE = [
@@ -260,7 +269,7 @@ function drawProfile(
     rows: columns.map(({ column, type, histogram, count, nulls, distinct, min, p25, median, p75, max, mean, top }) => [
       column,
       type,
-      bars(histogram, top),
+      drawBars(histogram, top),
       ...[count, nulls, distinct].map((number) => number.toLocaleString("en-US")),
       min ?? "",
       ...[p25, median, p75].map(valueText),
@@ -272,8 +281,8 @@ function drawProfile(
   };
 }
 
-/** Draws the histogram, or the counts of the most frequent values for types that have none. */
-function bars(histogram: number[] | null, top: ColumnProfile["top"]): unknown {
+/** Draws the histogram; for types that have none, the counts of the most frequent values. */
+function drawBars(histogram: number[] | null, top: ColumnProfile["top"]): unknown {
   const counts = histogram ?? (top.length > 1 && top[0]!.count > 1 ? top.map(({ count }) => count) : []);
   return counts.length === 0 ? "" : barsPicture(counts);
 }
@@ -302,20 +311,20 @@ function topText(top: ColumnProfile["top"]): string {
   return texts.join(", ");
 }
 
-/** By default, a table of up to this many rows is read completely. */
+/** By default, up to this many rows are all read. */
 const READ_WHOLE = 200_000;
 /** The default number of rows of a sample. */
-const SAMPLED = 50_000;
-/** A sample of at least this many rows takes whole pages, which is fast. A smaller sample has too few pages to be random. */
-const PAGES_FROM = 50_000;
-/** A table of up to this many rows is counted, which costs less than a wrong estimate. */
-const COUNTED_UNTIL = 1_000_000;
-/** A table may have so many times the estimated rows: before its first ANALYZE, the server takes each text for 32 bytes. */
-const TOO_LOW = 8;
-/** A fixed seed gives the same sample until the table changes. */
+const SAMPLED_ROWS = 50_000;
+/** A sample of at least this many rows takes whole pages, which is fast. A smaller one would have too few pages to be random. */
+const MIN_PAGE_SAMPLE = 50_000;
+/** The rows of a table of up to this many are counted, which costs less than a wrong estimate. */
+const MAX_COUNTED_ROWS = 1_000_000;
+/** A table may have this many times the estimated rows: before its first ANALYZE, the server assumes 32 bytes for each text. */
+const MAX_UNDERESTIMATE = 8;
+/** With a fixed seed, the sample stays the same until the table changes. */
 const SEED = 1;
 
-/** The rows to read of a source. */
+/** The rows of a source to read. */
 interface Sample {
   /** The SQL that follows the source and its alias. */
   clause: string;
@@ -330,24 +339,24 @@ interface Sample {
  * @param source The table or query.
  * @param sample The approximate maximum number of rows to read; `Infinity` for all; `undefined` for the default.
  */
-async function chooseRows(tx: FindSession, source: Source, sample: number | undefined): Promise<Sample> {
+async function chooseSample(tx: FindSession, source: Source, sample: number | undefined): Promise<Sample> {
   const readAllUpTo = sample ?? READ_WHOLE;
-  const rows = sample ?? SAMPLED;
+  const rows = sample ?? SAMPLED_ROWS;
   if (readAllUpTo === Infinity) return { clause: "", of: null };
   if (!source.samples) return { clause: `LIMIT ${readAllUpTo}`, of: null };
-  const of = await rowsOf(tx, source, readAllUpTo);
+  const of = await estimateTableRows(tx, source, readAllUpTo);
   if (of <= readAllUpTo) return { clause: "", of: null };
-  const method = rows >= PAGES_FROM || of > 10 * COUNTED_UNTIL ? "pg_catalog.system" : "pg_catalog.bernoulli";
+  const method = rows >= MIN_PAGE_SAMPLE || of > 10 * MAX_COUNTED_ROWS ? "pg_catalog.system" : "pg_catalog.bernoulli";
   return { clause: `TABLESAMPLE ${method} (${(100 * rows) / of}) REPEATABLE (${SEED})`, of };
 }
 
 /**
- * Estimates the number of a table's rows. If the estimate is at most a million, and the rows may be more than `readAllUpTo`, they
- * are counted.
+ * Estimates the number of a table's rows. Counts them if the estimate is at most a million and there may be more rows than
+ * `readAllUpTo`.
  */
-async function rowsOf(tx: FindSession, { text: from }: Source, readAllUpTo: number): Promise<number> {
+async function estimateTableRows(tx: FindSession, { text: from }: Source, readAllUpTo: number): Promise<number> {
   const estimate = await plannedRows(tx, from);
-  if (estimate <= readAllUpTo / TOO_LOW || estimate > COUNTED_UNTIL) return estimate;
+  if (estimate <= readAllUpTo / MAX_UNDERESTIMATE || estimate > MAX_COUNTED_ROWS) return estimate;
   const [counted] = await queryCatalog<{ n: number }>(tx, `SELECT pg_catalog.count(*) AS n FROM ${from}`);
   return counted!.n;
 }

@@ -41,24 +41,24 @@ export const BARS = 12;
 export const QUARTILES = [0.25, 0.5, 0.75] as const;
 
 /**
- * Writes the statement that computes the statistics of columns. Columns are called `c1`, `c2`, ... by position, so that no
- * column name is part of the SQL.
+ * Writes the statement that computes the statistics of columns. The columns are called `c1`, `c2`, ... by position, so no
+ * column's name is part of the SQL.
  *
  * @param source A query with the columns `c1`, `c2`, ...
  * @param columns The position, from 1, and the kind of each column.
- * @param once Whether the source is read only once, because it is a query. Reading a table twice for each column takes less
- * time than copying it.
+ * @param readOnce Whether the server keeps a copy of the source, because it is a query or a sample. A table is read twice for
+ * each column, which takes less time than copying the table.
  * @returns SQL whose rows have a `position` and its `statistics` as JSON. Position 0 has the count of all rows.
  */
 export function statisticsSql(
   source: string,
   columns: readonly { position: number; kind: ColumnKind }[],
-  once: boolean,
+  readOnce: boolean,
 ): string {
   const branches = columns.map(({ position, kind }) => `(${columnSql(position, kind)})`);
   const all =
     "SELECT 0 AS position, pg_catalog.json_build_object('count', pg_catalog.count(*)) AS statistics FROM data";
-  return `WITH data AS ${once ? "" : "NOT "}MATERIALIZED (${source}) ${[all, ...branches].join("\nUNION ALL ")}`;
+  return `WITH data AS ${readOnce ? "" : "NOT "}MATERIALIZED (${source}) ${[all, ...branches].join("\nUNION ALL ")}`;
 }
 
 function columnSql(position: number, kind: ColumnKind): string {
@@ -69,10 +69,10 @@ function columnSql(position: number, kind: ColumnKind): string {
   return isRanked(kind) ? rankedSql(position, kind, groups) : groupedSql(position, kind, groups);
 }
 
-/** Groups equal values and counts their rows. All statistics follow from the groups, which are few for most columns. */
+/** SQL for the statistics of a kind without quartiles, which follow from the groups of equal values. */
 function groupedSql(position: number, kind: ColumnKind, groups: string): string {
   const ends = kind === "ordered" || kind === "text"
-    ? `ARRAY[${shown("pg_catalog.min(k)", kind)}, ${shown("pg_catalog.max(k)", kind)}]`
+    ? `ARRAY[${textSql("pg_catalog.min(k)", kind)}, ${textSql("pg_catalog.max(k)", kind)}]`
     : "NULL";
   return `WITH g AS MATERIALIZED (${groups})
   SELECT ${position}, pg_catalog.json_build_object('count', coalesce(pg_catalog.sum(n), 0), 'distinct', pg_catalog.count(*), 'ends', ${ends},
@@ -80,67 +80,67 @@ function groupedSql(position: number, kind: ColumnKind, groups: string): string 
 }
 
 /** Up to this many groups, the statistics of the order come from the groups; otherwise from the values, by parallel scans. */
-const FEW_GROUPS = 20_000;
+const MAX_GROUPS = 20_000;
 
-/** {@linkcode groupedSql} with the statistics of the order. The server runs only one of the two queries for these. */
+/** SQL for the statistics of a kind with quartiles. The server runs one of the two queries for the statistics of the order. */
 function rankedSql(position: number, kind: RankedKind, groups: string): string {
   const column = `c${position}`;
-  const ranks = ["1", ...QUARTILES.flatMap((part) => rankSql(part, kind)), "total"].map((rank) => `(${rank})`);
+  const ranks = ["1", ...QUARTILES.flatMap((fraction) => rankSql(fraction, kind)), "total"].map((rank) => `(${rank})`);
   const filled = `FROM data WHERE ${column} IS NOT NULL`;
   return `WITH g AS MATERIALIZED (${groups}),
   c AS MATERIALIZED (SELECT pg_catalog.sum(n)::pg_catalog.int8 AS total, pg_catalog.count(*) AS groups FROM g),
   e AS MATERIALIZED (SELECT pg_catalog.min(x) AS low, pg_catalog.max(x) AS high, pg_catalog.count(x) AS placed
-    FROM (SELECT ${placeSql(column, kind)} AS x ${filled}) AS x)
+    FROM (SELECT ${positionSql(column, kind)} AS x ${filled}) AS x)
   SELECT ${position}, pg_catalog.json_build_object('count', coalesce(total, 0), 'distinct', groups, 'top', ${
     topSql(kind)
   },
-    'order', CASE WHEN groups OPERATOR(pg_catalog.<=) ${FEW_GROUPS} THEN (${orderOfGroups(ranks, kind)})
+    'order', CASE WHEN groups OPERATOR(pg_catalog.<=) ${MAX_GROUPS} THEN (${orderOfGroups(ranks, kind)})
       ELSE (${orderOfValues(ranks, kind, column, filled)}) END) FROM c`;
 }
 
-/** Finds the values at ranks with a running count of the groups. */
+/** SQL that finds the values at ranks by a running count of the groups. */
 function orderOfGroups(ranks: readonly string[], kind: RankedKind): string {
   const marks = ranks.map((rank) =>
-    `pg_catalog.max(${shown("k", kind)}) FILTER (WHERE upto OPERATOR(pg_catalog.>=) ${rank}
+    `pg_catalog.max(${textSql("k", kind)}) FILTER (WHERE upto OPERATOR(pg_catalog.>=) ${rank}
       AND (upto OPERATOR(pg_catalog.-) n) OPERATOR(pg_catalog.<) ${rank})`
   );
   const mean = kind === "moment" ? "NULL" : `(pg_catalog.sum(k::pg_catalog.numeric OPERATOR(pg_catalog.*) n)
       OPERATOR(pg_catalog./) pg_catalog.max(total))::pg_catalog.text`;
-  const places = `(SELECT ${placeSql("k", kind)} AS x, n FROM g) AS h`;
+  const positions = `(SELECT ${positionSql("k", kind)} AS x, n FROM g) AS h`;
   return `SELECT pg_catalog.json_build_object('mean', ${mean}, 'marks', ARRAY[${marks.join(", ")}],
-      'bars', ${barsSql(places, `(SELECT pg_catalog.min(x) AS low, pg_catalog.max(x) AS high FROM ${places})`)})
+      'bars', ${barsSql(positions, `(SELECT pg_catalog.min(x) AS low, pg_catalog.max(x) AS high FROM ${positions})`)})
     FROM c, (SELECT k, n, (pg_catalog.sum(n) OVER (ORDER BY k ROWS UNBOUNDED PRECEDING))::pg_catalog.int8 AS upto FROM g) AS w`;
 }
 
-/** Finds the values at ranks by sorting all values. */
+/** SQL that finds the values at ranks by sorting all values. */
 function orderOfValues(ranks: readonly string[], kind: RankedKind, column: string, filled: string): string {
-  // The fraction of the middle between two ranks, so that rounding can't make it another rank.
+  // Each fraction is in the middle between two ranks, so rounding can't choose another rank.
   const fractions = ranks.map((rank) =>
     `(${rank}::pg_catalog.float8 OPERATOR(pg_catalog.-) 0.5::pg_catalog.float8)
       OPERATOR(pg_catalog./) total::pg_catalog.float8`
   );
-  const places = `(SELECT ${placeSql(column, kind)} AS x, 1 AS n ${filled}) AS h`;
+  const positions = `(SELECT ${positionSql(column, kind)} AS x, 1 AS n ${filled}) AS h`;
   return `SELECT pg_catalog.json_build_object('mean', ${meanSql(kind, column, filled)}, 'marks',
-      (SELECT pg_catalog.array_agg(${shown("mark", kind)} ORDER BY place)
-        FROM pg_catalog.unnest(marks) WITH ORDINALITY AS m (mark, place)), 'bars', ${barsSql(places, "e")})
+      (SELECT pg_catalog.array_agg(${textSql("mark", kind)} ORDER BY place)
+        FROM pg_catalog.unnest(marks) WITH ORDINALITY AS m (mark, place)), 'bars', ${barsSql(positions, "e")})
     FROM (SELECT pg_catalog.percentile_disc((SELECT ARRAY[${fractions.join(", ")}] FROM c))
       WITHIN GROUP (ORDER BY ${column}) AS marks ${filled}) AS sorted`;
 }
 
-/** `avg` squares numbers, and numbers up to this do not overflow. */
-const SQUARED = "1e140::pg_catalog.float8";
+/** `avg` squares numbers. The squares of numbers up to this do not overflow. */
+const MAX_SQUARED = "1e140::pg_catalog.float8";
 
 function meanSql(kind: RankedKind, column: string, filled: string): string {
   const mean = (value: string) => `(SELECT pg_catalog.avg(${value})::pg_catalog.text ${filled})`;
   if (kind === "moment") return "NULL";
   if (kind !== "float") return mean(column);
-  return `CASE WHEN (SELECT placed OPERATOR(pg_catalog.=) (SELECT total FROM c) AND high OPERATOR(pg_catalog.<) ${SQUARED}
-      AND low OPERATOR(pg_catalog.>) (OPERATOR(pg_catalog.-) ${SQUARED}) FROM e) THEN ${mean(column)}
+  return `CASE WHEN (SELECT placed OPERATOR(pg_catalog.=) (SELECT total FROM c) AND high OPERATOR(pg_catalog.<) ${MAX_SQUARED}
+      AND low OPERATOR(pg_catalog.>) (OPERATOR(pg_catalog.-) ${MAX_SQUARED}) FROM e) THEN ${mean(column)}
     ELSE ${mean(`${column}::pg_catalog.numeric`)} END`;
 }
 
 /** SQL for the position of a value in the histogram, as `float8`; NULL for infinite values and NaN. */
-function placeSql(value: string, kind: RankedKind): string {
+function positionSql(value: string, kind: RankedKind): string {
   if (kind === "integer") return `${value}::pg_catalog.float8`;
   const number = kind === "moment" ? `pg_catalog.date_part('epoch', ${value})` : value;
   // A plain cast fails if a `numeric` is too large or too small for `float8`.
@@ -148,32 +148,33 @@ function placeSql(value: string, kind: RankedKind): string {
     WHEN pg_catalog.abs(${number}) OPERATOR(pg_catalog.<=) 1e300 THEN ${number}::pg_catalog.float8 END`;
 }
 
-/** SQL for the histogram of positions `x` that count `n` times each, between the ends `low` and `high`. */
-function barsSql(places: string, ends: string): string {
+/** SQL for the histogram of positions `x`, each of which counts `n` times, between the ends `low` and `high`. */
+function barsSql(positions: string, ends: string): string {
   return `(SELECT pg_catalog.json_agg(pg_catalog.json_build_array(b, n)) FROM (
     SELECT CASE WHEN low OPERATOR(pg_catalog.<) high THEN least(${BARS}, pg_catalog.width_bucket(x, low, high, ${BARS})) ELSE 1 END
       AS b, pg_catalog.sum(n)::pg_catalog.int8 AS n
-    FROM ${places}, ${ends} AS ends WHERE x IS NOT NULL GROUP BY 1) AS bars)`;
+    FROM ${positions}, ${ends} AS ends WHERE x IS NOT NULL GROUP BY 1) AS bars)`;
 }
 
-/** SQL for the two ranks around a quartile. For moments they are equal, because the quartile is one of the values. */
-function rankSql(part: number, kind: RankedKind): string[] {
+/** SQL for the two ranks around a quartile. They are equal for moments, where the quartile is one of the values. */
+function rankSql(fraction: number, kind: RankedKind): string[] {
   if (kind === "moment") {
-    return Array<string>(2).fill(`greatest(1, pg_catalog.ceil(${part} OPERATOR(pg_catalog.*) total))`);
+    return Array<string>(2).fill(`greatest(1, pg_catalog.ceil(${fraction} OPERATOR(pg_catalog.*) total))`);
   }
   return ["floor", "ceil"].map((round) =>
     `pg_catalog.${round}(1 OPERATOR(pg_catalog.+)
-      (${part} OPERATOR(pg_catalog.*) (total OPERATOR(pg_catalog.-) 1)))`
+      (${fraction} OPERATOR(pg_catalog.*) (total OPERATOR(pg_catalog.-) 1)))`
   );
 }
 
+/** SQL for the most frequent values with their counts. */
 function topSql(kind: ColumnKind): string {
-  return `(SELECT pg_catalog.json_agg(pg_catalog.json_build_array(${shown("k", kind)}, n) ORDER BY n DESC, k)
+  return `(SELECT pg_catalog.json_agg(pg_catalog.json_build_array(${textSql("k", kind)}, n) ORDER BY n DESC, k)
     FROM (SELECT k, n FROM g ORDER BY n DESC, k LIMIT ${TOP}) AS most)`;
 }
 
-/** SQL for a value's text in the form in which the server sends it. A cast does not give it for every type. Long texts are cut. */
-function shown(value: string, kind: ColumnKind): string {
+/** SQL for a value's text as the server sends it, which a cast does not give for every type. Long texts are cut. */
+function textSql(value: string, kind: ColumnKind): string {
   if (isTyped(kind)) return `pg_catalog.format('%s', ${value})`;
   return `CASE WHEN pg_catalog.length(${value}) OPERATOR(pg_catalog.>) ${MAX_TEXT_LENGTH}
     THEN pg_catalog.left(${value}, ${MAX_TEXT_LENGTH}) OPERATOR(pg_catalog.||) '…' ELSE ${value} END`;
@@ -183,11 +184,11 @@ function shown(value: string, kind: ColumnKind): string {
  * The kind of a column, which determines its statistics besides the counts and the most frequent values.
  *
  * - `integer`, `float`, `decimal`: all
- * - `moment`: all but the mean
+ * - `moment`, a date or a time: all but the mean
  * - `ordered`: the least and the greatest value
- * - `text`: those of `ordered`, by code points
+ * - `text`: the least and the greatest value, by code points
  * - `plain`: none
- * - `opaque`: none, and its values are compared as texts, because the type may have no equality operator
+ * - `opaque`: none. Values are compared as texts, because the type may have no equality operator
  */
 type ColumnKind = RankedKind | "ordered" | "text" | "plain" | "opaque";
 

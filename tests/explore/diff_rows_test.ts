@@ -13,7 +13,7 @@ interface Case {
   both: string[];
   /** The statements for the other database only. */
   after: string[];
-  /** The columns of the key. */
+  /** The columns of the key; `null` if whole rows are counted. */
   key: string[] | null;
   counts: [added: number, removed: number, changed: number];
   /** The rows: the change, the key's values, and the columns that differ. */
@@ -35,7 +35,7 @@ const CASES: Record<string, Case> = {
     key: ["id"],
     counts: [0, 0, 0],
   },
-  "an empty and a filled one": {
+  "an empty and a filled table": {
     both: ["CREATE TABLE t (id int PRIMARY KEY)"],
     after: ["INSERT INTO t VALUES (1), (2)"],
     key: ["id"],
@@ -59,7 +59,7 @@ const CASES: Record<string, Case> = {
     key: ["id"],
     counts: [200, 200, 100],
   },
-  "NULL is no empty text, and no text NULL": {
+  "NULL, an empty text and the text NULL": {
     both: [
       "CREATE TABLE t (id int PRIMARY KEY, a text, b text[])",
       "INSERT INTO t VALUES (1, NULL, '{NULL}'), (2, '', '{}')",
@@ -69,13 +69,13 @@ const CASES: Record<string, Case> = {
     counts: [0, 0, 2],
     rows: [["changed", [1], ["a", "b"]], ["changed", [2], ["a", "b"]]],
   },
-  "a key that is a list of numbers": {
+  "a key that is an array of numbers": {
     both: ["CREATE TABLE t (k numeric[] PRIMARY KEY, v int)", "INSERT INTO t VALUES ('{1.5,2}', 1), ('{3}', 1)"],
     after: ["UPDATE t SET v = 2 WHERE k = '{3}'"],
     key: ["k"],
     counts: [0, 0, 1],
   },
-  "a key of several columns, of any type": {
+  "a key of several columns of different types": {
     both: [
       "CREATE TABLE t (at timestamptz, tag text, ids int[], n numeric, v int, PRIMARY KEY (at, tag, ids, n))",
       `INSERT INTO t VALUES ('2026-01-02 03:04:05.678901Z', 'a,b"(', '{1,NULL}', 1.50, 1), ('infinity', '', '{}', 'NaN', 1)`,
@@ -84,7 +84,7 @@ const CASES: Record<string, Case> = {
     key: ["at", "tag", "ids", "n"],
     counts: [0, 0, 2],
   },
-  "an equal key with other zeros": {
+  "a key of equal numbers with different numbers of zeros": {
     both: ["CREATE TABLE t (n numeric PRIMARY KEY, v int)", "INSERT INTO t VALUES (1.0, 1)"],
     after: ["UPDATE t SET n = 1.00"],
     key: ["n"],
@@ -121,7 +121,7 @@ const CASES: Record<string, Case> = {
     counts: [0, 0, 1],
     rows: [["changed", ["b"], ["id"]]],
   },
-  "a unique index with NULLs, on an expression, or of some rows is no key": {
+  "tables whose unique indexes allow NULL, have an expression or leave out rows, so that they are no key": {
     both: [
       "CREATE TABLE t (id int UNIQUE, code text NOT NULL)",
       "CREATE UNIQUE INDEX ON t (lower(code))",
@@ -132,7 +132,7 @@ const CASES: Record<string, Case> = {
     key: null,
     counts: [0, 1, 0],
   },
-  "whole rows, some more than once": {
+  "tables without a key, some of whose rows are there more than once": {
     both: [
       "CREATE TABLE t (a int, j json)",
       `INSERT INTO t SELECT 1, '[]' FROM generate_series(1, 5)`,
@@ -151,7 +151,7 @@ const CASES: Record<string, Case> = {
     key: null,
     counts: [1, 0, 0],
   },
-  "a view": {
+  "a view, which has no key": {
     both: [
       "CREATE TABLE u (id int PRIMARY KEY)",
       "INSERT INTO u VALUES (1), (2)",
@@ -161,7 +161,7 @@ const CASES: Record<string, Case> = {
     key: null,
     counts: [1, 0, 0],
   },
-  "partitions": {
+  "a partitioned table": {
     both: [
       "CREATE TABLE t (id int, day date, PRIMARY KEY (id, day)) PARTITION BY RANGE (day)",
       "CREATE TABLE t_a PARTITION OF t FOR VALUES FROM ('2026-01-01') TO ('2026-02-01')",
@@ -172,7 +172,7 @@ const CASES: Record<string, Case> = {
     key: ["id", "day"],
     counts: [0, 1, 0],
   },
-  "types of the database's own, and hidden columns": {
+  "types that the database defines, and dropped columns": {
     both: [
       "CREATE TYPE mood AS ENUM ('sad', 'fine')",
       `CREATE TABLE t (id int PRIMARY KEY, gone int, "Odd ""näme""" mood, moods mood[])`,
@@ -260,7 +260,7 @@ test("diff() fetches few rows of a large table, and counts all that differ", asy
   assert.deepEqual(many.total, { before: 12_000, after: 12_002 });
 });
 
-test("diff() splits groups that are too large because the estimate was wrong", async ({ before, after, onBoth }) => {
+test("diff() splits buckets that are too large because the estimate was too low", async ({ before, after, onBoth }) => {
   await onBoth(
     ...FRESH,
     "CREATE FUNCTION few() RETURNS SETOF int ROWS 1 LANGUAGE plpgsql AS 'BEGIN RETURN QUERY SELECT generate_series(1, 60000); END'",

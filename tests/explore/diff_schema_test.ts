@@ -60,7 +60,7 @@ const CHANGES: Record<string, string[]> = {
   'CREATE SCHEMA "Odd"': ['added schema "Odd"'],
 };
 
-test("diff() without a table finds each kind of change of a schema, and no other", async ({ before, after, onBoth }) => {
+test("diff() without a table finds each kind of change of a schema, and only that change", async ({ before, after, onBoth }) => {
   await onBoth(...SCHEMA);
   assert.deepEqual([...await before.diff(after)], []);
   const undone = new Error("undone");

@@ -111,7 +111,7 @@ test("schemas() counts the tables and views of each schema", async ({ settings }
   assert.equal(schemas.some(({ name }) => name.startsWith("pg_")), false);
 });
 
-test("exploring can be stopped", async ({ settings }) => {
+test("a listing stops on a signal, and refuses a timeout below 0", async ({ settings }) => {
   await using db = await connect(settings());
   const reason = new Error("enough");
   await assert.rejects(db.tables("*", { signal: AbortSignal.abort(reason) }), (error) => error === reason);

@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
-import { connect } from "../../mod.ts";
-import { bothTests } from "../support/lakebase.ts";
+import { connect, type Lakebase, type LakebaseError } from "../../mod.ts";
+import { eventually } from "../support/eventually.ts";
+import { bothTests, localTests } from "../support/lakebase.ts";
+import { postgresMissing, type PostgresServer, startPostgres } from "../support/postgres.ts";
+import { untilRuns } from "../support/queries.ts";
 import { SOAKING } from "../support/random.ts";
+import { requires } from "../support/requirements.ts";
 
 const test = bothTests();
 
@@ -90,7 +94,7 @@ test("profile() agrees with Postgres's own aggregates if nearly all values are d
   await db.query("DROP TABLE p_distinct");
 });
 
-test("profile() reads a sample of a large table unless all rows are wanted", async ({ settings }) => {
+test("by default, profile() reads a sample of a table of more than 200,000 rows", async ({ settings }) => {
   await using db = await connect(settings());
   await db.query("CREATE TABLE p_larger AS SELECT i FROM generate_series(1, 210000) AS i");
   const sampled = await db.profile("p_larger");
@@ -102,7 +106,7 @@ test("profile() reads a sample of a large table unless all rows are wanted", asy
   await db.query("ANALYZE p_larger");
   assert.equal((await db.profile("p_larger")).sampled, false);
   await db.query("DROP TABLE p_larger");
-  // Before ANALYZE, the server assumes 32 bytes for each text, and so estimates 100,000 rows.
+  // Before ANALYZE, the server assumes 32 bytes for each text, and therefore estimates 100,000 rows.
   await db.query("CREATE TABLE p_short AS SELECT i, 'a' AS a, 'b' AS b, 'c' AS c FROM generate_series(1, 210000) AS i");
   assert.equal((await db.profile("p_short")).of, 210_000);
   await db.query("DROP TABLE p_short");
@@ -219,7 +223,7 @@ test("profile() works for every type", async ({ settings }) => {
   await db.query("DROP TYPE p_mood, p_pair");
 });
 
-test("profile() accepts no rows, no columns, hostile names, equal names and long values", async ({ settings }) => {
+test("profile() accepts no rows, no columns, hostile names, duplicate names and long values", async ({ settings }) => {
   await using db = await connect(settings());
   const { sql } = db;
   const [none] = await db.profile(sql`SELECT 1 AS a WHERE false`);
@@ -265,7 +269,7 @@ test("(slow) profile() accepts as many columns as a table can have", async ({ se
   await db.query("DROP TABLE p_wide");
 }, SOAKING ? {} : { notOnPglite: "its half a minute of processor time belongs to deno task soak" });
 
-test("profile() reads a sample of a large table, and says so", async ({ settings }) => {
+test("the option sample limits the rows that profile() reads, and the profile says how many it read", async ({ settings }) => {
   await using db = await connect(settings());
   await db.query("CREATE TABLE p_large AS SELECT i FROM generate_series(1, 20000) AS i");
   const sampled = await db.profile("p_large", { sample: 2000 });
@@ -299,7 +303,7 @@ test("profile() changes no data", async ({ settings }) => {
   await db.query("DROP SEQUENCE p_counter");
 });
 
-test("profile() throws errors with the person's line in the trace", async ({ settings }) => {
+test("an error of profile() points to the line of the query", async ({ settings }) => {
   await using db = await connect(settings());
   await assert.rejects(
     db.profile(db.sql`SELECT 1,
@@ -312,9 +316,54 @@ test("profile() throws errors with the person's line in the trace", async ({ set
   await assert.rejects(db.profile("nowhere_at_all"), { sqlstate: "42P01", message: /^Cannot profile nowhere_at_all/ });
 });
 
-test("profile() gives values in the types of the connection", async ({ settings }) => {
+test("profile() parses values as the connection does", async ({ settings }) => {
   await using db = await connect(settings({ types: { numeric: Number, json: () => "theirs" } }));
   const [amount] = await db.profile(db.sql`SELECT 1.5 AS amount`);
   assert.deepEqual([amount?.min, amount?.top], [1.5, [{ value: 1.5, count: 1 }]]);
   assert.equal((await db.describe("pg_catalog.pg_class")).kind, "table");
 });
+
+let server: PostgresServer | undefined;
+Deno.test.afterAll(() => server?.stop());
+/** Makes tests on a server of this file, on which no statement of another test runs. */
+const onOwnServer = localTests(async () => {
+  server = await startPostgres();
+  return { database: server.url };
+});
+
+onOwnServer(requires("profile() ends on the server when it is stopped", postgresMissing), async ({ settings }) => {
+  await using db = await connect(settings());
+  const slow = db.sql`SELECT i FROM generate_series(1, 1000000000) AS i`;
+  await assert.rejects(db.profile(slow, { timeout: 0.3, sample: Infinity }), { code: "CANCELED" });
+  await untilIdle(db);
+  const reason = new Error("enough");
+  const controller = new AbortController();
+  const profiling = db.profile(slow, { signal: controller.signal, sample: Infinity });
+  const stopped = assert.rejects(profiling, (error) => error === reason);
+  await untilRuns(db, "%generate_series(1, 1000000000)%");
+  controller.abort(reason);
+  await stopped;
+  await untilIdle(db);
+});
+
+/**
+ * Waits until no statement runs on the server. A busy server may handle the request to cancel after the client has stopped
+ * waiting.
+ */
+async function untilIdle(db: Lakebase): Promise<void> {
+  const others = `SELECT FROM pg_stat_activity
+    WHERE state <> 'idle' AND pid <> pg_backend_pid() AND backend_type = 'client backend'`;
+  await eventually("no statement runs on the server", async () => (await db.query(others)).length === 0);
+}
+
+onOwnServer(
+  requires("(slow) profile() reads every table and view of the system", postgresMissing),
+  async ({ settings }) => {
+    await using db = await connect(settings());
+    for (const { name } of await db.tables("pg_catalog.*")) {
+      await db.profile(db.sql.id("pg_catalog", name)).catch((error: unknown) => {
+        if ((error as LakebaseError).sqlstate !== "42501") throw new Error(name, { cause: error });
+      });
+    }
+  },
+);

@@ -4,8 +4,8 @@ import { elapsedText, type TableOptions } from "../../draw/table.ts";
 import type { RowDifference, TableDiffFacts } from "./rows.ts";
 import type { Pair } from "./sides.ts";
 
-/** The facts that a drawing shows besides the rows. */
-interface Drawing {
+/** The facts that a drawing shows besides the rows and their counts. */
+interface DrawingFacts {
   /** The names of the two databases. */
   names: Pair<string>;
   /** The milliseconds that the comparison took. */
@@ -17,8 +17,8 @@ interface Drawing {
 /** The maximum number of rows that are drawn. */
 const MAX_DRAWN_ROWS = 100;
 
-/** Lays out the rows that differ, with a changed value as `old → new`. If there are none, lays out the counts. */
-export function drawRows(facts: TableDiffFacts, rows: readonly RowDifference[], drawing: Drawing): TableOptions {
+/** Lays out the rows that differ, with a changed value as `old → new`; the counts, if there are none. */
+export function drawRows(facts: TableDiffFacts, rows: readonly RowDifference[], drawing: DrawingFacts): TableOptions {
   const { names, elapsed, columnTypes } = drawing;
   const caption = `${facts.table}: from ${names.before} to ${names.after}`;
   const footer = [
@@ -57,8 +57,9 @@ function drawCounts({ added, removed, changed, key, total }: TableDiffFacts): Pi
 
 function differencesText({ added, removed, changed, key }: TableDiffFacts): string {
   if (added + removed + changed === 0) return "no differences";
-  const of = (count: number, what: string) => `${count.toLocaleString("en-US")} ${what}`;
-  return [of(added, "added"), of(removed, "removed"), ...(key === null ? [] : [of(changed, "changed")])].join(", ");
+  const counts: [count: number, change: string][] = [[added, "added"], [removed, "removed"]];
+  if (key !== null) counts.push([changed, "changed"]);
+  return counts.map(([count, change]) => `${count.toLocaleString("en-US")} ${change}`).join(", ");
 }
 
 function totalText({ before, after }: Pair<number>): string {
@@ -69,27 +70,27 @@ function totalText({ before, after }: Pair<number>): string {
 
 function keptText({ added, removed, changed, key }: TableDiffFacts, kept: number): string[] {
   if (key === null) return ["the tables share no key, so whole rows were counted"];
-  const all = added + removed + changed;
+  const total = added + removed + changed;
   const drawn = Math.min(kept, MAX_DRAWN_ROWS);
   return [
-    ...(drawn < all ? [`${countText(drawn, "row")} shown`] : []),
-    ...(kept < all ? [`${countText(kept, "row")} kept, see the option limit`] : []),
+    ...(drawn < total ? [`${countText(drawn, "row")} shown`] : []),
+    ...(kept < total ? [`${countText(kept, "row")} kept, see the option limit`] : []),
   ];
 }
 
 function columnTexts({ only, types }: TableDiffFacts, names: Pair<string>): string[] {
-  const missing = (columns: readonly string[], name: string) =>
+  const onlyIn = (name: string, columns: readonly string[]) =>
     columns.length === 0 ? [] : [`not compared: ${columns.join(", ")}, only in ${name}`];
   return [
-    ...missing(only.before, names.before),
-    ...missing(only.after, names.after),
+    ...onlyIn(names.before, only.before),
+    ...onlyIn(names.after, only.after),
     ...types.map(({ column, before, after }) =>
       `${column} is ${before} in ${names.before} and ${after} in ${names.after}`
     ),
   ];
 }
 
-/** The columns of the key and those that differ; all columns if rows were added or removed. */
+/** The names of the key's columns and of those that differ; of all columns if a row was added or removed. */
 function drawnColumns({ key }: TableDiffFacts, rows: readonly RowDifference[]): string[] {
   const whole = rows.find(({ change }) => change !== "changed");
   const names = whole === undefined
@@ -98,7 +99,7 @@ function drawnColumns({ key }: TableDiffFacts, rows: readonly RowDifference[]): 
   return [...new Set([...key!, ...names])];
 }
 
-/** A value in the server's text. A changed value is both texts, from shortly before their first difference. */
+/** The value of a cell. If it changed, excerpts of both texts, from shortly before their first difference. */
 function drawnCell({ columns, before, after }: RowDifference, name: string, type: string): unknown {
   if (!columns.includes(name)) return drawnValue(after ?? before, name);
   const text = (row: unknown) => cellText(drawnValue(row, name), type, MAX_COMPARED)?.text ?? "NULL";
@@ -107,18 +108,22 @@ function drawnCell({ columns, before, after }: RowDifference, name: string, type
 
 /** The maximum characters of a value that are searched for a difference. */
 const MAX_COMPARED = 10_000;
-/** The maximum characters of each excerpt. */
-const EXCERPT = 80;
+/** The maximum characters of each excerpt of a value. */
+const EXCERPT_LENGTH = 80;
 /** The characters before the first difference that an excerpt shows. */
-const CONTEXT = 20;
+const CONTEXT_LENGTH = 20;
 
 /** Cuts two long texts so that their first difference is visible. */
-export function excerpts(before: string, after: string, length: number = EXCERPT): [before: string, after: string] {
+export function excerpts(
+  before: string,
+  after: string,
+  length: number = EXCERPT_LENGTH,
+): [before: string, after: string] {
   const shorter = Math.min(before.length, after.length);
   let start = 0;
   if (Math.max(before.length, after.length) > length) {
     while (start < shorter && before[start] === after[start]) start++;
-    start = Math.max(0, start - CONTEXT);
+    start = Math.max(0, start - CONTEXT_LENGTH);
   }
   const cut = (text: string) => {
     const end = text.length > start + length ? `${text.slice(start, start + length)}…` : text.slice(start);
@@ -127,19 +132,19 @@ export function excerpts(before: string, after: string, length: number = EXCERPT
   return [cut(before), cut(after)];
 }
 
-/** Sorts rows by their key. */
-export function inOrderOfKeys(rows: readonly RowDifference[]): RowDifference[] {
+/** Sorts rows by their keys. */
+export function sortByKey(rows: readonly RowDifference[]): RowDifference[] {
   return rows.toSorted((one, other) => {
     for (const [name, value] of Object.entries(one.key)) {
-      const order = compare(value, other.key[name]);
+      const order = compareValues(value, other.key[name]);
       if (order !== 0) return order;
     }
     return 0;
   });
 }
 
-/** Compares numbers and times by value, and all else as texts in which digits count as numbers. */
-function compare(one: unknown, other: unknown): number {
+/** Compares numbers and times by value, and other values as texts, with the numbers in them by value. */
+function compareValues(one: unknown, other: unknown): number {
   const [a, b] = [one, other] as [number, number];
   if (typeof one !== "string" && typeof one === typeof other && one !== null && (a < b || a > b || a === b)) {
     return a < b ? -1 : a > b ? 1 : 0;

@@ -6,8 +6,8 @@ import { type Field, fieldsFor, type ListingParts, RowReader } from "../../sql/r
 import type { FindSession } from "../../sql/run.ts";
 import { stoppable } from "../../sql/stop.ts";
 import { SERVER_TEXTS } from "../../sql/types.ts";
-import { compareBuckets, type Differing, type HashedTable, hashedTable, isIn } from "./buckets.ts";
-import { drawRows, inOrderOfKeys } from "./drawn_rows.ts";
+import { bucketCondition, compareBuckets, type DifferingBuckets, type HashedTable, hashedTable } from "./buckets.ts";
+import { drawRows, sortByKey } from "./drawn_rows.ts";
 import { type ComparedTable, findTable, mapPair, onBoth, type Pair, type Side } from "./sides.ts";
 
 /** Options of `diff()`. */
@@ -52,8 +52,8 @@ export interface TableDiffFacts {
   readonly fetched: number;
 }
 
-/** Up to this many rows are fetched with all of their columns. Of more rows, only those that differ are. */
-const FETCHED_WHOLE = 10_000;
+/** Up to this many rows are fetched with all columns. Of more rows, only the hashes are fetched, and the rows that differ. */
+const MAX_WHOLE_ROWS = 10_000;
 
 /** Compares the rows of a table in two databases. See `Lakebase.diff`. */
 export async function diffRows(
@@ -69,65 +69,73 @@ export async function diffRows(
     const hashed = hashedTable(compared);
     const { rows: total, differing } = await compareBuckets(tx, hashed);
     const { name, key = null, only, types } = compared;
-    const counted = key === null
+    const differences = key === null
       ? await countWholeRows(tx, hashed, differing)
       : await findRows({ tx, compared, hashed, differing, limit });
-    return { ...counted, facts: { table: name, key, ...counted.counts, total, only, types } };
+    return { ...differences, facts: { table: name, key, ...differences.counts, total, only, types } };
   });
   stop.succeeded();
   const elapsed = performance.now() - started;
   const names = { before: sides.before.name, after: sides.after.name };
   const draw = (drawn: readonly RowDifference[]) => drawRows(facts, drawn, { names, elapsed, columnTypes });
-  return { rows: inOrderOfKeys(rows), fields: DIFFERENCE_FIELDS, elapsed, facts, draw };
+  return { rows: sortByKey(rows), fields: DIFFERENCE_FIELDS, elapsed, facts, draw };
 }
 
 const DIFFERENCE_FIELDS = fieldsFor({ change: "text", key: "json", columns: "json", before: "json", after: "json" });
 
-/** The rows that were found, with their counts. */
-interface Found {
+/** The rows that differ. */
+interface Differences {
+  /** The rows, up to the limit. */
   rows: RowDifference[];
+  /** The numbers of all rows that differ. */
   counts: Pick<TableDiffFacts, "added" | "removed" | "changed" | "fetched">;
   /** The Postgres types of the columns of the rows, by name. */
   columnTypes: ReadonlyMap<string, string>;
 }
 
-const NONE: Found = {
+const NO_DIFFERENCES: Differences = {
   rows: [],
   counts: { added: 0, removed: 0, changed: 0, fetched: 0 },
   columnTypes: new Map(),
 };
 
-/** Counts the rows that one side has more often than the other. */
-async function countWholeRows(tx: Pair<FindSession>, table: HashedTable, differing: Differing): Promise<Found> {
-  if (differing.rows === 0) return NONE;
-  const counts = { ...NONE.counts };
-  const [condition, values] = isIn(table, differing);
+/** Counts the rows that one side has more often than the other, for tables without a common key. */
+async function countWholeRows(
+  tx: Pair<FindSession>,
+  table: HashedTable,
+  differing: DifferingBuckets,
+): Promise<Differences> {
+  if (differing.rows === 0) return NO_DIFFERENCES;
+  const counts = { ...NO_DIFFERENCES.counts };
+  const [condition, values] = bucketCondition(table, differing);
   const text =
     `SELECT ${table.keyHash} AS h, ${table.identity} AS k, pg_catalog.count(*) AS n FROM ${table.from} ${condition}
     GROUP BY 1, 2 ORDER BY 1`;
   const { fetched } = await merge(tx, { text, values }, ({ before, after }) => {
-    const more = Number(after?.["n"] ?? 0) - Number(before?.["n"] ?? 0);
-    if (more > 0) counts.added += more;
-    else counts.removed -= more;
+    const added = Number(after?.["n"] ?? 0) - Number(before?.["n"] ?? 0);
+    if (added > 0) counts.added += added;
+    else counts.removed -= added;
   });
-  return { ...NONE, counts: { ...counts, fetched } };
+  return { ...NO_DIFFERENCES, counts: { ...counts, fetched } };
 }
 
-interface Search {
+/** The search for the rows of a table that differ by their key. */
+interface RowSearch {
   tx: Pair<FindSession>;
   compared: ComparedTable;
   hashed: HashedTable;
-  differing: Differing;
+  differing: DifferingBuckets;
+  /** The maximum number of rows to keep. */
   limit: number;
 }
 
-/** Finds the rows that differ by their key. Many rows are first compared by their hashes, and then fetched up to the limit. */
-async function findRows(search: Search): Promise<Found> {
+/** Finds the rows that differ. Many rows are first compared by their hashes, and those that differ fetched up to the limit. */
+async function findRows(search: RowSearch): Promise<Differences> {
   const { tx, hashed, differing, limit } = search;
-  if (differing.rows === 0) return NONE;
-  const [condition, values] = isIn(hashed, differing);
-  if (differing.rows <= FETCHED_WHOLE) return await fetchRows(search, condition, values);
-  const counts = { ...NONE.counts };
+  if (differing.rows === 0) return NO_DIFFERENCES;
+  const [condition, values] = bucketCondition(hashed, differing);
+  if (differing.rows <= MAX_WHOLE_ROWS) return await fetchRows(search, condition, values);
+  const counts = { ...NO_DIFFERENCES.counts };
   const keyHashes: string[] = [];
   const text = `SELECT ${hashed.keyHash} AS h, ${hashed.identity} AS k, ${hashed.rowHash} AS c
     FROM ${hashed.from} ${condition} ORDER BY 1`;
@@ -154,21 +162,22 @@ function changeOf(
 
 /** Fetches whole rows, and keeps those that differ, up to the limit. */
 async function fetchRows(
-  { tx, compared: { columns, key }, hashed, limit }: Search,
+  { tx, compared: { columns, key }, hashed, limit }: RowSearch,
   condition: string,
   values: readonly unknown[],
-): Promise<Found> {
+): Promise<Differences> {
   const names = columns.map((_, index) => `c${index}`);
   const text = `SELECT ${hashed.keyHash} AS h, ${hashed.identity} AS k, ${
     columns.map(({ quoted }, index) => `t.${quoted} AS c${index}`).join(", ")
   } FROM ${hashed.from} ${condition} ORDER BY 1`;
   const counts = { added: 0, removed: 0, changed: 0 };
-  const kept: { change: RowDifference["change"]; before?: TextRow; after?: TextRow }[] = [];
-  const { fetched, fields } = await merge(tx, { text, values }, ({ before, after }) => {
+  const kept: ({ change: RowDifference["change"] } & RowPair)[] = [];
+  const { fetched, fields } = await merge(tx, { text, values }, (pair) => {
+    const { before, after } = pair;
     const change = changeOf(before, after, () => names.some((name) => before![name] !== after![name]));
     if (change === undefined) return;
     counts[change]++;
-    if (kept.length < limit) kept.push({ change, ...(before && { before }), ...(after && { after }) });
+    if (kept.length < limit) kept.push({ change, ...pair });
   });
   const read = {
     before: await valueReader(tx.before, columns, fields.before),
@@ -192,7 +201,7 @@ async function fetchRows(
   return { rows, counts: { ...counts, fetched }, columnTypes };
 }
 
-/** Gives a function that parses the texts of a row in the same way as a query does. */
+/** Makes a function that parses the texts of a row in the same way as a query does. */
 async function valueReader(
   find: FindSession,
   columns: ComparedTable["columns"],
@@ -204,8 +213,14 @@ async function valueReader(
   return (row) => reader.read(columns.map((_, index) => row[`c${index}`]!)) as Record<string, unknown>;
 }
 
-/** A row as the server's texts. The rows are ordered by the hash `h`, and `k` tells rows of one hash apart. */
+/** A row as the server's texts. The rows are in the order of the hash `h`, and `k` distinguishes rows of one hash. */
 type TextRow = Readonly<Record<string, string | null>>;
+
+/** The rows of both sides with one key. A side that has no such row is missing. */
+interface RowPair {
+  before?: TextRow;
+  after?: TextRow;
+}
 
 /** A statement whose rows are in the order of `h`. */
 interface OrderedQuery {
@@ -215,24 +230,24 @@ interface OrderedQuery {
   values: readonly unknown[];
 }
 
-/** The result of reading the rows of both servers. */
-interface Merged {
+/** The result of {@linkcode merge}. */
+interface MergeResult {
   /** The number of rows that came from both servers. */
   fetched: number;
-  /** The columns on each side; none if a side had no rows. */
+  /** The columns on each side; none on a side without rows. */
   fields: Pair<readonly Field[]>;
 }
 
 /**
- * Reads the same statement on both servers, batch by batch, and visits the rows with the same `h` and `k` as a pair. If one
- * side has no such row, the other row is visited alone.
+ * Runs the same statement on both servers, and reads the rows of both batch by batch. Visits the rows with the same `h` and
+ * `k` as a pair, and a row that the other side does not have alone.
  */
-export async function merge(
+async function merge(
   tx: Pair<FindSession>,
   query: OrderedQuery,
-  visit: (row: { before?: TextRow; after?: TextRow }) => void,
-): Promise<Merged> {
-  const { before, after } = await mapPair(tx, (find) => OrderedRows.of(find, query));
+  visit: (pair: RowPair) => void,
+): Promise<MergeResult> {
+  const { before, after } = await mapPair(tx, (find) => OrderedRows.open(find, query));
   await using _before = before;
   await using _after = after;
   const fill = async () => void await Promise.all([before.fill(), after.fill()]);
@@ -257,7 +272,7 @@ export async function merge(
 function pairUp(
   before: readonly TextRow[],
   after: readonly TextRow[],
-  visit: (row: { before?: TextRow; after?: TextRow }) => void,
+  visit: (pair: RowPair) => void,
 ): void {
   const others = new Map(after.map((row) => [row["k"], row]));
   for (const row of before) {
@@ -268,24 +283,25 @@ function pairUp(
   for (const row of others.values()) visit({ after: row });
 }
 
-/** The rows of a statement. One batch of them is in memory. */
+/** The rows of a statement, of which one batch is in memory. */
 class OrderedRows implements AsyncDisposable {
   readonly #reader: Reader;
   #rows: readonly TextRow[] = [];
   #next = 0;
   #hash: bigint | undefined;
+  /** The number of rows that were taken. */
   taken = 0;
 
   constructor(reader: Reader) {
     this.#reader = reader;
   }
 
-  static async of(find: FindSession, { text, values }: OrderedQuery): Promise<OrderedRows> {
+  static async open(find: FindSession, { text, values }: OrderedQuery): Promise<OrderedRows> {
     const session = await find();
     return new OrderedRows(new Reader(session, textStatement(text, values), session.signal, SERVER_TEXTS));
   }
 
-  /** Whether the next row is in memory, or there are no more rows. */
+  /** Whether the next row is in memory, or there is none. */
   get ready(): boolean {
     return this.#next < this.#rows.length || this.#reader.ended;
   }
@@ -294,12 +310,13 @@ class OrderedRows implements AsyncDisposable {
     return this.#reader.answer.fields;
   }
 
-  /** The hash of the next row. */
+  /** The hash of the next row; `undefined` if there is none. */
   get hash(): bigint | undefined {
     if (this.#next >= this.#rows.length) return undefined;
     return this.#hash ??= BigInt(this.#rows[this.#next]!["h"]!);
   }
 
+  /** Reads the next batch, if the rows in memory are taken. */
   async fill(): Promise<void> {
     while (!this.ready) {
       this.#rows = await this.#reader.batch() as TextRow[];
@@ -313,6 +330,7 @@ class OrderedRows implements AsyncDisposable {
     return this.#rows[this.#next++]!;
   }
 
+  /** Takes all next rows with a hash. */
   async takeAll(hash: bigint): Promise<TextRow[]> {
     const rows: TextRow[] = [];
     while (this.hash === hash) {

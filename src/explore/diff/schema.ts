@@ -54,24 +54,24 @@ interface SchemaObject {
   kind: SchemaObjectKind;
   /** The quoted name with the schema. */
   name: string;
-  /** The table that the object belongs to; `null` if there is none. */
+  /** The quoted name of the table that the object is part of; `null` if there is none. */
   part_of: string | null;
   /** The definition. */
   definition: string;
 }
 
-/** SQL for whether an object does not belong to an extension, which is compared as a whole. */
-function isOwn(catalog: string, oid: string): string {
+/** SQL for whether an object does not belong to an extension. Extensions are compared as a whole. */
+function isNotOfExtension(catalog: string, oid: string): string {
   return `NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS e WHERE e.classid OPERATOR(pg_catalog.=)
     'pg_catalog.${catalog}'::pg_catalog.regclass AND e.objid OPERATOR(pg_catalog.=) ${oid} AND e.deptype OPERATOR(pg_catalog.=) 'e')`;
 }
 
-/** SQL that joins texts with spaces, and leaves out NULL. */
-function joined(...parts: readonly string[]): string {
+/** SQL that joins texts with spaces, and leaves out those that are NULL. */
+function joinTexts(...parts: readonly string[]): string {
   return `pg_catalog.concat_ws(' ', ${parts.join(", ")})`;
 }
 
-/** SQL that chooses by a letter of the catalog. `CASE x WHEN` would use an operator from the search path. */
+/** SQL that chooses by a letter of the catalog. It is not `CASE x WHEN`, which takes its operator from the search path. */
 function choose(letter: string, choices: Readonly<Record<string, string>>, otherwise: string = "NULL"): string {
   const cases = Object.entries(choices).map(([value, sql]) =>
     `WHEN ${letter} OPERATOR(pg_catalog.=) '${value}' THEN ${sql}`
@@ -82,13 +82,13 @@ function choose(letter: string, choices: Readonly<Record<string, string>>, other
 const TABLE_NAME = "pg_catalog.format('%I.%I', n.nspname, c.relname)";
 const IN_SCHEMA = "JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=)";
 
-/** The tables to which an object may belong. Those of extensions are left out. */
-const OF_TABLE = (table: string, kinds: string[] = ["r", "p", "f"]) =>
+/** SQL that joins the table that an object is part of, as `c`, without tables of extensions. */
+const joinTable = (table: string, kinds: string[] = ["r", "p", "f"]) =>
   `JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) ${table} ${IN_SCHEMA} c.relnamespace
-  WHERE ${IS_USERS} AND ${kindIs(...kinds)} AND ${isOwn("pg_class", "c.oid")}`;
+  WHERE ${IS_USERS} AND ${kindIs(...kinds)} AND ${isNotOfExtension("pg_class", "c.oid")}`;
 
 const TABLES = `SELECT 'table' AS kind, ${TABLE_NAME} AS name, NULL AS part_of, ${
-  joined(
+  joinTexts(
     choose("c.relpersistence", { u: "'unlogged'", t: "'temporary'" }),
     KIND,
     "'partitioned by ' OPERATOR(pg_catalog.||) pg_catalog.pg_get_partkeydef(c.oid)",
@@ -99,12 +99,12 @@ const TABLES = `SELECT 'table' AS kind, ${TABLE_NAME} AS name, NULL AS part_of, 
     "CASE WHEN c.relforcerowsecurity THEN 'forced' END",
   )
 } AS definition FROM pg_catalog.pg_class AS c ${IN_SCHEMA} c.relnamespace
-  WHERE ${IS_USERS} AND ${kindIs("r", "p", "f")} AND ${isOwn("pg_class", "c.oid")}`;
+  WHERE ${IS_USERS} AND ${kindIs("r", "p", "f")} AND ${isNotOfExtension("pg_class", "c.oid")}`;
 
-/** Columns of partitions are left out, since they repeat the columns of the partitioned table. */
+/** Without the columns of partitions, which repeat those of the partitioned table. */
 const COLUMNS =
   `SELECT 'column', ${TABLE_NAME} OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) pg_catalog.quote_ident(a.attname), ${TABLE_NAME}, ${
-    joined(
+    joinTexts(
       "pg_catalog.format_type(a.atttypid, a.atttypmod)",
       `CASE WHEN a.attcollation OPERATOR(pg_catalog.<>) t.typcollation THEN 'collate ' OPERATOR(pg_catalog.||)
       (SELECT pg_catalog.quote_ident(collname) FROM pg_catalog.pg_collation AS o WHERE o.oid OPERATOR(pg_catalog.=) a.attcollation) END`,
@@ -119,39 +119,39 @@ const COLUMNS =
     )
   } FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
   LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid OPERATOR(pg_catalog.=) a.attrelid AND d.adnum OPERATOR(pg_catalog.=) a.attnum
-  ${OF_TABLE("a.attrelid")} AND NOT c.relispartition AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped`;
+  ${joinTable("a.attrelid")} AND NOT c.relispartition AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped`;
 
-/** NOT NULL is left out, since it is a part of its column's definition. */
+/** Without NOT NULL, which is part of its column's definition. */
 const CONSTRAINTS =
   `SELECT 'constraint', ${TABLE_NAME} OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) pg_catalog.quote_ident(k.conname),
   ${TABLE_NAME}, pg_catalog.pg_get_constraintdef(k.oid, true) FROM pg_catalog.pg_constraint AS k ${
-    OF_TABLE("k.conrelid")
+    joinTable("k.conrelid")
   }
   AND k.contype OPERATOR(pg_catalog.=) ANY ('{p,u,f,c,x}') AND k.conparentid OPERATOR(pg_catalog.=) 0
   AND NOT (c.relispartition AND NOT k.conislocal)`;
 
-/** The index of a constraint is left out, since the constraint defines it. */
+/** Without the indexes that constraints define. */
 const INDEXES =
   `SELECT 'index', ${TABLE_NAME} OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) pg_catalog.quote_ident(ic.relname), ${TABLE_NAME}, ${
-    joined("pg_catalog.pg_get_indexdef(i.indexrelid)", "CASE WHEN NOT i.indisvalid THEN 'INVALID' END")
+    joinTexts("pg_catalog.pg_get_indexdef(i.indexrelid)", "CASE WHEN NOT i.indisvalid THEN 'INVALID' END")
   } FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS ic ON ic.oid OPERATOR(pg_catalog.=) i.indexrelid
-  ${OF_TABLE("i.indrelid", ["r", "p", "f", "m"])}
+  ${joinTable("i.indrelid", ["r", "p", "f", "m"])}
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS k WHERE k.conindid OPERATOR(pg_catalog.=) i.indexrelid
     AND k.conrelid OPERATOR(pg_catalog.=) i.indrelid AND k.contype OPERATOR(pg_catalog.=) ANY ('{p,u,x}'))
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits AS h WHERE h.inhrelid OPERATOR(pg_catalog.=) i.indexrelid)`;
 
 const TRIGGERS =
   `SELECT 'trigger', ${TABLE_NAME} OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) pg_catalog.quote_ident(g.tgname), ${TABLE_NAME}, ${
-    joined(
+    joinTexts(
       "pg_catalog.pg_get_triggerdef(g.oid)",
       choose("g.tgenabled", { D: "'disabled'", R: "'on replicas'", A: "'always'" }),
     )
-  } FROM pg_catalog.pg_trigger AS g ${OF_TABLE("g.tgrelid", ["r", "p", "f", "v"])}
+  } FROM pg_catalog.pg_trigger AS g ${joinTable("g.tgrelid", ["r", "p", "f", "v"])}
   AND NOT g.tgisinternal AND g.tgparentid OPERATOR(pg_catalog.=) 0`;
 
 const POLICIES =
   `SELECT 'policy', ${TABLE_NAME} OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) pg_catalog.quote_ident(y.polname), ${TABLE_NAME}, ${
-    joined(
+    joinTexts(
       "CASE WHEN y.polpermissive THEN 'permissive' ELSE 'restrictive' END",
       `'for ' OPERATOR(pg_catalog.||) ${
         choose("y.polcmd", { r: "'select'", a: "'insert'", w: "'update'", d: "'delete'" }, "'all'")
@@ -161,15 +161,15 @@ const POLICIES =
       "'using (' OPERATOR(pg_catalog.||) pg_catalog.pg_get_expr(y.polqual, y.polrelid) OPERATOR(pg_catalog.||) ')'",
       "'with check (' OPERATOR(pg_catalog.||) pg_catalog.pg_get_expr(y.polwithcheck, y.polrelid) OPERATOR(pg_catalog.||) ')'",
     )
-  } FROM pg_catalog.pg_policy AS y ${OF_TABLE("y.polrelid")}`;
+  } FROM pg_catalog.pg_policy AS y ${joinTable("y.polrelid")}`;
 
 const VIEWS = `SELECT ${KIND}, ${TABLE_NAME}, NULL, pg_catalog.pg_get_viewdef(c.oid, true)
   FROM pg_catalog.pg_class AS c ${IN_SCHEMA} c.relnamespace
-  WHERE ${IS_USERS} AND ${kindIs("v", "m")} AND ${isOwn("pg_class", "c.oid")}`;
+  WHERE ${IS_USERS} AND ${kindIs("v", "m")} AND ${isNotOfExtension("pg_class", "c.oid")}`;
 
-/** The sequence of an identity column is left out, since it is a part of the column's definition. */
+/** Without the sequences of identity columns, which are part of their column's definition. */
 const SEQUENCES = `SELECT 'sequence', ${TABLE_NAME}, NULL, ${
-  joined(
+  joinTexts(
     "pg_catalog.format_type(s.seqtypid, NULL)",
     "'start ' OPERATOR(pg_catalog.||) s.seqstart::pg_catalog.text",
     "'increment ' OPERATOR(pg_catalog.||) s.seqincrement::pg_catalog.text",
@@ -178,14 +178,14 @@ const SEQUENCES = `SELECT 'sequence', ${TABLE_NAME}, NULL, ${
     "'cache ' OPERATOR(pg_catalog.||) s.seqcache::pg_catalog.text",
     "CASE WHEN s.seqcycle THEN 'cycle' END",
   )
-} FROM pg_catalog.pg_sequence AS s ${OF_TABLE("s.seqrelid", ["S"])}
+} FROM pg_catalog.pg_sequence AS s ${joinTable("s.seqrelid", ["S"])}
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS o WHERE o.objid OPERATOR(pg_catalog.=) c.oid
     AND o.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass AND o.deptype OPERATOR(pg_catalog.=) 'i')`;
 
 const FUNCTIONS = `SELECT 'function', pg_catalog.format('%I.%I(%s)', n.nspname, p.proname,
     pg_catalog.pg_get_function_identity_arguments(p.oid)), NULL,
   CASE WHEN p.prokind OPERATOR(pg_catalog.<>) 'a' THEN pg_catalog.pg_get_functiondef(p.oid) ELSE (SELECT ${
-  joined(
+  joinTexts(
     "'aggregate'",
     "pg_catalog.pg_get_function_result(p.oid)",
     "g.aggtransfn::pg_catalog.text",
@@ -193,11 +193,13 @@ const FUNCTIONS = `SELECT 'function', pg_catalog.format('%I.%I(%s)', n.nspname, 
     "g.agginitval",
   )
 } FROM pg_catalog.pg_aggregate AS g WHERE g.aggfnoid OPERATOR(pg_catalog.=) p.oid) END
-  FROM pg_catalog.pg_proc AS p ${IN_SCHEMA} p.pronamespace WHERE ${IS_USERS} AND ${isOwn("pg_proc", "p.oid")}`;
+  FROM pg_catalog.pg_proc AS p ${IN_SCHEMA} p.pronamespace WHERE ${IS_USERS} AND ${
+  isNotOfExtension("pg_proc", "p.oid")
+}`;
 
-/** Left out are the types of tables, of arrays and of multiranges, which other objects define. */
+/** Without the types of tables, of arrays and of multiranges, which other objects define. */
 const TYPES = `SELECT 'type', pg_catalog.format('%I.%I', n.nspname, t.typname), NULL, ${
-  joined(
+  joinTexts(
     choose("t.typtype", {
       e: `'enum ' OPERATOR(pg_catalog.||) (SELECT pg_catalog.string_agg(pg_catalog.quote_literal(l.enumlabel), ', '
         ORDER BY l.enumsortorder) FROM pg_catalog.pg_enum AS l WHERE l.enumtypid OPERATOR(pg_catalog.=) t.oid)`,
@@ -215,12 +217,12 @@ const TYPES = `SELECT 'type', pg_catalog.format('%I.%I', n.nspname, t.typname), 
       FROM pg_catalog.pg_constraint AS k WHERE k.contypid OPERATOR(pg_catalog.=) t.oid AND k.contype OPERATOR(pg_catalog.=) 'c')`,
   )
 } FROM pg_catalog.pg_type AS t ${IN_SCHEMA} t.typnamespace
-  WHERE ${IS_USERS} AND ${isOwn("pg_type", "t.oid")} AND t.typcategory OPERATOR(pg_catalog.<>) 'A'
+  WHERE ${IS_USERS} AND ${isNotOfExtension("pg_type", "t.oid")} AND t.typcategory OPERATOR(pg_catalog.<>) 'A'
   AND t.typtype OPERATOR(pg_catalog.<>) 'm' AND (t.typrelid OPERATOR(pg_catalog.=) 0 OR EXISTS (SELECT FROM pg_catalog.pg_class AS c
     WHERE c.oid OPERATOR(pg_catalog.=) t.typrelid AND c.relkind OPERATOR(pg_catalog.=) 'c'))`;
 
 const SCHEMAS = `SELECT 'schema', pg_catalog.quote_ident(n.nspname), NULL, 'schema' FROM pg_catalog.pg_namespace AS n
-  WHERE ${IS_USERS} AND ${isOwn("pg_namespace", "n.oid")}`;
+  WHERE ${IS_USERS} AND ${isNotOfExtension("pg_namespace", "n.oid")}`;
 
 const EXTENSIONS =
   `SELECT 'extension', pg_catalog.quote_ident(x.extname), NULL, 'version ' OPERATOR(pg_catalog.||) x.extversion
@@ -241,7 +243,7 @@ const OBJECTS = [
   EXTENSIONS,
 ].join("\nUNION ALL ");
 
-/** With no schema in the path, the definitions of both sides name the schema of every object. */
+/** With an empty search path, the definitions of both sides name the schema of every object. */
 const SETTINGS = { search_path: "" };
 
 /** Compares the schemas of two databases. See `Lakebase.diff`. */
@@ -274,33 +276,34 @@ export async function diffSchemas(
 
 const SCHEMA_FIELDS = fieldsFor({ change: "text", kind: "text", name: "text", before: "text", after: "text" });
 
-/** Compares objects by kind and name. The objects of a table that was added or removed are not listed besides the table. */
+/** Compares objects by kind and name. Of a table that was added or removed, only the table itself is listed. */
 function compareObjects({ before, after }: Pair<readonly SchemaObject[]>): SchemaDifference[] {
-  const here = byName(before);
-  const there = byName(after);
-  const found: SchemaDifference[] = [];
-  const hasTable = (objects: typeof here, table: string | null) =>
+  const [beforeById, afterById] = [byId(before), byId(after)];
+  const differences: SchemaDifference[] = [];
+  const hasTable = (objects: ReadonlyMap<string, SchemaObject>, table: string | null) =>
     table === null || ["table", "materialized view", "view"].some((kind) => objects.has(`${kind} ${table}`));
-  for (const [id, { kind, name, definition, part_of }] of here) {
-    const other = there.get(id);
-    if (other?.definition === definition) continue;
-    if (other !== undefined) found.push({ change: "changed", kind, name, before: definition, after: other.definition });
-    else if (hasTable(there, part_of)) found.push({ change: "removed", kind, name, before: definition, after: null });
+  for (const [id, { kind, name, definition, part_of }] of beforeById) {
+    const other = afterById.get(id)?.definition;
+    if (other === definition) continue;
+    if (other !== undefined) differences.push({ change: "changed", kind, name, before: definition, after: other });
+    else if (hasTable(afterById, part_of)) {
+      differences.push({ change: "removed", kind, name, before: definition, after: null });
+    }
   }
-  for (const [id, { kind, name, definition, part_of }] of there) {
-    if (!here.has(id) && hasTable(here, part_of)) {
-      found.push({ change: "added", kind, name, before: null, after: definition });
+  for (const [id, { kind, name, definition, part_of }] of afterById) {
+    if (!beforeById.has(id) && hasTable(beforeById, part_of)) {
+      differences.push({ change: "added", kind, name, before: null, after: definition });
     }
   }
   const compareTexts = (one: string, other: string) => one < other ? -1 : one > other ? 1 : 0;
-  return found.sort((one, other) => compareTexts(one.name, other.name) || compareTexts(one.kind, other.kind));
+  return differences.sort((one, other) => compareTexts(one.name, other.name) || compareTexts(one.kind, other.kind));
 }
 
-function byName(objects: readonly SchemaObject[]): Map<string, SchemaObject> {
+function byId(objects: readonly SchemaObject[]): Map<string, SchemaObject> {
   return new Map(objects.map((object) => [`${object.kind} ${object.name}`, object]));
 }
 
-/** The maximum characters of a definition in the drawing. */
+/** The maximum characters of a definition that are drawn. */
 const MAX_DEFINITION_LENGTH = 200;
 
 function drawSchema(
@@ -310,7 +313,7 @@ function drawSchema(
   elapsed: number,
 ): TableOptions {
   const counts = rows.length === 0 ? "no differences" : `${added} added, ${removed} removed, ${changed} changed`;
-  const all = total.before === total.after
+  const objects = total.before === total.after
     ? countText(total.before, "object")
     : `${total.before.toLocaleString("en-US")} and ${countText(total.after, "object")}`;
   return {
@@ -323,7 +326,9 @@ function drawSchema(
     }),
     caption: `schema: from ${one.name} to ${other.name}`,
     footer:
-      `${counts} in ${all}, ${elapsedText(elapsed)}; a comparison, not a migration: owners, privileges, comments and ` +
+      `${counts} in ${objects}, ${
+        elapsedText(elapsed)
+      }; a comparison, not a migration: owners, privileges, comments and ` +
       "the order of changes are left out",
   };
 }

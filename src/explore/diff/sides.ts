@@ -17,9 +17,9 @@ export interface Pair<T> {
 
 /** One of the two databases. */
 export interface Side {
-  /** Finds the session. */
+  /** Finds the database's session. */
   find: FindSession;
-  /** The name of the database in the drawing. */
+  /** The name of the database in drawings. */
   name: string;
 }
 
@@ -30,11 +30,11 @@ export async function mapPair<T, R>({ before, after }: Pair<T>, work: (one: T) =
 }
 
 /**
- * Runs statements on both databases, each in a read-only transaction that sees one state of its database. If a transaction is
- * open, the statements belong to it and see its state.
+ * Runs statements on both databases, on each in a read-only transaction that sees one state of the database. Where a
+ * transaction is open, the statements are part of it.
  *
- * @param settings Settings of the server, besides those with which equal values have equal texts.
- * @throws {LakebaseError} `BAD_PARAMETER` if the two can't be compared.
+ * @param settings Settings of the servers, besides those that give equal values equal texts.
+ * @throws {LakebaseError} `BAD_PARAMETER` if the databases can't be compared.
  */
 export async function onBoth<T>(
   sides: Pair<Side>,
@@ -43,7 +43,7 @@ export async function onBoth<T>(
   work: (tx: Pair<FindSession>) => Promise<T>,
 ): Promise<T> {
   checkServers(
-    await mapPair(sides, async ({ find }) => (await queryCatalog<Server>(find, SERVER, [], { signal }))[0]!),
+    await mapPair(sides, async ({ find }) => (await queryCatalog<ServerFacts>(find, SERVER_FACTS, [], { signal }))[0]!),
   );
   const allSettings = { ...TEXT_SETTINGS, ...settings };
   const [before, after] = [await sides.before.find(), await sides.after.find()];
@@ -55,7 +55,7 @@ export async function onBoth<T>(
   );
 }
 
-/** Settings that change the text of a value, and one that saves a large query the time of being compiled. */
+/** Settings that change the texts of values, and `jit`: compiling a large query would take longer than it saves. */
 const TEXT_SETTINGS = {
   DateStyle: "ISO, MDY",
   IntervalStyle: "postgres",
@@ -66,24 +66,25 @@ const TEXT_SETTINGS = {
   jit: "off",
 };
 
-interface Server {
+/** The facts that decide whether two databases can be compared. */
+interface ServerFacts {
   /** The encoding of the database. */
   encoding: string;
   /** The hash of a fixed text. */
   hash: string;
-  /** Identifies the server process. */
+  /** When the server started, which identifies its process. */
   started: string;
-  /** Whether the server has one backend for all connections. */
+  /** Whether the server is a PGlite, which has one backend for all connections. */
   embedded: boolean;
 }
 
-const SERVER = `SELECT pg_catalog.current_setting('server_encoding') AS encoding,
+const SERVER_FACTS = `SELECT pg_catalog.current_setting('server_encoding') AS encoding,
   pg_catalog.hashtextextended('lakebase' COLLATE pg_catalog."C", 0)::pg_catalog.text AS hash,
   extract(epoch FROM pg_catalog.pg_postmaster_start_time())::pg_catalog.text AS started,
   pg_catalog.strpos(pg_catalog.version(), 'emscripten') OPERATOR(pg_catalog.>) 0 AS embedded`;
 
-function checkServers({ before, after }: Pair<Server>): void {
-  const cannot = (why: string) => new LakebaseError("BAD_PARAMETER", `Cannot compare the databases: ${why}`);
+function checkServers({ before, after }: Pair<ServerFacts>): void {
+  const cannot = (state: string) => new LakebaseError("BAD_PARAMETER", `Cannot compare the databases: ${state}`);
   if (before.embedded && after.embedded && before.started === after.started) {
     throw cannot(
       "both connections are to one PGlite, which runs one transaction at a time; diff() needs a branch of it",
@@ -108,23 +109,24 @@ interface Column {
   type: string;
 }
 
-interface Found extends Relation {
+/** A table of one of the databases, as its catalog describes it. */
+interface CatalogTable extends Relation {
   schema: string;
   name: string;
   /** The quoted name, with the schema. */
   quoted: string;
   columns: Column[];
-  /** The columns of the primary key, and then of each other unique index that identifies a row. */
+  /** The columns of the primary key, and then those of each other unique index that identifies a row. */
   keys: string[][];
 }
 
-/** The parts of a table that are compared, if it is in both databases. */
+/** The parts of a table of both databases that are compared. */
 export interface ComparedTable {
-  /** The name with its schema, for people. */
+  /** The name with its schema, for texts. */
   name: string;
   /** The quoted name with its schema. */
   quoted: string;
-  /** The columns that both tables have, in their order, including those of the key. */
+  /** The columns that both tables have, in the order of the first table, with those of the key. */
   columns: readonly Column[];
   /** The names of the columns that identify a row; `undefined` if no key is the same in both tables. */
   key: readonly string[] | undefined;
@@ -134,9 +136,9 @@ export interface ComparedTable {
   types: readonly ({ column: string } & Pair<string>)[];
 }
 
-/** The indexes that identify a row: unique, of plain columns that are never NULL, for all rows. */
-const KEYS = `(SELECT pg_catalog.json_agg((SELECT pg_catalog.json_agg(a.attname ORDER BY k.place)
-    FROM pg_catalog.unnest((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts OPERATOR(pg_catalog.-) 1]) WITH ORDINALITY AS k(num, place)
+/** SQL for the indexes that identify a row: unique, for all rows, of plain columns that are never NULL. */
+const KEYS = `(SELECT pg_catalog.json_agg((SELECT pg_catalog.json_agg(a.attname ORDER BY k.position)
+    FROM pg_catalog.unnest((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts OPERATOR(pg_catalog.-) 1]) WITH ORDINALITY AS k(num, position)
     JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.=) k.num)
     ORDER BY NOT i.indisprimary, i.indexrelid)
   FROM pg_catalog.pg_index AS i WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid
@@ -164,20 +166,25 @@ export async function findTable(tx: Pair<FindSession>, table: string | Fragment)
   const before = await readTable(tx.before, "compare", name, readings(name));
   const qualified = `${before.schema}.${before.name}`;
   const after = await readTable(tx.after, "compare with the other database's", qualified, [before.quoted]);
-  return comparison({ before, after });
+  return commonParts({ before, after });
 }
 
-async function readTable(tx: FindSession, action: string, name: string, names: readonly string[]): Promise<Found> {
-  const [row] = await queryCatalog<Found>(tx, TABLE, [names]);
+async function readTable(
+  tx: FindSession,
+  action: string,
+  name: string,
+  names: readonly string[],
+): Promise<CatalogTable> {
+  const [row] = await queryCatalog<CatalogTable>(tx, TABLE, [names]);
   return await expectTable(tx, action, name, row);
 }
 
-/** Compares the columns and the keys of two tables. */
-function comparison({ before, after }: Pair<Found>): ComparedTable {
-  const there = new Map(after.columns.map((column) => [column.name, column]));
-  const here = new Set(before.columns.map(({ name }) => name));
-  const columns = before.columns.filter(({ name }) => there.has(name));
-  if (columns.length === 0 && before.columns.length + after.columns.length > 0) throw nothingInCommon(before);
+/** Finds the columns and the key that two tables have in common. */
+function commonParts({ before, after }: Pair<CatalogTable>): ComparedTable {
+  const afterColumns = new Map(after.columns.map((column) => [column.name, column]));
+  const beforeNames = new Set(before.columns.map(({ name }) => name));
+  const columns = before.columns.filter(({ name }) => afterColumns.has(name));
+  if (columns.length === 0 && before.columns.length + after.columns.length > 0) throw noCommonColumn(before);
   const isSame = (one: readonly string[], other: readonly string[]) =>
     one.toSorted().join("\0") === other.toSorted().join("\0");
   return {
@@ -186,15 +193,15 @@ function comparison({ before, after }: Pair<Found>): ComparedTable {
     columns,
     key: before.keys.find((key) => after.keys.some((other) => isSame(key, other))),
     only: {
-      before: before.columns.filter(({ name }) => !there.has(name)).map(({ name }) => name),
-      after: after.columns.filter(({ name }) => !here.has(name)).map(({ name }) => name),
+      before: before.columns.filter(({ name }) => !afterColumns.has(name)).map(({ name }) => name),
+      after: after.columns.filter(({ name }) => !beforeNames.has(name)).map(({ name }) => name),
     },
-    types: columns.map(({ name, type }) => ({ column: name, before: type, after: there.get(name)!.type }))
+    types: columns.map(({ name, type }) => ({ column: name, before: type, after: afterColumns.get(name)!.type }))
       .filter(({ before, after }) => before !== after),
   };
 }
 
-function nothingInCommon({ schema, name }: Found): LakebaseError {
+function noCommonColumn({ schema, name }: CatalogTable): LakebaseError {
   return new LakebaseError(
     "BAD_PARAMETER",
     `Cannot compare the rows of ${schema}.${name}: the two tables have no column in common; compare the schemas: db.diff(other)`,
