@@ -83,7 +83,7 @@ export type { ArrowTable, Column, Columns } from "./src/transfer/columns/columns
 export type { LoadFormat, PullFormat } from "./src/transfer/formats/file_format.ts";
 export type { DialectGuess } from "./src/transfer/load/dialect.ts";
 export type { LoadOptions } from "./src/transfer/load/options.ts";
-export type { LoadResult } from "./src/transfer/load/result.ts";
+export type { LoadResult } from "./src/transfer/load/load.ts";
 export type { LoadSource } from "./src/transfer/load/source.ts";
 export type { Progress } from "./src/draw/progress.ts";
 

@@ -18,7 +18,7 @@ import { originOf, poolSession, type Session } from "../sql/session.ts";
 import { checkWork, inScope, transactIn, type TransactionOptions } from "../sql/transaction.ts";
 import { parserSource } from "../sql/types.ts";
 import type { LoadOptions } from "../transfer/load/options.ts";
-import type { LoadResult } from "../transfer/load/result.ts";
+import type { LoadResult } from "../transfer/load/load.ts";
 import type { LoadSource } from "../transfer/load/source.ts";
 import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
 import type { Branch, BranchOptions } from "./branch.ts";

@@ -20,7 +20,7 @@ import type { Fragment, Statement } from "../sql/fragment.ts";
 import { takesNothing } from "../sql/options.ts";
 import { type FindSession, run, type RunOptions } from "../sql/run.ts";
 import type { LoadOptions } from "../transfer/load/options.ts";
-import type { LoadResult } from "../transfer/load/result.ts";
+import type { LoadResult } from "../transfer/load/load.ts";
 import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
 import { Lookup } from "./display.ts";
 

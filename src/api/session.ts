@@ -6,7 +6,7 @@ import type { ServerSession } from "../sql/server_session.ts";
 import type { Session } from "../sql/session.ts";
 import { checkWork, inScope, transactIn, type TransactionOptions } from "../sql/transaction.ts";
 import type { LoadOptions } from "../transfer/load/options.ts";
-import type { LoadResult } from "../transfer/load/result.ts";
+import type { LoadResult } from "../transfer/load/load.ts";
 import type { LoadSource } from "../transfer/load/source.ts";
 import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
 import { type Result, runForResult } from "./result.ts";

@@ -1,8 +1,9 @@
-import { type FileStore, isVolumePath } from "../core/file_store.ts";
+import { type FileStore, isVolumePath, type StoredBytes, type StoredEntry } from "../core/file_store.ts";
 import { LakebaseError } from "../core/errors.ts";
 import type { FindSession } from "../sql/run.ts";
 import type { OpenVolumes } from "../sql/session.ts";
 import { until } from "../sql/stop.ts";
+import { openFile, unreadableFile } from "./formats/file_rows.ts";
 
 /** Finds the function that opens the Volumes of a workspace. */
 export type FindVolumes = () => OpenVolumes | undefined | Promise<OpenVolumes | undefined>;
@@ -46,6 +47,12 @@ export class Stores {
     return await (this.#volumes ??= this.#open(path));
   }
 
+  /** The files among which a path is: those of its store, or those of this machine. */
+  async files(path: string): Promise<Readable> {
+    const store = await this.of(path);
+    return store === undefined ? HERE : storedFiles(store);
+  }
+
   async #open(path: string): Promise<FileStore> {
     const open = await until(this.#find?.(), this.#signal);
     if (open !== undefined) return await open(path, this.#signal);
@@ -68,4 +75,102 @@ async function isHere(path: string): Promise<boolean> {
     if (found?.isDirectory) return true;
   }
   return false;
+}
+
+/** An entry of a folder. An entry without a size may also be a link. */
+export type ListedEntry = Pick<StoredEntry, "name" | "isFolder"> & Partial<StoredEntry>;
+
+/** Files that can be read, on this machine or in a store. */
+export interface Readable extends Pick<FileStore, "stat" | "openRanges"> {
+  /** Lists a folder; empty if there is no such folder. */
+  list(folder: string): Promise<ListedEntry[]>;
+  /** Opens a file for reading from its start. */
+  open(path: string): Promise<StoredBytes>;
+  /** The path with links resolved, if the store has links. */
+  realPath?(path: string): Promise<string>;
+  /** Whether other programs and workers can open the files by the same paths. */
+  readonly here: boolean;
+}
+
+/** The files of a store. */
+function storedFiles(store: FileStore): Readable {
+  return {
+    here: false,
+    stat: (path) => store.stat(path),
+    list: (folder) => store.list(folder),
+    open: (path) => store.open(path),
+    openRanges: (path) => store.openRanges(path),
+  };
+}
+
+/** The files of this machine. */
+export const HERE: Readable = {
+  here: true,
+  stat: async (path) => {
+    try {
+      const { isDirectory, size, mtime } = await Deno.stat(path);
+      return { name: path, isFolder: isDirectory, size, written: mtime?.getTime() ?? 0 };
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return undefined;
+      throw unreadableFile(path, error as Error);
+    }
+  },
+  list: async (folder) => {
+    try {
+      const entries = await Array.fromAsync(Deno.readDir(folder));
+      return entries.map(({ name, isDirectory }) => ({ name, isFolder: isDirectory }));
+    } catch (error) {
+      throw unreadableFile(folder, error as Error);
+    }
+  },
+  realPath: (path) => Deno.realPath(path),
+  open: async (path) => {
+    const { file, isFile, size } = await openFile(path);
+    const close = () => Promise.resolve(file.close());
+    return { size: isFile ? size : undefined, chunks: readAll(file, path), close };
+  },
+  openRanges: async (path) => {
+    const { file, size } = await openFile(path);
+    return {
+      size,
+      read: (from, length) => readRange(file, path, from, length),
+      close: () => Promise.resolve(file.close()),
+    };
+  },
+};
+
+/** The number of bytes that are read at once. A larger buffer is no faster. */
+const READ_BYTES = 131_072;
+
+async function* readAll(file: Deno.FsFile, path: string): AsyncGenerator<Uint8Array, void, void> {
+  for (;;) {
+    const buffer = new Uint8Array(READ_BYTES);
+    const read = await file.read(buffer).catch((cause) => {
+      throw unreadableFile(path, cause);
+    });
+    if (read === null) return;
+    yield buffer.subarray(0, read);
+  }
+}
+
+async function readRange(
+  file: Deno.FsFile,
+  path: string,
+  from: number,
+  length: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(length);
+  let filled = 0;
+  try {
+    // Synchronous, so that a concurrent reader can't move the position between the two calls.
+    file.seekSync(from, Deno.SeekMode.Start);
+    while (filled < length) {
+      const read = file.readSync(bytes.subarray(filled));
+      if (read === null) break;
+      filled += read;
+    }
+  } catch (cause) {
+    throw unreadableFile(path, cause as Error);
+  }
+  return await Promise.resolve(bytes.subarray(0, filled));
 }

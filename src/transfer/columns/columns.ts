@@ -11,7 +11,7 @@ import type { Field } from "../../sql/result.ts";
 import type { FindSession } from "../../sql/run.ts";
 import { DEFAULT_TYPES } from "../../sql/types.ts";
 import type { LoadOptions } from "../load/options.ts";
-import type { LoadResult } from "../load/result.ts";
+import type { LoadResult } from "../load/load.ts";
 import type { PullOptions, PullResult, PullTarget } from "../pull/pull.ts";
 import { type Batch, type ColumnData, type ColumnType, type ColumnValues, isSet } from "./batch.ts";
 import { type ValueReader, valueReader } from "./value.ts";

@@ -3,12 +3,10 @@ import { pipeline, Readable as NodeReadable } from "node:stream";
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import { joinBytes } from "../../core/bytes.ts";
 import { LakebaseError } from "../../core/errors.ts";
-import type { FileStore, StoredBytes, StoredEntry } from "../../core/file_store.ts";
 import { typeText } from "../../core/text.ts";
 import { type FileSignature, SIGNATURE_BYTES, signatureOf } from "../formats/file_format.ts";
-import { openFile, unreadableFile } from "../formats/file_rows.ts";
+import type { Readable } from "../stores.ts";
 import { badLoadOption } from "./options.ts";
-import { peek } from "./incoming.ts";
 
 /** The bytes of a source, and what is known about them. */
 export interface LoadBytes extends AsyncDisposable {
@@ -254,102 +252,119 @@ class ByteReader {
   }
 }
 
-/** An entry of a folder. An entry without a size may also be a link. */
-export type ListedEntry = Pick<StoredEntry, "name" | "isFolder"> & Partial<StoredEntry>;
-
-/** Files that can be read, on this machine or in a store. */
-export interface Readable extends Pick<FileStore, "stat" | "openRanges"> {
-  /** Lists a folder; empty if there is no such folder. */
-  list(folder: string): Promise<ListedEntry[]>;
-  /** Opens a file for reading from its start. */
-  open(path: string): Promise<StoredBytes>;
-  /** The path with links resolved, if the store has links. */
-  realPath?(path: string): Promise<string>;
-  /** Whether other programs and workers can open the files by the same paths. */
-  readonly here: boolean;
+/** The encoding that a UTF-16 byte order mark shows; `undefined` for UTF-8, which needs no decoding. */
+export function markedEncoding(head: Uint8Array): string | undefined {
+  if (head[0] === 0xff && head[1] === 0xfe) return "utf-16le";
+  return head[0] === 0xfe && head[1] === 0xff ? "utf-16be" : undefined;
 }
 
-/** The files of a store. */
-export function storedFiles(store: FileStore): Readable {
+/** Converts bytes to UTF-8. @throws {LakebaseError} `BAD_FILE` for bytes that are invalid in their encoding. */
+export async function* inUtf8(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  encoding: string | undefined,
+  name: string,
+): AsyncGenerator<Uint8Array, void, void> {
+  if (encoding === undefined || new TextDecoder(encoding).encoding === "utf-8") return yield* chunks;
+  const decoder = new TextDecoder(encoding, { fatal: true });
+  const encoder = new TextEncoder();
+  let lines = 1;
+  const decode = (chunk?: Uint8Array) => {
+    try {
+      return decoder.decode(chunk, { stream: chunk !== undefined });
+    } catch (cause) {
+      throw badFile(`Cannot load ${name}: it is not in ${encoding}, at line ${lines} or soon after it`, cause);
+    }
+  };
+  for await (const chunk of chunks) {
+    const text = decode(chunk);
+    for (let at = text.indexOf("\n"); at !== -1; at = text.indexOf("\n", at + 1)) lines++;
+    yield encoder.encode(text);
+  }
+  yield encoder.encode(decode());
+}
+
+/** A source whose first items have been read. Disposing of it stops the source. */
+export interface Peeked<T> extends Disposable {
+  /** The items that have been read. */
+  readonly head: readonly T[];
+  /** Whether `head` holds all items of the source. */
+  readonly whole: boolean;
+  /** All items, including those in `head`; can be read once. */
+  rest(): AsyncIterable<T> | Iterable<T>;
+}
+
+/**
+ * Reads the first items of a source. A synchronous source stays synchronous, because a promise for each row takes longer than
+ * the row.
+ *
+ * @param source Anything that can be iterated.
+ * @param wanted Is called after each item; returns whether to read on.
+ */
+export async function peek<T>(
+  source: AsyncIterable<T> | Iterable<T>,
+  wanted: (item: T) => boolean,
+): Promise<Peeked<T>> {
+  const synchronous = Symbol.iterator in source;
+  const iterator = synchronous ? source[Symbol.iterator]() : source[Symbol.asyncIterator]();
+  const reading = new Reading<T>(iterator);
+  for (let more = true; more;) {
+    const next = reading.take(synchronous ? (iterator as Iterator<T>).next() : await iterator.next());
+    if (next.done) break;
+    reading.head.push(next.value);
+    more = wanted(next.value);
+  }
   return {
-    here: false,
-    stat: (path) => store.stat(path),
-    list: (folder) => store.list(folder),
-    open: (path) => store.open(path),
-    openRanges: (path) => store.openRanges(path),
+    head: reading.head,
+    whole: reading.over,
+    rest: () => synchronous ? all(reading) : allAsync(reading),
+    [Symbol.dispose]: () => reading.leave(),
   };
 }
 
-/** The files of this machine. */
-export const HERE: Readable = {
-  here: true,
-  stat: async (path) => {
-    try {
-      const { isDirectory, size, mtime } = await Deno.stat(path);
-      return { name: path, isFolder: isDirectory, size, written: mtime?.getTime() ?? 0 };
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return undefined;
-      throw unreadableFile(path, error as Error);
-    }
-  },
-  list: async (folder) => {
-    try {
-      const entries = await Array.fromAsync(Deno.readDir(folder));
-      return entries.map(({ name, isDirectory }) => ({ name, isFolder: isDirectory }));
-    } catch (error) {
-      throw unreadableFile(folder, error as Error);
-    }
-  },
-  realPath: (path) => Deno.realPath(path),
-  open: async (path) => {
-    const { file, isFile, size } = await openFile(path);
-    const close = () => Promise.resolve(file.close());
-    return { size: isFile ? size : undefined, chunks: readAll(file, path), close };
-  },
-  openRanges: async (path) => {
-    const { file, size } = await openFile(path);
-    return {
-      size,
-      read: (from, length) => readRange(file, path, from, length),
-      close: () => Promise.resolve(file.close()),
-    };
-  },
-};
+class Reading<T> {
+  readonly head: T[] = [];
+  readonly iterator: Iterator<T> | AsyncIterator<T>;
+  over = false;
 
-async function* readAll(file: Deno.FsFile, path: string): AsyncGenerator<Uint8Array, void, void> {
-  for (;;) {
-    const buffer = new Uint8Array(READ_BYTES);
-    const read = await file.read(buffer).catch((cause) => {
-      throw unreadableFile(path, cause);
-    });
-    if (read === null) return;
-    yield buffer.subarray(0, read);
+  constructor(iterator: Iterator<T> | AsyncIterator<T>) {
+    this.iterator = iterator;
+  }
+
+  take(next: IteratorResult<T>): IteratorResult<T> {
+    this.over ||= next.done === true;
+    return next;
+  }
+
+  /** Stops the source without waiting for its end, because a source that is itself waiting may never answer. */
+  leave(): void {
+    if (this.over) return;
+    this.over = true;
+    (async () => await this.iterator.return?.())().catch(() => {}); // nobody needs more of the source
   }
 }
 
-async function readRange(
-  file: Deno.FsFile,
-  path: string,
-  from: number,
-  length: number,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = new Uint8Array(length);
-  let filled = 0;
+function* all<T>(reading: Reading<T>): Generator<T, void, void> {
+  const iterator = reading.iterator as Iterator<T>;
   try {
-    // Synchronous, so that a concurrent reader can't move the position between the two calls.
-    file.seekSync(from, Deno.SeekMode.Start);
-    while (filled < length) {
-      const read = file.readSync(bytes.subarray(filled));
-      if (read === null) break;
-      filled += read;
+    yield* reading.head.splice(0);
+    while (!reading.over) {
+      const next = reading.take(iterator.next());
+      if (!next.done) yield next.value;
     }
-  } catch (cause) {
-    throw unreadableFile(path, cause as Error);
+  } finally {
+    reading.leave();
   }
-  return await Promise.resolve(bytes.subarray(0, filled));
 }
 
-/** Whether a path has glob wildcards. Callers first look for a file with exactly that name. */
-export function isGlob(path: string): boolean {
-  return /[*?[{]/.test(path);
+async function* allAsync<T>(reading: Reading<T>): AsyncGenerator<T, void, void> {
+  const { iterator } = reading;
+  try {
+    yield* reading.head.splice(0);
+    while (!reading.over) {
+      const next = reading.take(await iterator.next());
+      if (!next.done) yield next.value;
+    }
+  } finally {
+    reading.leave();
+  }
 }

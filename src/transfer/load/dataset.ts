@@ -1,11 +1,11 @@
-import { LakebaseError, optionText } from "../../core/errors.ts";
+import { type LakebaseError, optionText } from "../../core/errors.ts";
 import { countText } from "../../core/text.ts";
 import type { ReaderPool } from "../formats/columnar_reader.ts";
 import type { LoadFormat } from "../formats/file_format.ts";
-import { badFile, type Readable } from "./bytes.ts";
+import type { Readable } from "../stores.ts";
+import { badFile } from "./bytes.ts";
 import { type Contradiction, DatasetColumns, type FileType } from "./infer.ts";
-import { type DataFile, findFiles, partitionsOf } from "./dataset_files.ts";
-import { COPY_TEXT, prefixed, prefixText } from "./dialect.ts";
+import { type DataFile, findFiles } from "./dataset_files.ts";
 import { copyOf, type CopyPart, type Incoming, type IncomingCopy } from "./incoming.ts";
 import {
   badData,
@@ -16,7 +16,8 @@ import {
   nothingToRename,
   type SourceOptions,
 } from "./options.ts";
-import { type LoadTable, matchColumns, type Namer } from "./table.ts";
+import { DatasetFile, expectSamePartitions, inFile, type PartitionedFile, partitionsOf } from "./partitions.ts";
+import type { LoadTable } from "./table.ts";
 
 /** The functions that open a dataset's files. */
 export interface OpenFiles {
@@ -31,11 +32,6 @@ export interface OpenFiles {
 /** The number of rows sampled for types: in all files together, and at least in each file. */
 const SAMPLE_ROWS = 10_000;
 const FEWEST_SAMPLED = 100;
-
-/** A file and the partitions that its folders name. */
-interface Part extends DataFile {
-  partitions: ReadonlyMap<string, string | null>;
-}
 
 /**
  * Opens the files of folders, globs and lists as one source. They are loaded one after another: the files of a folder or a
@@ -97,22 +93,6 @@ async function formatOfAll(
   );
 }
 
-/** Refuses files with different partitions: a file outside the partition folders is more often a mistake than a NULL. */
-function expectSamePartitions(parts: readonly Part[]): void {
-  const [first, ...others] = parts;
-  const names = [...first!.partitions.keys()].sort();
-  const wanted = names.join("/");
-  const other = others.find(({ partitions }) => [...partitions.keys()].sort().join("/") !== wanted);
-  if (other === undefined) return;
-  const said = (part: Part) => [...part.partitions.keys()].join(", ") || "none";
-  throw badData(
-    `the folders of ${first!.path} and ${other.path} do not agree in their partitions (${said(first!)}; ${
-      said(other)
-    }); ` +
-      `load them one by one, or use ${optionText({ partitions: false })}`,
-  );
-}
-
 class Dataset implements Incoming {
   readonly name: string;
   readonly size: number | undefined;
@@ -123,7 +103,7 @@ class Dataset implements Incoming {
   /** The detected dialect of the first file that has one. */
   guess: Incoming["guess"];
   readonly #places: readonly string[];
-  readonly #parts: readonly Part[];
+  readonly #parts: readonly PartitionedFile[];
   readonly #format: LoadFormat;
   readonly #options: LoadOptions;
   readonly #opening: OpenFiles;
@@ -135,7 +115,7 @@ class Dataset implements Incoming {
 
   constructor(
     places: readonly string[],
-    parts: readonly Part[],
+    parts: readonly PartitionedFile[],
     name: string,
     format: LoadFormat,
     options: LoadOptions,
@@ -211,7 +191,7 @@ class Dataset implements Incoming {
   }
 
   async #openCopy(
-    part: Part,
+    part: PartitionedFile,
     table: LoadTable,
   ): Promise<{ file: DatasetFile; copy: IncomingCopy | undefined } | undefined> {
     const file = await this.#open(part, { ...this.#fileOptions(part), create: false });
@@ -228,7 +208,7 @@ class Dataset implements Incoming {
     await this.#readers[Symbol.asyncDispose]();
   }
 
-  async #open(part: Part, options: SourceOptions): Promise<DatasetFile | undefined> {
+  async #open(part: PartitionedFile, options: SourceOptions): Promise<DatasetFile | undefined> {
     this.#signal?.throwIfAborted();
     return await inFile(part.path, async () => {
       const file = await this.#opening.open(part.path, this.#format, options);
@@ -238,7 +218,7 @@ class Dataset implements Incoming {
   }
 
   /** The options for one file. Its `columns` omit the partitions, which the file itself does not have. */
-  #fileOptions({ partitions }: Part): SourceOptions {
+  #fileOptions({ partitions }: PartitionedFile): SourceOptions {
     const { types: _types, columns, ...rest } = this.#options;
     const options = { ...rest, readers: this.#readers, expected: partitions };
     if (columns === undefined) return options;
@@ -248,7 +228,7 @@ class Dataset implements Incoming {
   }
 
   /** The partitions to load. A list of `columns` selects them, but in CSV and TSV it names only the file's own columns. */
-  #chosenPartitions({ partitions }: Part): ReadonlyMap<string, string | null> {
+  #chosenPartitions({ partitions }: PartitionedFile): ReadonlyMap<string, string | null> {
     const renames = newNames(this.#options);
     if (renames !== undefined) {
       return new Map(Array.from(partitions, ([name, value]) => [nameIn(renames, name), value]));
@@ -266,7 +246,7 @@ class Dataset implements Incoming {
     throw nothingToRename(name, newNames(this.#options)!, `no file of ${this.name} has`, names);
   }
 
-  async #expectUnchanged({ path, size, written }: Part): Promise<void> {
+  async #expectUnchanged({ path, size, written }: PartitionedFile): Promise<void> {
     const now = await inFile(path, async () => await (await this.#opening.filesOf(path)).stat(path));
     if (now?.size === size && (written === 0 || now.written === written)) return;
     throw badFile(`Cannot load ${path}: it changed while it was read; load it when nothing writes to it`);
@@ -309,109 +289,6 @@ function contradicts({ column, files, types }: Contradiction): LakebaseError {
     `the column ${name} is ${types[0]} in ${files[0]} and ${types[1]} in ${files[1]}, and no type takes both; say ` +
       `${optionText({ types: { [column]: "text" } })}, or make the table by hand`,
   );
-}
-
-/** A file of a dataset, with its partitions as columns. */
-class DatasetFile implements Incoming {
-  readonly name: string;
-  readonly size: number | undefined;
-  readonly names: readonly string[] | undefined;
-  readonly sampled: boolean;
-  readonly refuse: Incoming["refuse"];
-  readonly guess: Incoming["guess"];
-  readonly #file: Incoming;
-  /** The partitions that are not columns of the file itself. */
-  readonly partitions: ReadonlyMap<string, string | null>;
-
-  constructor(file: Incoming, path: string, partitions: ReadonlyMap<string, string | null>) {
-    this.name = path;
-    this.size = file.size;
-    this.sampled = file.sampled;
-    this.refuse = file.refuse;
-    this.guess = file.guess;
-    this.names = file.names;
-    this.#file = file;
-    const twice = new Set(file.names).intersection(new Set(partitions.keys()));
-    this.partitions = new Map([...partitions].filter(([name]) => !twice.has(name)));
-    // Polars also writes the partitions into Arrow and Parquet files, whose reader compares them with the folders.
-    if (!file.sampled || twice.size === 0) return;
-    const [name] = twice;
-    throw badData(
-      `${path} has the column ${JSON.stringify(name)}, and its folder says ${
-        JSON.stringify(partitions.get(name!))
-      } for it; ` +
-        `use ${optionText({ partitions: false })} to take the file's own`,
-    );
-  }
-
-  newColumns(): ReturnType<Incoming["newColumns"]> {
-    return this.#file.newColumns();
-  }
-
-  types(): Map<string, FileType> {
-    return inFileNow(this.name, () => this.#file.types());
-  }
-
-  copy(table: LoadTable): IncomingCopy | undefined {
-    return inFileNow(this.name, () => {
-      const names = [...this.partitions.keys()];
-      const columns = matchColumns(table, names, this.#folders());
-      const rest = { ...table, columns: table.columns.filter((column) => !columns.includes(column)) };
-      const copy = this.#file.copy(names.length === 0 ? table : rest);
-      if (copy === undefined) return undefined;
-      return { ...copy, columns: [...columns, ...copy.columns], bytes: (follows) => this.#bytes(copy, follows) };
-    });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file[Symbol.asyncDispose]();
-  }
-
-  #folders(): Namer {
-    return {
-      where: () => `the folder of ${this.name}`,
-      refuse: (state) => badData(`${state}; if the folders are not columns, use ${optionText({ partitions: false })}`),
-    };
-  }
-
-  async *#bytes(copy: IncomingCopy, follows: boolean): AsyncGenerator<Uint8Array, void, void> {
-    const { layout = COPY_TEXT, columns } = copy;
-    const values = [...this.partitions.values()];
-    // If all columns come from the path, nothing follows the last delimiter.
-    const text = prefixText(values, layout).slice(0, columns.length === 0 ? -layout.delimiter.length : undefined);
-    try {
-      const bytes = copy.bytes(follows);
-      yield* values.length === 0 ? bytes : prefixed(bytes, new TextEncoder().encode(text), layout);
-    } catch (error) {
-      throw named(error, this.name);
-    }
-  }
-}
-
-async function inFile<T>(path: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    throw named(error, path);
-  }
-}
-
-function inFileNow<T>(path: string, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    throw named(error, path);
-  }
-}
-
-/** Puts the file's whole path into an error, because many files in hive folders have the same name. */
-function named(error: unknown, path: string): unknown {
-  if (!(error instanceof LakebaseError) || error.message.includes(path)) return error;
-  const { code, message, cause, sqlstate } = error;
-  const name = path.slice(path.lastIndexOf("/") + 1);
-  const at = message.indexOf(name);
-  const text = at === -1 ? `${message} (in ${path})` : message.slice(0, at) + path + message.slice(at + name.length);
-  return new LakebaseError(code, text, { cause, sqlstate });
 }
 
 /** The name of a list of files in errors. */

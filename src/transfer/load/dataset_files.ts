@@ -2,8 +2,8 @@ import { closest } from "../../core/closest.ts";
 import type { LakebaseError } from "../../core/errors.ts";
 import { isVolumePath, type StoredEntry } from "../../core/file_store.ts";
 import { withoutEndSlashes } from "../../core/text.ts";
-import { HIVE_NULL } from "../formats/file_format.ts";
-import { badFile, isGlob, type ListedEntry, type Readable } from "./bytes.ts";
+import type { ListedEntry, Readable } from "../stores.ts";
+import { badFile } from "./bytes.ts";
 import { badLoadOption } from "./options.ts";
 
 /** A file of a dataset. */
@@ -224,44 +224,6 @@ function listNames(names: readonly string[]): string {
   return names.length > MOST_NAMED ? `${shown}, and ${names.length - MOST_NAMED} more` : shown;
 }
 
-/**
- * The hive partitions of a path: its folders named `name=value`.
- *
- * @returns The values by name, in the path's order; `null` for `__HIVE_DEFAULT_PARTITION__`.
- * @throws {LakebaseError} `BAD_FILE` for a repeated name, and for a name without a value.
- *
- * @example
- * ```ts
- * import assert from "node:assert/strict";
- *
- * assert.deepEqual([...partitionsOf("trips/year=2025/zone=Caf%C3%A9/part-0.csv")], [["year", "2025"], ["zone", "Café"]]);
- * ```
- */
-export function partitionsOf(path: string): Map<string, string | null> {
-  const found = new Map<string, string | null>();
-  for (const folder of path.split("/").slice(0, -1)) {
-    const at = folder.indexOf("=");
-    if (at <= 0) continue;
-    const name = unescape(folder.slice(0, at));
-    const value = folder.slice(at + 1);
-    if (found.has(name)) throw badFile(`Cannot load ${path}: its folders name the partition ${name} twice`);
-    if (value === "") throw badFile(`Cannot load ${path}: its folder ${JSON.stringify(folder)} has no value`);
-    found.set(name, value === HIVE_NULL ? null : unescape(value));
-  }
-  return found;
-}
-
-/** Decodes `%XX` escapes as UTF-8. As in Spark, invalid escapes stay unchanged. */
-function unescape(text: string): string {
-  return text.replace(/(?:%[\da-f]{2})+/gi, (escaped) => {
-    try {
-      return decodeURIComponent(escaped);
-    } catch {
-      return escaped;
-    }
-  });
-}
-
 /** A glob, split at its first wildcard. */
 interface Glob {
   /** The path before the first wildcard; empty for the current folder. */
@@ -375,4 +337,9 @@ function oneOf(set: string): (letter: string) => boolean {
     if (isRange) at += 2;
   }
   return (letter) => not !== ranges.some(([from, to]) => from <= letter && letter <= to);
+}
+
+/** Whether a path has glob wildcards. Callers first look for a file with exactly that name. */
+function isGlob(path: string): boolean {
+  return /[*?[{]/.test(path);
 }

@@ -1,17 +1,19 @@
 import { optionText } from "../../core/errors.ts";
 import { joinBytes } from "../../core/bytes.ts";
-import { badFile, type LoadBytes } from "./bytes.ts";
+import { badFile, inUtf8, type LoadBytes, markedEncoding, peek, type Peeked, untilBytes } from "./bytes.ts";
 import { commonType, type FileType, type NewType, sqlTypeName, typeOfText } from "./infer.ts";
 import { DelimitedScan, RewrittenRecords, type ScanFault, withPoint } from "./delimited_copy.ts";
 import {
-  BYTE_ORDER_MARK,
-  type DelimitedText,
+  detectOpenDialect,
+  type Dialect,
+  type DialectGuess,
   dialectOf,
-  openText,
-  SAMPLE_RECORDS,
-  uncommented,
-} from "./delimited_text.ts";
-import { type Dialect, type DialectGuess, type FileRecord, RecordEnds, records } from "./dialect.ts";
+  type FileRecord,
+  isDialectOpen,
+  isPlain,
+  RecordEnds,
+  records,
+} from "./dialect.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { badData, badLoadOption, listedColumns, renamed, type SourceOptions } from "./options.ts";
 import {
@@ -23,6 +25,15 @@ import {
   namesOf,
   otherDelimiter,
 } from "./table.ts";
+
+/** The part of a file that is sampled for types and dialect, in bytes and in records, whichever is less. */
+const SAMPLE_BYTES = 1_048_576;
+const SAMPLE_RECORDS = 10_000;
+/** The lowest byte limit of a sample, because a header may be long even if few records are sampled. */
+const FEWEST_BYTES = 131_072;
+
+/** The byte order mark of UTF-8. */
+const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf] as const;
 
 /** Opens a CSV or TSV file. Most files are sent unchanged; those that COPY can't read are rewritten on the way. */
 export async function openDelimited(bytes: LoadBytes, options: SourceOptions, quotes: boolean): Promise<Incoming> {
@@ -287,4 +298,99 @@ function typeOfColumn(
     if (common === "text") break;
   }
   return common;
+}
+
+/** A file's text, in UTF-8 and without the skipped lines. */
+interface DelimitedText extends AsyncDisposable {
+  /** Its name in errors. */
+  name: string;
+  /** The size of the file in bytes; `undefined` if unknown. */
+  size: number | undefined;
+  /** The text, of which the beginning has been read. */
+  peeked: Peeked<Uint8Array>;
+  /** The parts of the dialect and the encoding that were detected. */
+  guess: DialectGuess;
+  /** Ends the reading, but leaves the file open. */
+  stop(): void;
+}
+
+/**
+ * Opens the text of a file, and reads as much of it as is needed to know its dialect, its columns and their types.
+ *
+ * @param quotes Whether values may be quoted, as in CSV.
+ */
+async function openText(bytes: LoadBytes, options: SourceOptions, quotes: boolean): Promise<DelimitedText> {
+  const start = await peek(bytes.chunks, untilBytes(BYTE_ORDER_MARK.length));
+  const encoding = options.encoding ?? markedEncoding(joinBytes(start.head));
+  const lines = skipLines(inUtf8(start.rest(), encoding, bytes.name), options.skip ?? 0);
+  const peeked = await peek(lines, untilSample(options, quotes)).catch((error) => {
+    start[Symbol.dispose]();
+    throw error;
+  });
+  const stop = () => {
+    peeked[Symbol.dispose]();
+    start[Symbol.dispose]();
+  };
+  try {
+    const found = options.encoding === encoding ? {} : { encoding };
+    const sample = uncommented(new TextDecoder().decode(joinBytes(peeked.head)), options.comment);
+    return {
+      name: bytes.name,
+      size: bytes.size,
+      peeked,
+      stop,
+      guess: { ...detectOpenDialect(sample, peeked.whole, options, quotes), ...found } as DialectGuess,
+      async [Symbol.asyncDispose]() {
+        stop();
+        await bytes[Symbol.asyncDispose]();
+      },
+    };
+  } catch (error) {
+    stop();
+    throw error;
+  }
+}
+
+/** The bytes after the first lines. */
+async function* skipLines(
+  chunks: AsyncIterable<Uint8Array>,
+  lines: number,
+): AsyncGenerator<Uint8Array, void, void> {
+  let left = lines;
+  for await (const chunk of chunks) {
+    let from = 0;
+    for (; left > 0; left--) {
+      const end = chunk.indexOf(10, from);
+      if (end === -1) break;
+      from = end + 1;
+    }
+    if (left === 0) yield from === 0 ? chunk : chunk.subarray(from);
+  }
+}
+
+/** Samples only the header, unless types are needed, or the dialect of a file that is not plain. */
+function untilSample(options: SourceOptions, quotes: boolean): (chunk: Uint8Array) => boolean {
+  const { create, header = true, sampleRows = SAMPLE_RECORDS } = options;
+  const most = Math.max(FEWEST_BYTES, SAMPLE_BYTES * sampleRows / SAMPLE_RECORDS);
+  const dialect = dialectOf(options, quotes, {});
+  const chunks: Uint8Array[] = [];
+  let seen = 0;
+  return (chunk) => {
+    chunks.push(chunk);
+    seen += chunk.length;
+    if (seen >= most) return false;
+    if (create || seen < BYTE_ORDER_MARK.length || options.comment !== undefined) return true;
+    const isOpen = quotes && isDialectOpen(options);
+    if (!header && !isOpen) return false;
+    if (!chunk.includes(10)) return true;
+    const text = new TextDecoder().decode(joinBytes(chunks));
+    if (isOpen && !isPlain(text, dialect)) return true;
+    return header && records(text, dialect, false).next().done === true;
+  };
+}
+
+/** The text without its comment lines. */
+function uncommented(text: string, comment: string | undefined): string {
+  if (comment === undefined) return text;
+  return text.split("\n").filter((line) => !line.startsWith(comment)).join("\n");
 }

@@ -1,3 +1,5 @@
+import { listedColumns, type SourceOptions } from "./options.ts";
+
 /** How the values of a text file are written. */
 export interface Dialect {
   /** Whether values may be quoted, as in CSV; otherwise a backslash escapes, as in COPY's text format. */
@@ -279,96 +281,120 @@ export class RecordReader {
   }
 }
 
-const LINE_FEED = 10;
-const RETURN = 13;
-const BACKSLASH = 0x5c;
+/** The dialect of a file: by the options, else as detected, else the usual one. */
+export function dialectOf(options: SourceOptions, quotes: boolean, guess: DialectGuess): Dialect {
+  const usual = usualDialect(quotes);
+  const quote = options.quote ?? guess.quote ?? usual.quote;
+  return {
+    quotes,
+    delimiter: options.delimiter ?? guess.delimiter ?? usual.delimiter,
+    nullText: options.nullText ?? usual.nullText,
+    quote,
+    escape: options.escape ?? guess.escape ?? quote,
+  };
+}
 
-/** COPY's text format with its default options. */
-export const COPY_TEXT: Dialect = usualDialect(false);
+/** Whether the delimiter or the escape must be detected. A list of one column means that there is no delimiter. */
+export function isDialectOpen(options: SourceOptions): boolean {
+  return isDelimiterOpen(options) || options.escape === undefined;
+}
+
+function isDelimiterOpen(options: SourceOptions): boolean {
+  return options.delimiter === undefined && listedColumns(options)?.length !== 1;
+}
 
 /**
- * The text of values to be put before a record, with the delimiter after each value.
- *
- * @param values The values; `null` for NULL.
+ * Detects the parts of a CSV file's dialect that no option gives; see {@linkcode detectDialect}. TSV has only one dialect, that
+ * of `pull` and COPY.
  */
-export function prefixText(values: readonly (string | null)[], dialect: Dialect): string {
-  const { quotes, delimiter, nullText } = dialect;
-  const written = (value: string) => quotes ? quoted(value, dialect) : escaped(value, delimiter);
-  return values.map((value) => (value === null ? nullText : written(value)) + delimiter).join("");
+export function detectOpenDialect(text: string, whole: boolean, options: SourceOptions, quotes: boolean): DialectGuess {
+  if (!quotes || !isDialectOpen(options)) return {};
+  return detectDialect(text, whole, dialectOf(options, quotes, {}), {
+    delimiter: isDelimiterOpen(options),
+    quote: options.quote === undefined,
+    escape: options.escape === undefined,
+  });
 }
 
-function quoted(value: string, { quote, escape }: Dialect): string {
-  const special = [...value].map((char) => char === quote || char === escape ? escape + char : char);
-  return quote + special.join("") + quote;
-}
+/** The delimiters that can be detected, the usual one first. */
+const DELIMITERS = [",", ";", "\t", "|"] as const;
 
-function escaped(value: string, delimiter: string): string {
-  const letters: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
-  return value.replace(/[\\\n\r\t]/g, (special) => letters[special] ?? "\\\\").replaceAll(
-    delimiter,
-    (found) => `\\${found}`,
-  );
-}
+/** The most records that are read to detect a dialect. */
+const DETECTION_RECORDS = 10_000;
 
-/** Puts the same bytes before each record. A line end within a value does not begin a record. */
-export async function* prefixed(
-  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  prefix: Uint8Array,
-  dialect: Dialect,
-): AsyncGenerator<Uint8Array, void, void> {
-  const starts = new RecordStarts(dialect);
-  for await (const chunk of chunks) yield inserted(chunk, starts.find(chunk), prefix);
-}
-
-function inserted(chunk: Uint8Array, places: readonly number[], prefix: Uint8Array): Uint8Array {
-  const out = new Uint8Array(chunk.length + places.length * prefix.length);
-  let from = 0;
-  let at = 0;
-  for (const place of places) {
-    out.set(chunk.subarray(from, place), at);
-    at += place - from;
-    out.set(prefix, at);
-    at += prefix.length;
-    from = place;
-  }
-  out.set(chunk.subarray(from), at);
-  return out;
-}
-
-/** Finds where records begin in chunks of bytes, which may be cut anywhere. */
-class RecordStarts {
-  readonly #quotes: boolean;
-  readonly #quote: number;
-  readonly #escape: number;
-  #quoted = false;
-  #escaped = false;
-  /** What the next byte may begin. After a carriage return, a line feed still belongs to the line end. */
-  #next: "record" | "record or line feed" | "value" = "record";
-
-  constructor({ quotes, quote, escape }: Dialect) {
-    this.#quotes = quotes;
-    this.#quote = quote.charCodeAt(0);
-    this.#escape = quotes ? escape.charCodeAt(0) : BACKSLASH;
-  }
-
-  find(chunk: Uint8Array): number[] {
-    const found: number[] = [];
-    for (let at = 0; at < chunk.length; at++) {
-      const byte = chunk[at]!;
-      if (this.#next === "record or line feed" && byte === LINE_FEED) {
-        this.#next = "record";
-        continue;
+/**
+ * Detects the delimiter, the quote and the escape of a file whose beginning the usual dialect does not fit.
+ *
+ * A dialect fits a text if each record has the same number of values, at least two, and no text follows a closing quote. If
+ * several fit, the first in order of preference is used. If none fits, nothing is guessed, because the server's error about
+ * the usual dialect says more than a wrong guess.
+ *
+ * @param text The beginning of the file.
+ * @param whole Whether `text` is the whole file.
+ * @param usual The usual dialect, with the options that were given.
+ * @param open The parts to detect.
+ */
+export function detectDialect(
+  text: string,
+  whole: boolean,
+  usual: Dialect,
+  open: { delimiter: boolean; quote: boolean; escape: boolean },
+): DialectGuess {
+  if (isPlain(text, usual)) return {};
+  // Values in apostrophes also fit as plain text, so apostrophes are tried first if the text begins with one.
+  const apostrophes = open.quote && text.startsWith("'");
+  if (!apostrophes && fitsText(text, whole, usual)) return {};
+  const delimiters = open.delimiter ? DELIMITERS : [usual.delimiter];
+  const quotes = !open.quote ? [usual.quote] : apostrophes ? ["'", '"'] : ['"', "'"];
+  for (const quote of quotes) {
+    const escapes = open.escape ? [quote, "\\"] : [usual.escape];
+    for (const escape of escapes) {
+      for (const delimiter of delimiters) {
+        const dialect = { ...usual, delimiter, quote, escape };
+        if (!isUsed(text, dialect) || !fitsText(text, whole, dialect)) continue;
+        return {
+          ...(delimiter === usual.delimiter ? {} : { delimiter }),
+          ...(quote === usual.quote ? {} : { quote }),
+          ...(escape === usual.escape || escape === quote ? {} : { escape }),
+        };
       }
-      if (this.#next !== "value") {
-        found.push(at);
-        this.#next = "value";
-      }
-      if (this.#escaped) this.#escaped = false;
-      else if (this.#quotes && byte === this.#quote) this.#quoted = !this.#quoted;
-      else if (byte === this.#escape && (this.#quoted || !this.#quotes)) this.#escaped = true;
-      else if (byte === LINE_FEED && !this.#quoted) this.#next = "record";
-      else if (byte === RETURN && !this.#quoted) this.#next = "record or line feed";
     }
-    return found;
   }
+  return {};
+}
+
+/** Whether the first line shows that the file has the usual dialect, so that no dialect need be detected. */
+export function isPlain(text: string, { delimiter, quote }: Dialect): boolean {
+  const line = /^[^\r\n]*/.exec(text)![0];
+  const others = DELIMITERS.filter((other) => other !== delimiter);
+  if (!line.includes(delimiter) || others.some((other) => line.includes(other))) return false;
+  return !opensWith("'", text, delimiter) && !text.includes(`\\${quote}`);
+}
+
+/** Whether a value of the text begins with a quote. */
+function opensWith(quote: string, text: string, delimiter: string): boolean {
+  return text.startsWith(quote) || text.includes(delimiter + quote) || text.includes(`\n${quote}`);
+}
+
+/** Whether the text has the dialect's quote and escape; without them, a fit proves nothing. */
+function isUsed(text: string, { quote, escape, delimiter }: Dialect): boolean {
+  if (quote === "'" && !opensWith(quote, text, delimiter)) return false;
+  return escape === quote || text.includes(escape + quote);
+}
+
+function fitsText(text: string, whole: boolean, dialect: Dialect): boolean {
+  const ends = new RecordEnds(dialect);
+  let count: number | undefined;
+  let seen = 0;
+  for (let at = 0; at < text.length && seen < DETECTION_RECORDS; seen++) {
+    const found = ends.find(text, at);
+    if (found === -1 && !whole) break;
+    const end = found === -1 ? text.length : found;
+    const record = text.slice(at, end);
+    at = end + (text.startsWith("\r\n", end) ? 2 : 1);
+    if (record === "") continue;
+    const values = countValues(record, dialect);
+    if (values === undefined || values < 2 || (count ??= values) !== values) return false;
+  }
+  return count !== undefined;
 }

@@ -1,4 +1,7 @@
+import { LakebaseError, optionText } from "../../core/errors.ts";
 import { LoopTurns } from "../../core/pause.ts";
+import { visible } from "../../draw/escape.ts";
+import { withoutFrames } from "../../sql/failure.ts";
 import type { Meter } from "../progress.ts";
 import type { FileType } from "./infer.ts";
 import type { Dialect, DialectGuess } from "./dialect.ts";
@@ -208,88 +211,123 @@ export class CountedBytes {
   }
 }
 
-/** A source whose first items have been read. Disposing of it stops the source. */
-export interface Peeked<T> extends Disposable {
-  /** The items that have been read. */
-  readonly head: readonly T[];
-  /** Whether `head` holds all items of the source. */
-  readonly whole: boolean;
-  /** All items, including those in `head`; can be read once. */
-  rest(): AsyncIterable<T> | Iterable<T>;
+/** The context of a failed COPY. */
+export interface FailedCopy {
+  /** The table. */
+  table: LoadTable;
+  /** The columns that were sent. */
+  columns: readonly LoadColumn[];
+  /** The name of the source that a line of the COPY came from, and the place in it. */
+  locate(line: number): { name: string; place: string };
+  /** Whether the source is text in some encoding, not Arrow or Parquet. */
+  encoded: boolean;
+  /** Where the type of a new column came from; `undefined` if the caller chose it or the table existed. */
+  typeFrom(column: string): "sample" | "file" | undefined;
 }
+
+/** The place in the COPY that the server reported. */
+interface Place {
+  line: number;
+  column?: string | undefined;
+  value?: string | undefined;
+}
+
+interface ServerError extends Error {
+  code?: string;
+  severity?: string;
+  detail?: string;
+  hint?: string;
+  where?: string;
+}
+
+/** The most characters of a value or a line that an error shows. */
+const MOST_SHOWN = 200;
 
 /**
- * Reads the first items of a source. A synchronous source stays synchronous, because a promise for each row takes longer than
- * the row.
+ * Turns the server's error about a row into an error that says where the row is in the source.
  *
- * @param source Anything that can be iterated.
- * @param wanted Is called after each item; returns whether to read on.
+ * @returns `undefined` for an error that is not about a row.
  */
-export async function peek<T>(
-  source: AsyncIterable<T> | Iterable<T>,
-  wanted: (item: T) => boolean,
-): Promise<Peeked<T>> {
-  const synchronous = Symbol.iterator in source;
-  const iterator = synchronous ? source[Symbol.iterator]() : source[Symbol.asyncIterator]();
-  const reading = new Reading<T>(iterator);
-  for (let more = true; more;) {
-    const next = reading.take(synchronous ? (iterator as Iterator<T>).next() : await iterator.next());
-    if (next.done) break;
-    reading.head.push(next.value);
-    more = wanted(next.value);
-  }
-  return {
-    head: reading.head,
-    whole: reading.over,
-    rest: () => synchronous ? all(reading) : allAsync(reading),
-    [Symbol.dispose]: () => reading.leave(),
-  };
+export function rowError(error: unknown, failure: FailedCopy): LakebaseError | undefined {
+  if (error instanceof LakebaseError || !(error instanceof Error)) return undefined;
+  const { code: sqlstate, severity, message, detail, hint, where = "" } = error as ServerError;
+  const place = severity === "ERROR" ? placeOf(where, failure) : undefined;
+  if (place === undefined || sqlstate === undefined) return undefined;
+  const { table } = failure;
+  const { line, column, value } = place;
+  const { name, place: from } = failure.locate(line);
+  const at = [from, ...(column === undefined ? [] : [`column ${visible(column)}`])].join(", ");
+  const hints = [hint, ...rowTips(sqlstate, message, place, failure)].filter((text) =>
+    text !== undefined && text !== ""
+  );
+  const lines = [
+    `Cannot load ${name} into ${table.quoted}: ${at}: ${visible(message)} (SQLSTATE ${sqlstate})`,
+    ...(value === undefined || message.includes(value)
+      ? []
+      : [`${column === undefined ? "LINE" : "VALUE"}: ${shown(value)}`]),
+    ...(detail ? [`DETAIL: ${visible(detail)}`] : []),
+    ...hints.map((text) => `HINT: ${visible(text!)}`),
+    "Nothing was loaded.",
+  ];
+  return new LakebaseError("QUERY_FAILED", lines.join("\n"), { cause: withoutFrames(error), sqlstate });
 }
 
-class Reading<T> {
-  readonly head: T[] = [];
-  readonly iterator: Iterator<T> | AsyncIterator<T>;
-  over = false;
-
-  constructor(iterator: Iterator<T> | AsyncIterator<T>) {
-    this.iterator = iterator;
-  }
-
-  take(next: IteratorResult<T>): IteratorResult<T> {
-    this.over ||= next.done === true;
-    return next;
-  }
-
-  /** Stops the source without waiting for its end, because a source that is itself waiting may never answer. */
-  leave(): void {
-    if (this.over) return;
-    this.over = true;
-    (async () => await this.iterator.return?.())().catch(() => {}); // nobody needs more of the source
-  }
+/** Parses `COPY trips, line 3, column fare: "abc"`. Names and values may contain the same punctuation and words. */
+function placeOf(where: string, { table, columns }: FailedCopy): Place | undefined {
+  const start = `COPY ${table.name}, line `;
+  const at = where.startsWith(start) ? 0 : where.indexOf(`\n${start}`) + 1;
+  if (at === 0 && !where.startsWith(start)) return undefined;
+  const rest = where.slice(at + start.length);
+  const line = parseInt(rest);
+  const after = rest.slice(String(line).length);
+  const column = columns
+    .map(({ name }) => name)
+    .filter((name) => isFollowed(after, `, column ${name}`))
+    .sort((a, b) => b.length - a.length)[0];
+  const said = after.slice(column === undefined ? 0 : `, column ${column}`.length);
+  const value = said.startsWith(': "') ? said.slice(3).replace(/"$/, "") : undefined;
+  return Number.isNaN(line) ? undefined : { line, column, value };
 }
 
-function* all<T>(reading: Reading<T>): Generator<T, void, void> {
-  const iterator = reading.iterator as Iterator<T>;
-  try {
-    yield* reading.head.splice(0);
-    while (!reading.over) {
-      const next = reading.take(iterator.next());
-      if (!next.done) yield next.value;
-    }
-  } finally {
-    reading.leave();
-  }
+/** In binary, no value follows the name of the column. */
+function isFollowed(text: string, start: string): boolean {
+  return text.startsWith(start) && (text.length === start.length || /[:\n]/.test(text[start.length]!));
 }
 
-async function* allAsync<T>(reading: Reading<T>): AsyncGenerator<T, void, void> {
-  const { iterator } = reading;
-  try {
-    yield* reading.head.splice(0);
-    while (!reading.over) {
-      const next = reading.take(await iterator.next());
-      if (!next.done) yield next.value;
-    }
-  } finally {
-    reading.leave();
+/** Hints for errors with a known remedy. */
+function rowTips(
+  sqlstate: string,
+  message: string,
+  { column, value }: Place,
+  { typeFrom, columns, encoded }: FailedCopy,
+): string[] {
+  if (/unquoted carriage return|unquoted newline/.test(message)) {
+    return [`the lines of one file must all end alike; ${optionText({ skipBlankLines: true })} reads any line ends`];
   }
+  if (sqlstate === "22021") return [encodingTip(message, column, encoded)];
+  if (/^missing data for column/.test(message) && value?.trim() === "") {
+    return [`the line is blank; ${optionText({ skipBlankLines: true })} leaves such lines out`];
+  }
+  if (column === undefined || !sqlstate.startsWith("22")) return [];
+  const type = columns.find(({ name }) => name === column)?.type;
+  if (/malformed record literal/.test(message)) {
+    return [`Postgres can't read the type ${type} from JSON; load CSV, TSV, Arrow or Parquet, or its text`];
+  }
+  const from = typeFrom(column);
+  if (from === undefined) return [];
+  const types = optionText({ types: { [column]: "text" } });
+  const found = from === "sample" ? "was found by looking at the first rows" : "is the file's own";
+  return [`the column's type ${found}; use ${types}, or create the table yourself`];
+}
+
+function encodingTip(message: string, column: string | undefined, encoded: boolean): string {
+  if (message.endsWith(": 0x00")) return "Postgres can't store a zero character in text; remove it from the file first";
+  if (encoded) return `say which encoding the file is in: ${optionText({ encoding: "windows-1252" })}`;
+  return `these bytes are not text in UTF-8; load them into a column of type bytea: ${
+    optionText({ types: { [column ?? "c"]: "bytea" } })
+  }`;
+}
+
+function shown(text: string): string {
+  return visible(text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text);
 }

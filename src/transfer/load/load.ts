@@ -1,19 +1,99 @@
 import { LakebaseError, optionName, traceFrom } from "../../core/errors.ts";
+import { countText } from "../../core/text.ts";
+import { visible } from "../../draw/escape.ts";
+import { type Bundle, DRAW, SelfDrawn } from "../../draw/notebook.ts";
+import { originText, renderCommand, type ResultOrigin } from "../../draw/table.ts";
 import { quoteName } from "../../core/sql_text.ts";
 import { isTraced, traced } from "../../core/trace.ts";
 import { type Fragment, textStatement } from "../../sql/fragment.ts";
 import { type FindSession, onConnection, run } from "../../sql/run.ts";
 import { originOf, type Session } from "../../sql/session.ts";
-import { cleanUpLimit, type StopOptions, type Stoppable, stoppable, until } from "../../sql/stop.ts";
+import { cleanUpLimit, type Stoppable, stoppable, until } from "../../sql/stop.ts";
 import { transact } from "../../sql/transaction.ts";
 import { copyIn } from "../copy/copy_in.ts";
 import { type Meter, startMeter } from "../progress.ts";
 import { Stores } from "../stores.ts";
-import { copyOf, type CopyPart, type CopyRun, copyRuns, CountedBytes, type Incoming } from "./incoming.ts";
-import { badLoadOption, checkLoadOptions, type LoadOptions } from "./options.ts";
-import { type FailedCopy, failedLoad, LoadResult, rowError } from "./result.ts";
+import type { DialectGuess } from "./dialect.ts";
+import {
+  copyOf,
+  type CopyPart,
+  type CopyRun,
+  copyRuns,
+  CountedBytes,
+  type FailedCopy,
+  type Incoming,
+  rowError,
+} from "./incoming.ts";
+import { checkLoadOptions, type LoadOptions } from "./options.ts";
 import { openSource } from "./source.ts";
-import { createTable, expectLoadable, findTable, type LoadTable, tableName } from "./table.ts";
+import { createTable, expectLoadable, findTable, type LoadTable, placeFor, tableName } from "./table.ts";
+
+/** The facts that a {@linkcode LoadResult} reports. */
+type LoadFacts = Pick<LoadResult, "table" | "rows" | "bytes" | "elapsed" | "created" | "files" | "guess"> & {
+  origin: ResultOrigin;
+};
+
+/**
+ * The result of a load, which is displayed as one line.
+ *
+ * @example
+ * ```ts
+ * import { connect } from "lakebase";
+ * import assert from "node:assert/strict";
+ *
+ * await using db = await connect({ local: true });
+ * const loaded = await db.load("zones", [{ id: 1, name: "Harlem" }], { create: true });
+ * assert.deepEqual([loaded.table, loaded.rows, loaded.created], ["public.zones", 1, true]);
+ * assert.match(String(loaded), /^1 row into the new table public.zones, /);
+ * ```
+ */
+export class LoadResult extends SelfDrawn {
+  /** The table's name with its schema, in SQL: `public.trips`. */
+  readonly table: string;
+  /** The number of rows that were loaded. */
+  readonly rows: number;
+  /** The number of bytes that were sent to the server. */
+  readonly bytes: number;
+  /** The duration of the load in milliseconds. */
+  readonly elapsed: number;
+  /** Whether the load created the table. */
+  readonly created: boolean;
+
+  /** The number of files that were read; 0 if the rows came from a program or a stream. */
+  readonly files: number;
+  /** The detected parts of a CSV or TSV file's dialect and encoding; `undefined` if nothing was detected. */
+  readonly guess: DialectGuess | undefined;
+  readonly #origin: ResultOrigin;
+
+  /** Created by `load`. */
+  constructor({ table, rows, bytes, elapsed, created, files, guess, origin }: LoadFacts) {
+    super();
+    this.table = table;
+    this.rows = rows;
+    this.bytes = bytes;
+    this.elapsed = elapsed;
+    this.created = created;
+    this.files = files;
+    this.guess = guess;
+    this.#origin = origin;
+  }
+
+  /** The result as one line. */
+  override toString(): string {
+    return this[DRAW]()["text/plain"]!;
+  }
+
+  /** @internal */
+  override [DRAW](): Bundle {
+    const guessed = Object.entries(this.guess ?? {}).map(([name, value]) => `${name} ${JSON.stringify(value)}`);
+    const found = guessed.length === 0 ? "" : ` (found: ${guessed.join(", ")})`;
+    const from = this.files > 1 ? ` of ${countText(this.files, "file")}` : "";
+    const tag = `${countText(this.rows, "row")}${from} into ${
+      this.created ? "the new table " : ""
+    }${this.table}${found}${originText(this.#origin)}`;
+    return { ...renderCommand({ tag, elapsed: this.elapsed }) };
+  }
+}
 
 /** The state of one load. */
 interface Load {
@@ -197,7 +277,7 @@ async function send(
 ): Promise<{ rows: number; bytes: number }> {
   const { meter, signal } = load;
   const session = await find();
-  const place = await placeFor(find, copy, failure.table, { signal });
+  const place = await placeFor(find, copy.columns, failure.table, { signal });
   const columns = copy.columns.length === 0 ? "" : ` (${copy.columns.map(({ name }) => quoteName(name)).join(", ")})`;
   const text = `COPY ${place.quoted}${columns} FROM STDIN (${copy.options})`;
   const counted = new CountedBytes(copy, meter);
@@ -217,36 +297,6 @@ async function send(
   }
 }
 
-/**
- * The table that COPY writes to. COPY takes no values for generated columns, and a file's bytes are sent unchanged. So a file
- * with such columns goes into a temporary table first, and from there without those columns into the table.
- */
-async function placeFor(
-  find: FindSession,
-  { columns }: CopyRun,
-  table: LoadTable,
-  stops: StopOptions,
-): Promise<{ name: string; quoted: string; moveOn: () => Promise<void> }> {
-  const own = columns.filter(({ generated }) => !generated).map(({ name }) => quoteName(name)).join(", ");
-  if (columns.every(({ generated }) => !generated)) {
-    return { name: table.name, quoted: table.quoted, moveOn: () => Promise.resolve() };
-  }
-  if (own === "") throw badLoadOption(`${table.quoted} computes every column that the file has`);
-  const all = columns.map(({ name }) => quoteName(name)).join(", ");
-  const name = `lakebase_load_${crypto.randomUUID().slice(0, 8)}`;
-  const temporary = `pg_temp.${name}`;
-  const execute = async (text: string) => void await run(find, textStatement(text), stops);
-  await execute(`CREATE TABLE ${temporary} AS SELECT ${all} FROM ${table.quoted} WITH NO DATA`);
-  return {
-    name,
-    quoted: temporary,
-    moveOn: async () => {
-      await execute(`INSERT INTO ${table.quoted} (${own}) OVERRIDING SYSTEM VALUE SELECT ${own} FROM ${temporary}`);
-      await execute(`DROP TABLE ${temporary}`);
-    },
-  };
-}
-
 const SAVEPOINT = "lakebase_load";
 
 /** Loads in the caller's own transaction. A load that fails undoes only its own changes. */
@@ -264,4 +314,52 @@ async function withSavepoint(session: Session, load: Load): Promise<Loaded> {
     await run(find, textStatement(undo), limited).catch(() => {}); // the connection is lost, and with it the transaction
     throw error;
   }
+}
+
+/** The context of a load that failed. */
+interface FailedLoad {
+  /** The table's name, as the caller gave it. */
+  name: string;
+  /** The source. */
+  incoming: Pick<Incoming, "name">;
+  /** Whether all rows were sent, so that the transaction may have been committed. */
+  done?: true;
+}
+
+/** The server's error for a TRUNCATE of a table that others refer to. */
+const FEATURE_NOT_SUPPORTED = "0A000";
+/** The server's errors for constraints that are checked at the end, such as foreign keys. */
+const INTEGRITY = /^23/;
+
+/**
+ * Turns an error that is not about a single row into an error that says whether anything was loaded.
+ *
+ * @returns The same error, if it already says so or comes from the caller.
+ */
+function failedLoad(error: unknown, { name, incoming, done }: FailedLoad): unknown {
+  if (!(error instanceof LakebaseError) || error.message.startsWith("Cannot load")) return error;
+  const { code, sqlstate, cause } = error;
+  const begin = `Cannot load ${incoming.name} into ${name}`;
+  if (code === "CONNECTION_LOST") {
+    const reason = visible(cause instanceof Error ? cause.message : error.message);
+    const state = done
+      ? "Whether its rows are there is not known, since all of them were sent: look before you load them again."
+      : "Nothing was loaded.";
+    return new LakebaseError(code, `${begin}: the connection is lost: ${reason}\n${state}`, { cause, sqlstate });
+  }
+  if (code !== "QUERY_FAILED" || sqlstate === undefined) return error;
+  const tip = loadTip(sqlstate, error.message, incoming.name);
+  const lines = error.message.split("\n").filter((line) => tip === undefined || !line.startsWith("HINT: "));
+  const hints = tip === undefined ? [] : [`HINT: ${tip}`];
+  const message = [`${begin}: ${lines.join("\n")}`, ...hints, "Nothing was loaded."].join("\n");
+  return new LakebaseError(code, message, { cause, sqlstate });
+}
+
+function loadTip(sqlstate: string, message: string, source: string): string | undefined {
+  if (sqlstate === FEATURE_NOT_SUPPORTED && message.startsWith("cannot truncate")) {
+    return "rows of another table refer to it; in a transaction, empty both yourself, then load without a mode: " +
+      "db.transaction(async (tx) => { await tx.sql`TRUNCATE ...`; await tx.load(...) })";
+  }
+  if (!INTEGRITY.test(sqlstate)) return undefined;
+  return `the server looks at this after the last row and does not say which it was: look for the value in ${source}`;
 }

@@ -5,8 +5,9 @@ import { jsonOf, typeText } from "../../core/text.ts";
 import { encodeValue, temporalType } from "../../sql/parameter.ts";
 import { type Field, OUTCOME, StatementRows } from "../../sql/result.ts";
 import { CopyTextWriter } from "../copy/text_writer.ts";
+import { peek, type Peeked } from "./bytes.ts";
 import { commonType, type FileType, type NewType, sqlTypeName, typeOfField, typeOfValue } from "./infer.ts";
-import { type Incoming, type IncomingCopy, peek, type Peeked } from "./incoming.ts";
+import type { Incoming, IncomingCopy } from "./incoming.ts";
 import {
   badData,
   badLoadOption,

@@ -13,23 +13,13 @@ import {
   SIGNATURE_BYTES,
   signatureOf,
 } from "../formats/file_format.ts";
-import type { Stores } from "../stores.ts";
-import {
-  badFile,
-  foreignFile,
-  HERE,
-  type LoadBytes,
-  openPath,
-  openStandardInput,
-  openStream,
-  type Readable,
-  storedFiles,
-} from "./bytes.ts";
+import type { Readable, Stores } from "../stores.ts";
+import { badFile, foreignFile, type LoadBytes, openPath, openStandardInput, openStream, peek } from "./bytes.ts";
 import type { openColumnar as OpenColumnar } from "./columnar.ts";
 import type { OpenFiles } from "./dataset.ts";
 import { openDelimited } from "./delimited.ts";
-import { type Incoming, peek } from "./incoming.ts";
-import { openJson, openNdjson } from "./ndjson.ts";
+import type { Incoming } from "./incoming.ts";
+import { openJson, openNdjson } from "./json.ts";
 import { badLoadOption, checkFormatOptions, type LoadOptions, type SourceOptions } from "./options.ts";
 import { unreadableFile } from "../formats/file_rows.ts";
 import { openRows } from "./rows.ts";
@@ -52,7 +42,7 @@ export async function openSource(
   if (isPlace(source)) {
     const path = pathOf(source);
     if (path === "-") return await openInput(options);
-    const files = await filesOf(stores, path);
+    const files = await stores.files(path);
     return await isDataset(path, files)
       ? await openFiles([path], options, stores, signal)
       : await openNamed(path, files, options);
@@ -119,11 +109,6 @@ async function isDataset(path: string, files: Readable): Promise<boolean> {
   return (await files.stat(path))?.isFolder ?? true;
 }
 
-async function filesOf(stores: Stores, path: string): Promise<Readable> {
-  const store = await stores.of(path);
-  return store === undefined ? HERE : storedFiles(store);
-}
-
 async function openFiles(
   places: readonly string[],
   options: LoadOptions,
@@ -132,9 +117,9 @@ async function openFiles(
 ): Promise<Incoming> {
   const { listName, openDataset } = await import("./dataset.ts");
   const opening: OpenFiles = {
-    filesOf: (path) => filesOf(stores, path),
-    formatOf: async (path) => await formatOf(path, await filesOf(stores, path)),
-    open: async (path, format, options) => await openPart(path, await filesOf(stores, path), format, options),
+    filesOf: (path) => stores.files(path),
+    formatOf: async (path) => await formatOf(path, await stores.files(path)),
+    open: async (path, format, options) => await openPart(path, await stores.files(path), format, options),
   };
   return await openDataset(places, listName(places), options, opening, signal);
 }

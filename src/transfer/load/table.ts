@@ -125,6 +125,36 @@ export async function createTable(
   await run(find, textStatement(text), stops);
 }
 
+/**
+ * The table that COPY writes to. COPY takes no values for generated columns, and a file's bytes are sent unchanged. So a file
+ * with such columns goes into a temporary table first, and from there without those columns into the table.
+ */
+export async function placeFor(
+  find: FindSession,
+  columns: readonly LoadColumn[],
+  table: LoadTable,
+  stops: StopOptions,
+): Promise<{ name: string; quoted: string; moveOn: () => Promise<void> }> {
+  const own = columns.filter(({ generated }) => !generated).map(({ name }) => quoteName(name)).join(", ");
+  if (columns.every(({ generated }) => !generated)) {
+    return { name: table.name, quoted: table.quoted, moveOn: () => Promise.resolve() };
+  }
+  if (own === "") throw badLoadOption(`${table.quoted} computes every column that the file has`);
+  const all = columns.map(({ name }) => quoteName(name)).join(", ");
+  const name = `lakebase_load_${crypto.randomUUID().slice(0, 8)}`;
+  const temporary = `pg_temp.${name}`;
+  const execute = async (text: string) => void await run(find, textStatement(text), stops);
+  await execute(`CREATE TABLE ${temporary} AS SELECT ${all} FROM ${table.quoted} WITH NO DATA`);
+  return {
+    name,
+    quoted: temporary,
+    moveOn: async () => {
+      await execute(`INSERT INTO ${table.quoted} (${own}) OVERRIDING SYSTEM VALUE SELECT ${own} FROM ${temporary}`);
+      await execute(`DROP TABLE ${temporary}`);
+    },
+  };
+}
+
 /** The source of column names, for errors. */
 export interface Namer {
   /** Says where a name comes from. */

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import type { Lakebase, LoadOptions } from "../../../mod.ts";
-import { HERE } from "../../../src/transfer/load/bytes.ts";
+import { HERE } from "../../../src/transfer/stores.ts";
 import { widerType } from "../../../src/transfer/load/infer.ts";
-import { findFiles, matchesName, partitionsOf, splitGlob } from "../../../src/transfer/load/dataset_files.ts";
+import { findFiles, matchesName, splitGlob } from "../../../src/transfer/load/dataset_files.ts";
+import { partitionsOf } from "../../../src/transfer/load/partitions.ts";
 import { errorOf } from "../../support/queries.ts";
 import { pullTest } from "../../support/transfers.ts";
 

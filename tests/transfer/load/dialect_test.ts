@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { detectDialect } from "../../../src/transfer/load/delimited_text.ts";
 import {
+  detectDialect,
   type Dialect,
   type DialectGuess,
   RecordReader,

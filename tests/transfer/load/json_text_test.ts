@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { jsonElements, jsonMembers, stringOf } from "../../../src/transfer/load/ndjson.ts";
+import { jsonElements, jsonMembers, stringOf } from "../../../src/transfer/load/json.ts";
 
 Deno.test("jsonMembers() gives each value as it was written", () => {
   const cases: [text: string, members: Record<string, string>][] = [
