@@ -54,6 +54,11 @@ cliTest("a reader that closes the output ends the command quietly, like other pr
   assert.deepEqual([code, stderr], [141, ""]);
 });
 
+/** Waits until a program has filled a pipe that no one reads. No event shows this; an earlier signal must also end it. */
+function pipeFilled(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 500));
+}
+
 cliTest("(slow) Stop does not wait for a reader that has stopped reading", async ({ spawn }) => {
   const child = spawn([
     "query",
@@ -63,7 +68,7 @@ cliTest("(slow) Stop does not wait for a reader that has stopped reading", async
   ]);
   const reader = child.stdout.getReader();
   await reader.read();
-  await new Promise((resolve) => setTimeout(resolve, 500)); // the pipe is full by then
+  await pipeFilled();
   child.kill("SIGINT");
   assert.equal((await inTime("the end of the program", child.status)).code, 130);
   await reader.cancel();
@@ -92,7 +97,7 @@ for (const [how, { words = [], signals = [], code }] of Object.entries(ENDS)) {
     const stderr = new Response(child.stderr).text();
     const reader = child.stdout.getReader();
     assert.equal((await reader.read()).done, false);
-    await new Promise((resolve) => setTimeout(resolve, 500)); // the pipe is full by then
+    await pipeFilled();
     for (const signal of signals) child.kill(signal);
     assert.equal((await inTime("the end of the program", child.status)).code, code);
     if (signals.length < 2) assert.match(await stderr, /^lakebase: \[CANCELED\] Canceled/);

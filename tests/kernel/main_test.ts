@@ -379,7 +379,7 @@ Deno.test({
       const [child] = await denoKernels(pid);
       kernel.process.kill("SIGKILL");
       if (lives) {
-        // The kernel checks its parent once a second, and this cell takes longer.
+        // The kernel checks its parent once a second, which no event shows: this cell lasts for two checks.
         const { reply } = await frontend.execute("await new Promise((done) => setTimeout(done, 2500))");
         assert.equal(reply["status"], "ok");
         Deno.kill(pid, "SIGTERM");

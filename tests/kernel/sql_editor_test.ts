@@ -26,6 +26,7 @@ Deno.test("the kernel completes and explains SQL with the names of the connected
   await completeAtLast("%%sql\nSELECT generate_ser|", "generate_series");
   await frontend.execute("await sql`CREATE TABLE rivers AS SELECT 1 AS length`");
   await completeAtLast("%%sql\nSELECT * FROM ri|", "rivers");
+  // The cell takes longer than the pause after which the catalog is read, which must not happen before its COMMIT.
   await frontend.execute(
     "import { connect } from 'lakebase';\nconst db = await connect({ local: true });\n" +
       "await db.transaction(async (tx) => {\n  await tx.sql`CREATE PROCEDURE ring() LANGUAGE sql AS 'SELECT 1'`;\n" +

@@ -95,7 +95,10 @@ Deno.test("the background work of a stopped cell ends with it, without an error"
   const started = `void (async () => { for (;;) await new Promise((done) => setTimeout(done, 20)); })()`;
   const { outputs } = await stopped(frontend, `console.log("go"); ${started}; await ${SLEEP}`);
   assert.deepEqual(outputs.map(({ type }) => type), ["execute_input", "stream", "error"]);
-  const { outputs: more } = await frontend.execute("await new Promise((done) => setTimeout(done, 200))");
+  // If the loop still ran, its timer would end before the first of these, which take as long and start later.
+  const { outputs: more } = await frontend.execute(
+    "for (let n = 0; n < 2; n++) await new Promise((done) => setTimeout(done, 20))",
+  );
   assert.deepEqual(more.map(({ type }) => type), ["execute_input"]);
 });
 
@@ -158,19 +161,19 @@ data`;
 Deno.test("an error in the background is shown, and freezes no cell", async () => {
   await using kernel = await RawKernel.start({ env: { NO_COLOR: "1" } });
   using frontend = await kernel.frontend();
-  const pause = "await new Promise((done) => setTimeout(done, 200))";
-  const thrown = await frontend.execute(`setTimeout(() => { throw new Error("late") }, 10); ${pause}; 3`);
+  const nextTurn = "await new Promise((done) => setTimeout(done))"; // after all timers and rejections before it
+  const thrown = await frontend.execute(`setTimeout(() => { throw new Error("late") }); ${nextTurn}; 3`);
   assert.equal(thrown.reply["status"], "ok");
   assert.match(shown(thrown), /Uncaught \(in the background\) Error: late/);
   assert.ok(!shown(thrown).includes("ext:"));
   assert.match(shown(thrown), /"3"/);
-  const rejected = await frontend.execute(`Promise.reject("plain"); ${pause}; 4`);
+  const rejected = await frontend.execute(`Promise.reject("plain"); ${nextTurn}; 4`);
   assert.match(shown(rejected), /Uncaught \(in the background\) .*plain/);
   const theirs = await frontend.execute(`const seen = [];
     addEventListener("error", (event) => seen.push(event.message));
     addEventListener("unhandledrejection", (event) => { event.preventDefault(); seen.push(event.reason) });
-    setTimeout(() => { throw new Error("heard") }, 10);
-    Promise.reject("handled"); ${pause}; seen.join()`);
+    setTimeout(() => { throw new Error("heard") });
+    Promise.reject("handled"); ${nextTurn}; seen.join()`);
   assert.match(shown(theirs), /Uncaught \(in the background\) Error: heard/);
   assert.ok(!shown(theirs).includes("(in the background) handled"));
   assert.match(shown(theirs), /handled,Uncaught Error: heard/);

@@ -59,7 +59,7 @@ export class LabNotebook implements AsyncDisposable {
   async idle(timeout = 60): Promise<void> {
     const idle = `window.running === 0 && ${kernel}?.status === "idle"`;
     await this.page.waitForFunction(idle, undefined, { timeout: timeout * 1000 });
-    // Deno's kernel sends some outputs only after that.
+    // Deno's kernel sends some outputs after it has reported that it is idle, and no event announces them.
     await this.page.waitForTimeout(100);
   }
 

@@ -3,6 +3,7 @@ import { jupyterMissing, runCells, runNotebook } from "../../support/jupyter.ts"
 import { textOf } from "../../support/notebook.ts";
 import { requires } from "../../support/requirements.ts";
 
+/** Real time, because cells run in another process: a meter is shown after a second, then four times a second. */
 const METER = `import { startMeter } from "${new URL("../../../src/transfer/progress.ts", import.meta.url)}";
   const seconds = (n) => new Promise((resolve) => setTimeout(resolve, n * 1000));
   async function move(n, whole = true) {
