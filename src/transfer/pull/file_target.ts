@@ -18,19 +18,22 @@ const SYNC_BYTES = 8 * 1024 * 1024;
  * @throws {LakebaseError} `BAD_FILE` for a target that can't be written.
  */
 export async function openFileTarget(path: string, signal: AbortSignal | undefined): Promise<Sink> {
-  if (path.endsWith("/")) throw badFile(path, "a name that ends in / is that of a folder; name a file");
-  const found = await Deno.stat(path).catch((error) => {
+  if (path.endsWith("/")) throw badTarget(path, "a name that ends in / is that of a folder; name a file");
+  const info = await Deno.stat(path).catch((error) => {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw cannotWrite(path, error);
   });
-  if (found?.isDirectory) {
-    throw badFile(path, `it is a folder; name a file in it, or write several files with ${JSON.stringify(`${path}/`)}`);
+  if (info?.isDirectory) {
+    throw badTarget(
+      path,
+      `it is a folder; name a file in it, or write several files with ${JSON.stringify(`${path}/`)}`,
+    );
   }
-  if (found === undefined) return await FileSink.open(path, await endOfLinks(path));
-  const direct = await openDirect(path, signal);
-  if (!found.isFile) return directSink(path, direct);
-  direct.close();
-  return await FileSink.open(path, await Deno.realPath(path), found.mode ?? undefined);
+  if (info === undefined) return await FileSink.open(path, await endOfLinks(path));
+  const file = await openExisting(path, signal);
+  if (!info.isFile) return directSink(path, file);
+  file.close();
+  return await FileSink.open(path, await Deno.realPath(path), info.mode ?? undefined);
 }
 
 /** The path to which the links of a file that does not exist lead. */
@@ -43,7 +46,7 @@ async function endOfLinks(path: string): Promise<string> {
 }
 
 /** Opens an existing target. Opening a pipe waits for its reader. */
-async function openDirect(path: string, signal: AbortSignal | undefined): Promise<Deno.FsFile> {
+async function openExisting(path: string, signal: AbortSignal | undefined): Promise<Deno.FsFile> {
   const opening = Deno.open(path, { write: true });
   try {
     return await until(opening, signal);
@@ -67,29 +70,32 @@ const STATES: Readonly<Record<string, string>> = {
   EISDIR: "there is a folder of that name",
 };
 
+/** The parts of the system's message before and after its own words. They have the name of the hidden file. */
+const SYSTEM_DETAILS = /^E[A-Z]+: |(?: \(os error \d+\)|, (?:open|write|fsync|fchmod)\b).*$/gs;
+
 /**
- * Makes the error for a file that can't be written.
+ * Makes the error for a target that the system refuses to write.
  *
- * @param folder The folder of the file.
+ * @param folder The folder of the target.
  */
 export function cannotWrite(path: string, cause: unknown, folder: string = dirname(path)): LakebaseError {
-  const { message, code = "" } = (cause instanceof Error ? cause : new Error(String(cause))) as Error & {
-    code?: string;
-  };
+  const error: Error & { code?: string } = cause instanceof Error ? cause : new Error(String(cause));
+  const { message, code = "" } = error;
   const { NotFound, NotADirectory, PermissionDenied } = Deno.errors;
-  const is = (error: new (...of: never[]) => Error, ...codes: string[]) =>
-    cause instanceof error || codes.includes(code);
-  if (is(NotFound, "ENOENT")) return badFile(path, `there is no folder ${folder}; make it first`, cause);
-  if (is(NotADirectory, "ENOTDIR")) return badFile(path, `${folder} is not a folder`, cause);
-  if (is(PermissionDenied, "EACCES", "EPERM")) return badFile(path, "no permission to write there", cause);
-  return badFile(
-    path,
-    STATES[code] ?? message.replace(/^E[A-Z]+: |(?: \(os error \d+\)|, (?:open|write|fsync|fchmod)\b).*$/gs, ""),
-    cause,
-  ); // cut before the name of the hidden file
+  const is = (type: new (...options: never[]) => Error, ...codes: string[]) =>
+    cause instanceof type || codes.includes(code);
+  if (is(NotFound, "ENOENT")) return badTarget(path, `there is no folder ${folder}; make it first`, cause);
+  if (is(NotADirectory, "ENOTDIR")) return badTarget(path, `${folder} is not a folder`, cause);
+  if (is(PermissionDenied, "EACCES", "EPERM")) return badTarget(path, "no permission to write there", cause);
+  return badTarget(path, STATES[code] ?? message.replace(SYSTEM_DETAILS, ""), cause);
 }
 
-function badFile(path: string, state: string, cause?: unknown): LakebaseError {
+/**
+ * Makes the error for a file or a folder that a pull can't write.
+ *
+ * @param state What is wrong, as the end of a sentence.
+ */
+export function badTarget(path: string, state: string, cause?: unknown): LakebaseError {
   return new LakebaseError("BAD_FILE", `Cannot write ${path}: ${state}`, { cause });
 }
 
@@ -127,14 +133,14 @@ class FileSink implements Sink {
     try {
       const file = await open(unfinished, "wx", permissions);
       try {
-        await watchUnfinished(unfinished);
+        await registerUnfinished(unfinished);
         // The umask may have removed bits. This uses the handle, because others may replace the name by a link.
         if (permissions !== undefined && Deno.build.os !== "windows") await file.chmod(permissions);
         return new FileSink(path, target, unfinished, file, (await file.stat()).ino);
       } catch (error) {
         await file.close();
-        await Deno.remove(unfinished).catch(() => {}); // the first error matters
-        forgetUnfinished(unfinished);
+        await Deno.remove(unfinished).catch(() => {}); // the first error is thrown
+        unregisterUnfinished(unfinished);
         throw error;
       }
     } catch (error) {
@@ -143,7 +149,7 @@ class FileSink implements Sink {
   }
 
   async write(bytes: Uint8Array): Promise<void> {
-    await writeAll({ write: async (piece) => (await this.#file.write(piece)).bytesWritten }, bytes, this.path);
+    await writeAll({ write: async (rest) => (await this.#file.write(rest)).bytesWritten }, bytes, this.path);
     this.#unsynced += bytes.length;
     if (this.#unsynced >= SYNC_BYTES) this.#syncing ??= this.#sync();
   }
@@ -163,14 +169,14 @@ class FileSink implements Sink {
     await this.flush();
     try {
       if ((await Deno.lstat(this.#unfinished)).ino !== this.#inode) {
-        throw badFile(this.path, "another program has replaced the hidden file beside it");
+        throw badTarget(this.path, "another program has replaced the hidden file beside it");
       }
       await Deno.rename(this.#unfinished, this.#target);
-      forgetUnfinished(this.#unfinished);
+      unregisterUnfinished(this.#unfinished);
     } catch (error) {
       if (error instanceof LakebaseError) throw error;
       if (!(error instanceof Deno.errors.NotFound)) throw cannotWrite(this.path, error);
-      throw badFile(this.path, "another program has removed the hidden file beside it", error);
+      throw badTarget(this.path, "another program has removed the hidden file beside it", error);
     }
   }
 
@@ -178,7 +184,7 @@ class FileSink implements Sink {
     await this.#close().catch(() => {}); // the file is removed anyway
     await this.#syncing;
     await Deno.remove(this.#unfinished).catch(() => {}); // it may be gone already
-    forgetUnfinished(this.#unfinished);
+    unregisterUnfinished(this.#unfinished);
   }
 
   /** Syncs through another handle, because writes on the same handle would wait. */
@@ -216,12 +222,12 @@ function directSink(path: string, file: Deno.FsFile): Sink {
 
 /** Writes all bytes, because a system call may write only some of them. */
 export async function writeAll(
-  to: { write(bytes: Uint8Array): Promise<number> },
+  file: { write(bytes: Uint8Array): Promise<number> },
   bytes: Uint8Array,
   path: string,
 ): Promise<void> {
   try {
-    for (let at = 0; at < bytes.length;) at += await to.write(at === 0 ? bytes : bytes.subarray(at));
+    for (let at = 0; at < bytes.length;) at += await file.write(at === 0 ? bytes : bytes.subarray(at));
   } catch (error) {
     throw cannotWrite(path, error);
   }
@@ -233,7 +239,7 @@ const NAME_LENGTH = 40;
 const YOUNG_MS = 10_000;
 
 /** The paths of incomplete files and folders, with the locks that show this to other pulls. */
-const watched = new Map<string, Deno.FsFile | undefined>();
+const registered = new Map<string, Deno.FsFile | undefined>();
 
 /**
  * Chooses the path of a hidden file or folder beside a target. Removes hidden files that earlier pulls to the target
@@ -249,17 +255,20 @@ export async function hiddenPath(target: string): Promise<string> {
   return join(folder, `${prefix}${crypto.randomUUID().slice(0, 8)}.part`);
 }
 
-/** Locks a hidden file or folder, and removes it if the program ends by itself before {@linkcode forgetUnfinished}. */
-export async function watchUnfinished(path: string): Promise<void> {
-  if (watched.size === 0) globalThis.addEventListener("unload", removeAll);
-  watched.set(path, undefined);
-  watched.set(path, await lock(path));
+/**
+ * Locks a hidden file or folder. If the program exits before {@linkcode unregisterUnfinished}, the file or folder is
+ * removed; a signal that ends the program leaves it behind.
+ */
+export async function registerUnfinished(path: string): Promise<void> {
+  if (registered.size === 0) globalThis.addEventListener("unload", removeAll);
+  registered.set(path, undefined);
+  registered.set(path, await lock(path));
 }
 
-/** Ends {@linkcode watchUnfinished}, because the file is complete or was removed. */
-export function forgetUnfinished(path: string): void {
-  watched.get(path)?.close();
-  if (watched.delete(path) && watched.size === 0) globalThis.removeEventListener("unload", removeAll);
+/** Undoes {@linkcode registerUnfinished}, because the file is complete or was removed. */
+export function unregisterUnfinished(path: string): void {
+  registered.get(path)?.close();
+  if (registered.delete(path) && registered.size === 0) globalThis.removeEventListener("unload", removeAll);
 }
 
 async function removeLeftovers(folder: string, prefix: string): Promise<void> {
@@ -302,7 +311,7 @@ async function lock(path: string): Promise<Deno.FsFile | undefined> {
 }
 
 function removeAll(): void {
-  for (const path of watched.keys()) {
+  for (const path of registered.keys()) {
     try {
       Deno.removeSync(path, { recursive: true });
     } catch {

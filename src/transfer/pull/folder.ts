@@ -1,15 +1,15 @@
 import { suggestName } from "../../core/closest.ts";
-import { LakebaseError, optionName } from "../../core/errors.ts";
+import { optionName } from "../../core/errors.ts";
 import type { FileStore } from "../../core/file_store.ts";
 import { withoutEndSlashes } from "../../core/text.ts";
 import { keysOf } from "../../sql/result.ts";
 import type { CopySource } from "../copy/source.ts";
 import { HIVE_NULL, type PullFormat } from "../formats/file_format.ts";
-import { type DatasetTarget, HiddenFolder } from "./dataset_target.ts";
+import { type DatasetTarget, HiddenFolder, StoredFolder } from "./dataset_target.ts";
+import { badTarget } from "./file_target.ts";
 import { badPullOption } from "./options.ts";
-import { StoredFolder } from "./stored_target.ts";
 
-/** Options for writing a folder of files. */
+/** How a folder of files is written. */
 interface PullFolderOptions {
   /** The format of the files. */
   format: PullFormat;
@@ -64,14 +64,14 @@ export class PullFolder {
 
   /** Writes a file, and completes it. */
   async write(partition: readonly (string | null)[], bytes: AsyncIterable<Uint8Array>): Promise<void> {
-    const hive = partition.map((value, index) => this.#folderOf(this.#options.partitionBy[index]!, value)).join("/");
-    const number = this.#counts.get(hive) ?? 0;
-    this.#counts.set(hive, number + 1);
-    const { format, gzip } = this.#options;
+    const { format, gzip, partitionBy } = this.#options;
+    const folder = partition.map((value, index) => this.#folderName(partitionBy[index]!, value)).join("/");
+    const number = this.#counts.get(folder) ?? 0;
+    this.#counts.set(folder, number + 1);
     const part = `part-${String(number).padStart(5, "0")}${this.#target.suffix}`;
-    const name = `${hive}${hive && "/"}${part}.${format}${gzip ? ".gz" : ""}`;
+    const name = `${folder}${folder && "/"}${part}.${format}${gzip ? ".gz" : ""}`;
     const file = await this.#target.create(name);
-    for await (const piece of bytes) await file.write(piece);
+    for await (const chunk of bytes) await file.write(chunk);
     await file.close();
     this.paths.push(`${this.#path}/${name}`);
   }
@@ -86,16 +86,17 @@ export class PullFolder {
     return this.#target.abort();
   }
 
-  #folderOf(name: string, value: string | null): string {
-    const refused = value === "" ? "an empty text" : value === HIVE_NULL ? `the text ${HIVE_NULL}` : undefined;
-    if (refused !== undefined) {
-      throw new LakebaseError(
-        "BAD_FILE",
-        `Cannot write ${this.name}: the column ${JSON.stringify(name)} has ${refused}, which stands for NULL as ` +
-          "the name of a folder; select another value for it",
+  /** Names the folder of a partition as Hive does: `column=value`. */
+  #folderName(column: string, value: string | null): string {
+    const meansNull = value === "" ? "an empty text" : value === HIVE_NULL ? `the text ${HIVE_NULL}` : undefined;
+    if (meansNull !== undefined) {
+      throw badTarget(
+        this.name,
+        `the column ${JSON.stringify(column)} has ${meansNull}, which stands for NULL as the name of a folder; ` +
+          "select another value for it",
       );
     }
-    return `${escaped(name)}=${value === null ? HIVE_NULL : escaped(value)}`;
+    return `${escaped(column)}=${value === null ? HIVE_NULL : escaped(value)}`;
   }
 }
 
@@ -104,8 +105,9 @@ function escaped(text: string): string {
 }
 
 /**
- * Separates the columns that name partitions from those of the files.
+ * Separates the columns that name partitions from the columns of the files.
  *
+ * @returns The source without the partitions' columns, and the places of these columns in the query.
  * @throws {LakebaseError} `BAD_PARAMETER` for a column that does not exist, or if no other column is left.
  */
 export function partitionColumns(
@@ -114,15 +116,15 @@ export function partitionColumns(
 ): { source: CopySource; partitions: number[] } {
   if (names === undefined) return { source, partitions: [] };
   const keys = keysOf(source.columns.map(({ name }) => name));
-  const found = names.map((name) => {
+  const positions = names.map((name) => {
     if (keys.includes(name)) return keys.indexOf(name);
     throw badPullOption(
       `${optionName("partitionBy")} has "${name}", which is not a column; ${suggestName(name, keys, "columns")}`,
     );
   });
-  const columns = source.columns.filter((_, index) => !found.includes(index));
+  const columns = source.columns.filter((_, index) => !positions.includes(index));
   if (columns.length === 0) {
     throw badPullOption(`${optionName("partitionBy")} has all columns, so there is none left for the files`);
   }
-  return { source: { ...source, columns }, partitions: found.map((index) => source.columns[index]!.place) };
+  return { source: { ...source, columns }, partitions: positions.map((index) => source.columns[index]!.place) };
 }

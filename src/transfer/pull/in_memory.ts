@@ -12,28 +12,28 @@ import { badPullOption, checkFormatOptions, checkPullOptions, type PullOptions, 
 import { gzip, isTerminal, openSinks, planTarget, type PullTarget, type TargetPlan } from "./target.ts";
 
 /** The approximate number of characters that are encoded at once. */
-const BLOCK = 65_536;
+const BLOCK_LENGTH = 65_536;
 
 /** The most rows of a row group of Parquet, or of a record batch of Arrow. */
 const BATCH_ROWS = 131_072;
 
-/** The options that only a pull from a server has. */
+/** The options that need a COPY of the server. */
 const SERVER_OPTIONS = ["parallel", "rowsPerFile", "partitionBy", "replace"] as const;
 
-/** Rows column by column, which can be read once. */
+/** Rows column by column. They can be read once. */
 interface BatchRows {
   /** The columns. */
   columns: readonly BatchColumn[];
-  /** The rows. A pull that fails early reads none of them. */
+  /** The rows. If the pull fails early, it reads none of them. */
   batches: AsyncIterable<Batch>;
-  /** The number of rows, for the progress. */
+  /** The number of rows, which the progress shows; `undefined` if unknown. */
   rows?: number | undefined;
 }
 
 /**
- * Writes rows in memory in the same way as `pull` writes rows of the server, without using the server.
+ * Writes rows in memory as `pull` writes rows of the server. Does not use the server.
  *
- * @param read Gives the rows after the options were checked.
+ * @param read Gives the rows; called after the options were checked.
  * @param find Finds the session of the rows, for a target in its workspace.
  */
 export function pullFromMemory(
@@ -54,10 +54,10 @@ export function pullFromMemory(
 }
 
 /**
- * Writes rows that do not come from a COPY in the same way as `pull` writes the rows of a COPY.
+ * Writes rows that do not come from a COPY as `pull` writes the rows of a COPY.
  *
  * @param what The name of the rows in errors, such as "rows in memory".
- * @param open Gives the rows after the options were checked and the target was opened.
+ * @param open Gives the rows; called after the options were checked and the target was opened.
  * @param volumes Finds the Volumes of the rows' workspace.
  */
 export async function pullBatches(
@@ -69,15 +69,17 @@ export async function pullBatches(
 ): Promise<PullResult> {
   const started = performance.now();
   const checked = checkPullOptions(options);
-  const found = SERVER_OPTIONS.find((name) => checked[name] !== undefined);
-  if (found !== undefined) throw badPullOption(`${found} is for rows that a COPY reads, and these are ${what}`);
+  const serverOption = SERVER_OPTIONS.find((name) => checked[name] !== undefined);
+  if (serverOption !== undefined) {
+    throw badPullOption(`${serverOption} is for rows that a COPY reads, and these are ${what}`);
+  }
   const plan = planTarget(target, checked);
   if (plan.folder) throw badPullOption(`${what} go into a file; a folder is for a table or a query of Postgres`);
   checkFormatOptions(checked, plan.format);
   using stop = stoppable(checked, "the pull");
   const sinks = await openSinks(plan, checked, stop.signal, new Stores(volumes, stop.signal));
   const sink = sinks.all[0]!;
-  const done = { rows: 0, bytes: 0 };
+  const written = { rows: 0, bytes: 0 };
   try {
     const source = await open(stop.signal);
     const show = (checked.progress ?? true) && !isTerminal(plan.target);
@@ -89,15 +91,15 @@ export async function pullBatches(
       show,
     });
     const count = (rows: number) => {
-      done.rows += rows;
+      written.rows += rows;
       meter.add(rows, 0);
     };
     const encoded = await encode(source, plan, checked, count);
-    for await (const piece of plan.gzip ? gzip(encoded) : encoded) {
-      await until(sink.write(piece), stop.signal);
+    for await (const bytes of plan.gzip ? gzip(encoded) : encoded) {
+      await until(sink.write(bytes), stop.signal);
       stop.signal?.throwIfAborted();
-      done.bytes += piece.length;
-      meter.add(0, piece.length);
+      written.bytes += bytes.length;
+      meter.add(0, bytes.length);
     }
     await until(sinks.flush(), stop.signal);
     await until(meter.complete(), stop.signal);
@@ -106,15 +108,16 @@ export async function pullBatches(
     await sinks.abort(error, stop.signal);
     throw error;
   }
-  return new PullResult({ ...done, paths: sinks.paths, to: sinks.name, elapsed: performance.now() - started });
+  return new PullResult({ ...written, paths: sinks.paths, to: sinks.name, elapsed: performance.now() - started });
 }
 
-interface Chosen {
+/** A column that is written, and its position in the batches. */
+interface ChosenColumn {
   index: number;
   column: BatchColumn;
 }
 
-function choose(columns: readonly BatchColumn[], names: readonly string[] | undefined): Chosen[] {
+function chooseColumns(columns: readonly BatchColumn[], names: readonly string[] | undefined): ChosenColumn[] {
   const keys = columns.map(({ name }) => name);
   return (names ?? keys).map((name) => {
     const index = keys.indexOf(name);
@@ -126,31 +129,30 @@ function choose(columns: readonly BatchColumn[], names: readonly string[] | unde
 }
 
 async function encode(
-  { columns: all, batches }: BatchRows,
+  source: BatchRows,
   { format }: TargetPlan,
   options: PullOptions,
   count: (rows: number) => void,
 ): Promise<AsyncIterable<Uint8Array>> {
-  const chosen = choose(all, options.columns);
+  const chosen = chooseColumns(source.columns, options.columns);
   const columns = chosen.map(({ column }) => column);
-  if (format !== "arrow" && format !== "parquet") {
-    return textOf(chosenOf(batches, chosen, count), columns, format, options);
-  }
+  const batches = withColumns(source.batches, chosen, count);
+  if (format !== "arrow" && format !== "parquet") return encodeText(batches, columns, format, options);
   const { compression, rowGroupSize } = options;
-  const parts = (async function* () {
-    for await (const batch of chosenOf(batches, chosen, count)) yield* slices(batch, rowGroupSize ?? BATCH_ROWS);
+  const sized = (async function* () {
+    for await (const batch of batches) yield* slices(batch, rowGroupSize ?? BATCH_ROWS);
   })();
   return (await ENCODERS[format]())((async function* () {})(), {
     columns,
-    batches: parts,
+    batches: sized,
     options: { compression, rowGroupSize },
   });
 }
 
-/** The chosen columns under their own names. The rows of a batch count after it has been read. */
-async function* chosenOf(
+/** Gives the batches with the chosen columns only. Counts the rows of a batch after it has been written. */
+async function* withColumns(
   batches: AsyncIterable<Batch>,
-  chosen: readonly Chosen[],
+  chosen: readonly ChosenColumn[],
   count: (rows: number) => void,
 ): AsyncGenerator<Batch, void, void> {
   for await (const { rows, columns } of batches) {
@@ -159,7 +161,7 @@ async function* chosenOf(
   }
 }
 
-async function* textOf(
+async function* encodeText(
   batches: AsyncIterable<Batch>,
   columns: readonly BatchColumn[],
   format: "csv" | "tsv" | "ndjson",
@@ -171,7 +173,7 @@ async function* textOf(
     const line = format === "ndjson" ? ndjsonRows(batch, columns) : delimitedRows(batch, format, options);
     for (let row = 0; row < batch.rows; row++) {
       text += line(row);
-      if (text.length < BLOCK) continue;
+      if (text.length < BLOCK_LENGTH) continue;
       yield encoder.encode(text);
       text = "";
       await new Promise<void>((resolve) => setTimeout(resolve)); // lets Stop and timers run
@@ -184,11 +186,12 @@ async function* textOf(
 type Line = (row: number) => string;
 
 function header(columns: readonly BatchColumn[], format: "csv" | "tsv", options: PullOptions): string {
-  const { write, delimiter } = cellWriter(columns.length, format, options);
+  const { write, delimiter } = delimitedForm(columns.length, format, options);
   return options.header ?? true ? `${columns.map(({ name }) => write(name)).join(delimiter)}\n` : "";
 }
 
-function cellWriter(columns: number, format: "csv" | "tsv", options: PullOptions) {
+/** Decides how values are written in CSV or TSV. */
+function delimitedForm(columns: number, format: "csv" | "tsv", options: PullOptions) {
   const csv = format === "csv";
   const { delimiter = csv ? "," : "\t", nullText = csv ? "" : "\\N" } = options;
   const write = csv
@@ -198,7 +201,7 @@ function cellWriter(columns: number, format: "csv" | "tsv", options: PullOptions
 }
 
 function delimitedRows({ columns }: Batch, format: "csv" | "tsv", options: PullOptions): Line {
-  const { write, delimiter, nullText } = cellWriter(columns.length, format, options);
+  const { write, delimiter, nullText } = delimitedForm(columns.length, format, options);
   const cells = columns.map((column) => serverText(column));
   return (row) => {
     const values = cells.map((cell) => {
@@ -209,7 +212,10 @@ function delimitedRows({ columns }: Batch, format: "csv" | "tsv", options: PullO
   };
 }
 
-/** A value as the server writes it: a boolean is one letter, and an array quotes only special elements. */
+/**
+ * Reads a column's values as the texts that the server writes. A boolean is one letter, and an array quotes only special
+ * elements.
+ */
 export function serverText(column: ColumnData): (row: number) => string | null {
   const read = exactTextReader(column);
   const { offsets, child } = column;
@@ -229,14 +235,15 @@ function arrayItem(text: string): string {
   return /^(null)?$|[{}",\\\s]/i.test(text) ? `"${text.replace(/["\\]/g, "\\$&")}"` : text;
 }
 
-/** Quotes a value as COPY does, if it would be read as NULL, as the end of a value, or as the end of the data. */
+/** Quotes a value as COPY does if a reader would take it for NULL, for the end of a value, or for the end of the data. */
 function quoted(text: string, delimiter: string, nullText: string, columns: number): string {
   const special = text === nullText || text.includes(delimiter) || /["\r\n]/.test(text) ||
     columns === 1 && text === "\\.";
   return special ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-const LETTERS: Readonly<Record<string, string>> = {
+/** The escapes of COPY's text format. */
+const ESCAPES: Readonly<Record<string, string>> = {
   "\\": "\\\\",
   "\b": "\\b",
   "\f": "\\f",
@@ -247,14 +254,14 @@ const LETTERS: Readonly<Record<string, string>> = {
 };
 
 function escaped(text: string, delimiter: string): string {
-  const plain = text.replace(/[\\\b\f\n\r\t\v]/g, (special) => LETTERS[special]!);
+  const plain = text.replace(/[\\\b\f\n\r\t\v]/g, (special) => ESCAPES[special]!);
   return delimiter === "\t" ? plain : plain.replaceAll(delimiter, `\\${delimiter}`);
 }
 
-function ndjsonRows({ columns }: Batch, about: readonly BatchColumn[]): Line {
-  const cells = columns.map((column, index) => ({
+function ndjsonRows(batch: Batch, columns: readonly BatchColumn[]): Line {
+  const cells = batch.columns.map((column, index) => ({
     key: JSON.stringify(column.name),
-    write: jsonCell(column, about[index]!.oid),
+    write: jsonCell(column, columns[index]!.oid),
   }));
   return (row) => `{${cells.map(({ key, write }) => `${key}:${write(row)}`).join(",")}}\n`;
 }
@@ -296,14 +303,11 @@ function numberJson(text: string | null): string {
   return text === null || /\d/.test(text) ? text ?? "null" : JSON.stringify(text);
 }
 
-/** Divides a batch into batches of at most `most` rows. */
-function* slices(batch: Batch, most: number): Generator<Batch, void, void> {
-  if (batch.rows <= most) {
-    if (batch.rows > 0) yield batch;
-    return;
-  }
-  for (let from = 0; from < batch.rows; from += most) {
-    const to = Math.min(batch.rows, from + most);
+/** Divides a batch into batches of at most `maxRows` rows. */
+function* slices(batch: Batch, maxRows: number): Generator<Batch, void, void> {
+  if (batch.rows > 0 && batch.rows <= maxRows) return yield batch;
+  for (let from = 0; from < batch.rows; from += maxRows) {
+    const to = Math.min(batch.rows, from + maxRows);
     yield { rows: to - from, columns: batch.columns.map((column) => slice(column, from, to)) };
   }
 }
@@ -312,17 +316,17 @@ function slice(column: ColumnData, from: number, to: number): ColumnData {
   const { type, nullBitmap, offsets, values, child } = column;
   const nulls = nullBitmap === undefined ? {} : { nullBitmap: bits(nullBitmap, from, to) };
   const nullCount = nulls.nullBitmap === undefined ? 0 : countClear(nulls.nullBitmap, to - from);
-  const same = { ...column, ...nulls, nullCount, length: to - from };
+  const sliced = { ...column, ...nulls, nullCount, length: to - from };
   if (offsets !== undefined) {
     const [start, end] = [offsets[from]!, offsets[to]!];
-    const own = offsets.slice(from, to + 1).map((offset) => offset - start);
+    const moved = offsets.slice(from, to + 1).map((offset) => offset - start);
     return child === undefined
-      ? { ...same, offsets: own, values: values.subarray(start, end) }
-      : { ...same, offsets: own, child: slice(child, start, end) };
+      ? { ...sliced, offsets: moved, values: values.subarray(start, end) }
+      : { ...sliced, offsets: moved, child: slice(child, start, end) };
   }
-  if (type.kind === "bool") return { ...same, values: bits(values as Uint8Array, from, to) };
+  if (type.kind === "bool") return { ...sliced, values: bits(values as Uint8Array, from, to) };
   const width = type.kind === "uuid" ? 16 : type.kind === "decimal" ? 4 : 1;
-  return { ...same, values: values.subarray(from * width, to * width) };
+  return { ...sliced, values: values.subarray(from * width, to * width) };
 }
 
 function bits(bytes: Uint8Array, from: number, to: number): Uint8Array {

@@ -93,9 +93,9 @@ const FORMAT_OPTIONS: readonly (readonly [formats: readonly PullFormat[], names:
 ];
 
 /**
- * Checks options that a program gave.
+ * Checks the options of a pull.
  *
- * @returns The same, without those that are `undefined`.
+ * @returns The options, without those that are `undefined`.
  * @throws {LakebaseError} `BAD_PARAMETER`, with the value found and the allowed values.
  */
 export function checkPullOptions(options: PullOptions): PullOptions {
@@ -105,10 +105,11 @@ export function checkPullOptions(options: PullOptions): PullOptions {
 /** Refuses options that have no effect with the format. */
 export function checkFormatOptions(options: PullOptions, format: PullFormat): void {
   for (const [formats, names] of FORMAT_OPTIONS) {
-    // `gzip: false` is right for every format.
-    const found = names.find((name) => options[name] !== undefined && !(name === "gzip" && options[name] === false));
-    if (found === undefined || formats.includes(format)) continue;
-    throw badPullOption(`${optionName(found)} is for ${formats.join(", ")}; the format is ${format}`);
+    if (formats.includes(format)) continue;
+    // `gzip: false` is true of every format.
+    const wrong = names.find((name) => options[name] !== undefined && !(name === "gzip" && options[name] === false));
+    if (wrong === undefined) continue;
+    throw badPullOption(`${optionName(wrong)} is for ${formats.join(", ")}; the format is ${format}`);
   }
 }
 
@@ -117,11 +118,11 @@ const FOLDER_OPTIONS = ["rowsPerFile", "partitionBy", "replace"] as const;
 
 /** Refuses options that only a folder has, and those of a folder that exclude each other. */
 export function checkFolderOptions(options: PullOptions, target: unknown, isFolder: boolean): void {
-  const found = FOLDER_OPTIONS.find((name) => options[name] !== undefined);
-  if (!isFolder && found !== undefined) {
+  const folderOption = FOLDER_OPTIONS.find((name) => options[name] !== undefined);
+  if (!isFolder && folderOption !== undefined) {
     const instead = typeof target === "string" ? `${target.replace(/\.[^./]*$/, "")}/` : "trips/";
     throw badPullOption(
-      `${optionName(found)} is for a folder of files; a folder's name ends in /: ${JSON.stringify(instead)}`,
+      `${optionName(folderOption)} is for a folder of files; a folder's name ends in /: ${JSON.stringify(instead)}`,
     );
   }
   if (options.partitionBy === undefined || options.parallel === undefined || options.parallel === 1) return;
@@ -132,7 +133,7 @@ export function checkFolderOptions(options: PullOptions, target: unknown, isFold
   );
 }
 
-/** Makes the error for a pull that can't begin. */
+/** Makes the error for a pull with a wrong option or target. */
 export function badPullOption(state: string, cause?: unknown): LakebaseError {
   return new LakebaseError("BAD_PARAMETER", `Cannot pull: ${state}`, { cause });
 }

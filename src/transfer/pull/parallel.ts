@@ -11,17 +11,8 @@ import { copyOutSeries } from "../copy/copy_out.ts";
 import { type CopyFormat, copyStatement } from "../copy/copy_query.ts";
 import { BINARY_TRAILER, type Chunk, type CopyItem, END_OF_COPY, withoutFraming } from "../copy/messages.ts";
 import { type CopySource, findSource, sourceName, type SourceQuery, wholeTable } from "../copy/source.ts";
-import { InOrder } from "./in_order.ts";
-import {
-  exportSnapshot,
-  importText,
-  isSnapshotGone,
-  notInParallel,
-  pagedTables,
-  type PageRange,
-  pageRanges,
-  rangeQuery,
-} from "./snapshot.ts";
+import { type PageRange, pageRanges, rangeQuery, RangeQueue } from "./page_ranges.ts";
+import { exportSnapshot, importSnapshotText, isSnapshotGone, notInParallel, pagedTables } from "./snapshot.ts";
 
 /** Options for reading a table on several connections. */
 export interface ParallelOptions {
@@ -31,9 +22,9 @@ export interface ParallelOptions {
   table: string;
   /** The number of connections. */
   parallel: number;
-  /** Whether each connection gives its own stream. */
-  several: boolean;
-  /** Decides which rows to copy, once the table is known. It may use the connection whose snapshot the others take. */
+  /** Whether each connection gives its own stream; else one stream has all rows. */
+  streamPerConnection: boolean;
+  /** Plans the copies, once the table is known. May use the connection whose snapshot the others take. */
   plan(lease: Lease, query: SourceQuery): ParallelPlan | Promise<ParallelPlan>;
   /** Ends the copies. */
   signal?: AbortSignal | undefined;
@@ -67,7 +58,7 @@ export async function copyOutParallel(session: Session, options: ParallelOptions
   checkSession(options, session);
   const copy = await ParallelCopy.start(session, options);
   return {
-    streams: options.several ? copy.streams() : [copy.stream()],
+    streams: options.streamPerConnection ? copy.streams() : [copy.stream()],
     [Symbol.asyncDispose]: () => copy[Symbol.asyncDispose](),
   };
 }
@@ -100,7 +91,7 @@ function checkSession({ parallel, name }: ParallelOptions, { connections, transa
 }
 
 /**
- * The table to read in parallel.
+ * Finds the table to read in parallel.
  *
  * @throws {LakebaseError} `BAD_PARAMETER` for a query, `QUERY_FAILED` for a table that does not exist.
  */
@@ -135,7 +126,7 @@ const LOCK_REFUSED = "55P03";
 /** The codes for a table, or a schema, that does not exist. */
 const MISSING: ReadonlySet<unknown> = new Set(["42P01", "3F000"]);
 
-/** Copies ranges on a connection, for the connection with the number `member`. */
+/** Copies ranges on a connection. `member` is the number of the connection among those of the pull. */
 type CopyRanges = (lease: Lease, member: number) => Promise<void>;
 
 /**
@@ -146,11 +137,12 @@ class ParallelCopy implements AsyncDisposable {
   readonly #session: Session;
   readonly #options: ParallelOptions;
   readonly #first: Lease;
-  readonly #start: Snapshot;
+  readonly #start: ParallelStart;
+  /** The number of the next range. */
   #next = 0;
   readonly #stop = new AbortController();
   readonly #signal: AbortSignal;
-  /** Ends the wait for connections when no range is left. */
+  /** Ends the wait for connections, because no range is left. */
   readonly #finished = new AbortController();
   readonly #work: Promise<void>[] = [];
   #firstWork: Promise<void> = Promise.resolve();
@@ -158,7 +150,7 @@ class ParallelCopy implements AsyncDisposable {
   /** Between two ranges, no other code reports that a connection is lost. */
   readonly #onConnectionLost = (error: unknown) => this.#stop.abort(error);
 
-  private constructor(session: Session, options: ParallelOptions, start: Snapshot) {
+  private constructor(session: Session, options: ParallelOptions, start: ParallelStart) {
     this.#session = session;
     this.#options = options;
     this.#start = start;
@@ -169,7 +161,7 @@ class ParallelCopy implements AsyncDisposable {
     this.#first.client.on("error", this.#onConnectionLost);
   }
 
-  /** Takes the snapshot, and divides the table as the snapshot shows it. */
+  /** Takes the snapshot, and divides the table as it is in the snapshot. */
   static async start(session: Session, options: ParallelOptions): Promise<ParallelCopy> {
     const { name, parallel, signal } = options;
     try {
@@ -181,7 +173,7 @@ class ParallelCopy implements AsyncDisposable {
         const plan = await options.plan(lease, wholeTable(relation, columns));
         return new ParallelCopy(session, options, { lease, relation, ranges, snapshot, plan });
       } catch (error) {
-        giveBack(lease);
+        endAndRelease(lease);
         throw error;
       }
     } catch (error) {
@@ -190,17 +182,17 @@ class ParallelCopy implements AsyncDisposable {
   }
 
   async *stream(): AsyncGenerator<Chunk, void, void> {
-    const order = this.#queue(this.#start.ranges.length);
+    const queue = this.#queue(this.#start.ranges.length);
     this.#startCopying(async (lease) => {
       const first = this.#claim();
       if (first === undefined) return;
       const claimed = [first];
       for await (const item of this.#copy(lease, claimed, first === 0)) {
-        if (item === END_OF_COPY) order.close(claimed.shift()!);
-        else await order.push(claimed[0]!, item);
+        if (item === END_OF_COPY) queue.close(claimed.shift()!);
+        else await queue.push(claimed[0]!, item);
       }
     });
-    yield* this.#read(order);
+    yield* this.#read(queue);
     if (this.#start.plan.binary) yield BINARY_TRAILER;
     this.#complete = true;
   }
@@ -223,19 +215,19 @@ class ParallelCopy implements AsyncDisposable {
     if (!this.#complete) this.#stop.abort();
     await Promise.allSettled(this.#work);
     await this.#firstWork.catch(() => {}); // the caller that waited for it has the error
-    this.#giveBack(this.#first);
+    this.#release(this.#first);
   }
 
   /** Makes a queue that fails when the copying is stopped. */
-  #queue(parts: number): InOrder {
-    const queue = new InOrder(parts);
+  #queue(ranges: number): RangeQueue {
+    const queue = new RangeQueue(ranges);
     const onAbort = () => queue.fail(this.#signal.reason);
     this.#signal.addEventListener("abort", onAbort, { once: true });
     if (this.#signal.aborted) onAbort();
     return queue;
   }
 
-  async *#read(queue: InOrder): AsyncGenerator<Chunk, void, void> {
+  async *#read(queue: RangeQueue): AsyncGenerator<Chunk, void, void> {
     try {
       yield* queue;
     } catch (error) {
@@ -265,7 +257,7 @@ class ParallelCopy implements AsyncDisposable {
     try {
       await copyRanges(lease, member);
     } finally {
-      this.#giveBack(lease);
+      this.#release(lease);
     }
   }
 
@@ -286,48 +278,49 @@ class ParallelCopy implements AsyncDisposable {
     return undefined;
   }
 
-  #giveBack(lease: Lease): void {
+  #release(lease: Lease): void {
     lease.client.removeListener("error", this.#onConnectionLost);
-    giveBack(lease);
+    endAndRelease(lease);
   }
 
   /**
    * Copies ranges on a connection until none is left.
    *
-   * @param claimed The number of the first range; the numbers of later ranges are added.
-   * @param headed Whether the first range has a header.
+   * @param claimed Has the number of the first range; the numbers of later ranges are added.
+   * @param withHeader Whether the first range has a header.
    */
-  #copy(lease: Lease, claimed: number[], headed: boolean): AsyncIterable<CopyItem> {
-    const items = copyOutSeries(this.#session, lease, this.#texts(lease, claimed, headed), this.#signal);
-    return this.#start.plan.binary ? withoutFraming(items, headed) : items;
+  #copy(lease: Lease, claimed: number[], withHeader: boolean): AsyncIterable<CopyItem> {
+    const items = copyOutSeries(this.#session, lease, this.#copyTexts(lease, claimed, withHeader), this.#signal);
+    return this.#start.plan.binary ? withoutFraming(items, withHeader) : items;
   }
 
-  *#texts(lease: Lease, claimed: number[], headed: boolean): Generator<string, void, void> {
+  *#copyTexts(lease: Lease, claimed: number[], withHeader: boolean): Generator<string, void, void> {
     const { relation, snapshot, ranges, plan: { columns, copy } } = this.#start;
-    const text = (index: number, first: boolean) => {
+    const copyOfRange = (index: number, first: boolean) => {
       return copy(rangeQuery(columns, ranges[index] ?? { table: relation, from: 0, to: 0 }), first);
     };
-    const joining = lease === this.#first ? "" : importText(relation, snapshot);
-    yield joining + text(claimed[0]!, headed);
+    const begin = lease === this.#first ? "" : importSnapshotText(relation, snapshot);
+    yield begin + copyOfRange(claimed[0]!, withHeader);
     for (let index = this.#claim(); index !== undefined; index = this.#claim()) {
       claimed.push(index);
-      yield text(index, false);
+      yield copyOfRange(index, false);
     }
   }
 }
 
-/** The snapshot with which a {@linkcode ParallelCopy} begins. */
-interface Snapshot {
+/** What the first connection of a {@linkcode ParallelCopy} found out. */
+interface ParallelStart {
   lease: Lease;
   /** The quoted name of the table, with the schema. */
   relation: string;
+  /** The name by which the other connections take the snapshot. */
   snapshot: string;
   plan: ParallelPlan;
   ranges: PageRange[];
 }
 
-/** Releases a connection after its transaction has ended. The caller does not wait for that round trip. */
-function giveBack(lease: Lease): void {
+/** Ends the transaction of a connection, then releases the connection. The caller does not wait for that round trip. */
+function endAndRelease(lease: Lease): void {
   Promise.resolve(restore({ transaction: undefined }, lease)).then(() => lease.release());
 }
 
@@ -338,7 +331,7 @@ async function explainParallelFailure(
 ): Promise<unknown> {
   if (signal?.aborted) return signal.reason;
   const sqlstate = (error as { code?: unknown } | null)?.code;
-  if (sqlstate === LOCK_REFUSED) return changing(name, error);
+  if (sqlstate === LOCK_REFUSED) return tableLocked(name, error);
   if (isSnapshotGone(error)) return snapshotLost(name, error);
   if (MISSING.has(sqlstate)) {
     return await expectTable(() => session, "pull", name, undefined).catch((missing) => missing);
@@ -346,7 +339,7 @@ async function explainParallelFailure(
   return await explainFailure(session, error, { text: "", values: [] });
 }
 
-function changing(name: string, cause: unknown): LakebaseError {
+function tableLocked(name: string, cause: unknown): LakebaseError {
   return new LakebaseError(
     "QUERY_FAILED",
     `Cannot pull ${name} in parallel: another session holds a lock on the table. Try again, or leave ${

@@ -39,8 +39,8 @@ import {
 export type { PullOptions, PullResult, PullTarget };
 
 /**
- * Writes the rows of a table or query to a file or stream, in constant memory. A file is complete or does not exist, and only a
- * complete file replaces an existing one.
+ * Writes the rows of a table or query to a file or stream, in constant memory. Only a complete file appears, and replaces an
+ * existing one.
  *
  * @param what The name of a table, or a query.
  * @param target The file, the folder or the stream.
@@ -103,8 +103,8 @@ class Pull {
   /** The number of rows that have arrived. */
   #received = 0;
   #bytes = 0;
-  /** The error that the program's own function or stream threw. It is not a failure of the connection. */
-  #thrown: { error: unknown } | undefined;
+  /** The error that the caller's function or stream threw. It is thrown as it is. */
+  #userError: { error: unknown } | undefined;
 
   constructor(plan: TargetPlan, options: PullOptions, sinks: Sinks, signal: AbortSignal | undefined) {
     this.#plan = plan;
@@ -125,18 +125,19 @@ class Pull {
     const encode = await ENCODERS[this.#plan.format]();
     await using meter = this.#meter(session);
     const write: Write = (chunks, sink) => this.#write(encode, this.#counted(chunks, meter), sink);
-    const alone = (this.#options.parallel ?? 1) === 1 && !this.#sinks.several;
-    const rows =
-      await (alone ? this.#copy(find, session, what, write) : this.#copyInParallel(find, session, what, write));
+    const inParallel = (this.#options.parallel ?? 1) > 1 || this.#sinks.severalFiles;
+    const copying = inParallel
+      ? this.#copyInParallel(find, session, what, write)
+      : this.#copy(find, session, what, write);
+    const rows = await copying;
     await until(this.#sinks.flush(), this.#signal);
     await this.#callUser(() => until(meter.complete(), this.#signal)); // `onProgress` may throw, so it comes before the commit
     await this.#sinks.commit(this.#signal);
-    const { name: to, paths } = this.#sinks;
     return new PullResult({
       rows,
       bytes: this.#bytes,
-      paths,
-      to,
+      paths: this.#sinks.paths,
+      to: this.#sinks.name,
       elapsed: performance.now() - this.#started,
       origin: originOf(session),
     });
@@ -149,9 +150,9 @@ class Pull {
     return reason;
   }
 
-  /** The error to throw. If rows have arrived, it says what happened to them. */
+  /** Returns the error to throw. If rows have arrived, the error says what happened to them. */
   #explain(error: unknown): unknown {
-    if (this.#thrown !== undefined) return this.#thrown.error;
+    if (this.#userError !== undefined) return this.#userError.error;
     const { signal } = this.#options;
     if (signal?.aborted && error === signal.reason) return error;
     if (!(error instanceof LakebaseError) || this.#received <= 0) return error;
@@ -162,7 +163,7 @@ class Pull {
 
   /** Copies on one connection, in the transaction if there is one. */
   async #copy(find: FindSession, session: Session, what: string | Fragment, write: Write): Promise<number> {
-    const unchecked = this.#unchecked(session, what);
+    const unchecked = this.#uncheckedTable(session, what);
     const query = unchecked ?? await findSource(find, what, { signal: this.#signal });
     try {
       return await onConnection(session, query.statement, this.#signal, async (lease, signal) => {
@@ -173,35 +174,34 @@ class Pull {
         return rows;
       });
     } catch (error) {
-      const noTable = error instanceof LakebaseError && /^42(P01|809|704)$/.test(error.sqlstate ?? "");
-      if (unchecked && noTable && this.#received === 0) await findSource(find, what, { signal: this.#signal }); // a better error
+      const isNoTable = error instanceof LakebaseError && /^42(P01|809|704)$/.test(error.sqlstate ?? "");
+      // The look-up throws a better error.
+      if (unchecked && isNoTable && this.#received === 0) await findSource(find, what, { signal: this.#signal });
       throw error;
     }
   }
 
   /**
-   * The table without a look-up, which would be a round trip. A transaction needs the look-up, because a COPY of a
-   * missing table would end the transaction.
+   * Returns the table without a look-up, which would cost a round trip. A transaction needs the look-up, because a COPY
+   * of a missing table would end the transaction.
    */
-  #unchecked(session: Session, what: string | Fragment): SourceQuery | undefined {
-    const text = this.#format.format === "csv" || this.#format.format === "text";
-    const inTransaction = session.transaction !== undefined;
+  #uncheckedTable(session: Session, what: string | Fragment): SourceQuery | undefined {
+    const isText = this.#format.format === "csv" || this.#format.format === "text";
     const { columns, partitionBy } = this.#options;
-    return text && !inTransaction && columns === undefined && partitionBy === undefined
-      ? uncheckedTable(what)
-      : undefined;
+    const isWhole = columns === undefined && partitionBy === undefined;
+    return isText && isWhole && session.transaction === undefined ? uncheckedTable(what) : undefined;
   }
 
   /** Copies on several connections with one snapshot. */
   async #copyInParallel(find: FindSession, session: Session, what: string | Fragment, write: Write): Promise<number> {
     const { copyOutParallel, parallelPlan, parallelTable, writeStreams } = await import("./parallel.ts");
-    const { all, several } = this.#sinks;
+    const { all, severalFiles: streamPerConnection } = this.#sinks;
     const { parallel = 1 } = this.#options;
     const signal = this.#signal;
     const { name, table } = await parallelTable(find, what, { signal });
     const plan = async (lease: Lease, query: SourceQuery) =>
       parallelPlan(await this.#describe(session, lease, query, signal), this.#format);
-    const copies = await copyOutParallel(session, { name, table, parallel, several, plan, signal });
+    const copies = await copyOutParallel(session, { name, table, parallel, streamPerConnection, plan, signal });
     await writeStreams(copies, (stream, index) => write(stream, all[index]));
     return this.#received;
   }
@@ -274,19 +274,19 @@ class Pull {
     }
   }
 
-  /** Calls the program's own function or stream, whose errors are thrown unchanged. */
+  /** Calls the caller's function or stream, whose errors are thrown unchanged. */
   async #callUser(call: () => Promise<void> | void): Promise<void> {
     try {
       await call();
     } catch (error) {
       if (error instanceof LakebaseError) throw error;
-      this.#thrown ??= { error };
+      this.#userError ??= { error };
       throw new LakebaseError("CANCELED", "Canceled by the program's own error", { cause: error });
     }
   }
 }
 
-/** Waits for the end of the COPY, even if its reader leaves early, because only then the connection is free. */
+/** Waits for the end of the COPY, even if its reader stops early, because only then is the connection free. */
 async function untilEnd(copying: AsyncGenerator<Chunk, unknown, void>, work: () => Promise<void>): Promise<void> {
   try {
     await work();
@@ -295,7 +295,7 @@ async function untilEnd(copying: AsyncGenerator<Chunk, unknown, void>, work: () 
   }
 }
 
-/** Removes the position from errors, because it is a position in the COPY and not in the user's statement. */
+/** Removes the position from errors, because it counts in the text of the COPY, not in the user's statement. */
 async function* withoutPosition(
   copying: AsyncGenerator<Chunk, number, void>,
   onEnd: (rows: number) => void,

@@ -4,6 +4,7 @@ import { Execution } from "../../sql/execution.ts";
 import { exchange } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
 import { DEFAULT_TYPES } from "../../sql/types.ts";
+import type { PagedTable } from "./page_ranges.ts";
 
 /** The facts that reading a table by its pages needs: a row for each table or partition that has pages. */
 export interface SnapshotRow {
@@ -89,11 +90,11 @@ export async function exportSnapshot(
     return await execute<SnapshotRow>(session, lease, text, signal);
   } catch (error) {
     if ((error as { code?: unknown } | null)?.code !== WRONG_KIND) throw error;
-    const kind = `ROLLBACK; SELECT relkind AS kind FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) ${
+    const kindText = `ROLLBACK; SELECT relkind AS kind FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) ${
       literal(table)
     }::pg_catalog.regclass`;
-    const [found] = await execute<SnapshotRow>(session, lease, kind, signal);
-    throw notInParallel(name, noPages(found?.kind));
+    const [row] = await execute<SnapshotRow>(session, lease, kindText, signal);
+    throw notInParallel(name, noPages(row?.kind));
   }
 }
 
@@ -103,17 +104,21 @@ function literal(text: string): string {
 }
 
 /**
- * Begins a transaction with the snapshot of another one. The COPY is sent together with this text, which saves a round trip.
- * The lock does not wait: it would wait for ever behind a change of the table that itself waits for the first transaction.
+ * Gives the SQL that begins a transaction with the snapshot of another one. The COPY is sent together with this text, which
+ * saves a round trip. The lock does not wait: it would wait for ever behind a change of the table that itself waits for the
+ * first transaction.
  *
  * @param table The quoted name of the table.
  * @param snapshot The name of the exported snapshot.
  */
-export function importText(table: string, snapshot: string): string {
+export function importSnapshotText(table: string, snapshot: string): string {
   return `${BEGIN}; SET TRANSACTION SNAPSHOT '${snapshot}'; LOCK TABLE ${table} IN ACCESS SHARE MODE NOWAIT; `;
 }
 
-/** Whether the server refused a snapshot because its transaction has ended. The SQLSTATE depends on the server's version. */
+/**
+ * Whether the server refused a snapshot because its transaction has ended. The server's routine tells, because the SQLSTATE
+ * depends on the server's version.
+ */
 export function isSnapshotGone(error: unknown): boolean {
   return SNAPSHOT_ROUTINES.has((error as { routine?: unknown } | null)?.routine);
 }
@@ -124,7 +129,8 @@ async function execute<Row>(session: Session, lease: Lease, text: string, signal
   return execution.rows as Row[];
 }
 
-const KINDS: Record<string, string> = {
+/** The names of the values of `pg_class.relkind`. */
+const KINDS: Readonly<Record<string, string>> = {
   v: "a view",
   m: "a materialized view",
   f: "a foreign table",
@@ -132,15 +138,15 @@ const KINDS: Record<string, string> = {
 };
 
 /**
- * The tables to read page by page.
+ * Gives the tables to read page by page: the table itself, or its partitions.
  *
- * @param asked The name of the table in a message.
+ * @param name The name of the table in a message.
  * @param rows The facts about the table.
  * @throws {LakebaseError} `BAD_PARAMETER` with the reason if the table can't be read page by page.
  */
-export function pagedTables(asked: string, rows: readonly SnapshotRow[]): PagedTable[] {
+export function pagedTables(name: string, rows: readonly SnapshotRow[]): PagedTable[] {
   const reason = refusal(rows);
-  if (reason !== undefined) throw notInParallel(asked, reason);
+  if (reason !== undefined) throw notInParallel(name, reason);
   // A table without partitions has no rows, but its file still has a header.
   return rows.map(({ name, relation, pages, bytes }) =>
     name === null ? { name: relation, pages: 0, bytes: 0 } : { name, pages, bytes }
@@ -155,6 +161,7 @@ export function notInParallel(table: string, reason: string): LakebaseError {
   );
 }
 
+/** Returns the reason why a table can't be read page by page; `undefined` if it can. */
 function refusal(rows: readonly SnapshotRow[]): string | undefined {
   const [root] = rows;
   if (root === undefined) return "there is no such table";
@@ -162,92 +169,20 @@ function refusal(rows: readonly SnapshotRow[]): string | undefined {
   if (root.version < 140_000) return "the server is older than PostgreSQL 14, which can't read a table by its pages";
   if (root.temporary) return "it is a temporary table, which other connections can't see";
   if (root.inherited) return "other tables inherit from it";
-  if (root.kind !== "r" && root.kind !== "p") {
-    return noPages(root.kind);
-  }
-  if (root.kind === "p" && root.secured) {
-    return "it has row-level security, and its partitions have their own";
-  }
-  return rows.map(leafRefusal).find((reason) => reason !== undefined);
+  if (root.kind !== "r" && root.kind !== "p") return noPages(root.kind);
+  if (root.kind === "p" && root.secured) return "it has row-level security, and its partitions have their own";
+  return rows.map(partitionRefusal).find((reason) => reason !== undefined);
 }
 
 function noPages(kind = ""): string {
   return `it is ${KINDS[kind] ?? "not a table"}, which has no pages`;
 }
 
-function leafRefusal({ kind, name, leafKind, readable, access }: SnapshotRow): string | undefined {
+function partitionRefusal({ kind, name, leafKind, readable, access }: SnapshotRow): string | undefined {
   if (name === null) return undefined;
-  const which = kind === "p" ? `its partition ${name}` : "it";
-  if (leafKind === "f") return `${which} is a foreign table, which has no pages`;
-  if (access !== "heap") return `${which} keeps its rows with the access method "${access}", not in pages`;
-  if (!readable) return `your role may read the table, but not ${which} directly`;
+  const subject = kind === "p" ? `its partition ${name}` : "it";
+  if (leafKind === "f") return `${subject} is a foreign table, which has no pages`;
+  if (access !== "heap") return `${subject} keeps its rows with the access method "${access}", not in pages`;
+  if (!readable) return `your role may read the table, but not ${subject} directly`;
   return undefined;
-}
-
-/** A table that has pages: a plain table, or a partition. */
-export interface PagedTable {
-  /** The quoted name, with the schema. */
-  name: string;
-  /** The number of pages of the heap. */
-  pages: number;
-  /** The bytes of the heap and of its TOAST table. */
-  bytes: number;
-}
-
-/** The pages of a table that one COPY reads. */
-export interface PageRange {
-  /** The quoted name of the table. */
-  table: string;
-  /** The first page. */
-  from: number;
-  /** The page after the last one; `undefined` for all pages that follow, because a table may grow. */
-  to: number | undefined;
-}
-
-/**
- * The approximate bytes of all ranges that are read at the same time. Rows that arrive before their turn are kept in
- * memory.
- */
-export const READ_AHEAD_BYTES: number = 32 * 1024 * 1024;
-/** The least number of ranges for each connection, if there are enough pages. */
-const RANGES_EACH = 4;
-/** The least approximate bytes of a range. Starting a COPY costs the server as much as reading this many bytes. */
-const MIN_RANGE_BYTES = 256 * 1024;
-
-/**
- * Divides tables into ranges of similar size, in order.
- *
- * @param tables The table, or its partitions.
- * @param parallel The number of connections.
- * @returns Ranges with every page exactly once, and at least one range for each table.
- *
- * @example
- * ```ts
- * import assert from "node:assert/strict";
- *
- * assert.deepEqual(pageRanges([{ name: '"t"', pages: 100, bytes: 819_200 }], 2), [
- *   { table: '"t"', from: 0, to: 32 },
- *   { table: '"t"', from: 32, to: 64 },
- *   { table: '"t"', from: 64, to: 96 },
- *   { table: '"t"', from: 96, to: undefined },
- * ]);
- * ```
- */
-export function pageRanges(tables: readonly PagedTable[], parallel: number): PageRange[] {
-  const bytes = tables.reduce((sum, table) => sum + table.bytes, 0);
-  const size = parallel === 1
-    ? Infinity
-    : Math.min(READ_AHEAD_BYTES / parallel, Math.max(MIN_RANGE_BYTES, bytes / (parallel * RANGES_EACH)));
-  return tables.flatMap((table) => {
-    const fitting = table.bytes > size ? Math.floor(table.pages * size / table.bytes) : table.pages;
-    const step = Math.max(1, fitting);
-    const starts = Array.from({ length: Math.max(1, Math.ceil(table.pages / step)) }, (_, index) => index * step);
-    return starts.map((from, index) => ({ table: table.name, from, to: starts[index + 1] }));
-  });
-}
-
-/** The query for the rows of a range. */
-export function rangeQuery(columns: string, { table, from, to }: PageRange): string {
-  const end = to === undefined ? "" : ` AND ctid OPERATOR(pg_catalog.<) '(${to},0)'`;
-  return `SELECT ${columns} FROM ONLY ${table} WHERE ctid OPERATOR(pg_catalog.>=) '(${from},0)'${end}`;
 }

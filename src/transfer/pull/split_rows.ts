@@ -14,12 +14,12 @@ interface Division {
   format: CopyFormat;
   /** The most rows of a file. */
   rowsPerFile?: number | undefined;
-  /** Whether each row begins with the values of its partition. All rows of a partition come one after another. */
+  /** Whether each row begins with the values of its partition, and the rows of a partition follow each other. */
   partitioned: boolean;
 }
 
-/** The rows of one file, which must be read before those of the next file. */
-interface FileRowsPart {
+/** The rows of one file. They must be read before the rows of the next file. */
+interface RowsOfFile {
   /** The values of the partition, as the server's text; empty if there are no partitions. */
   partition: (string | null)[];
   /** The rows, as a COPY of only these rows would give them. */
@@ -38,53 +38,55 @@ const COMMA = 0x2c;
 export async function* splitRows(
   chunks: AsyncIterable<Chunk>,
   division: Division,
-): AsyncGenerator<FileRowsPart, void, void> {
-  const rows = new Rows(chunks, division);
-  while (await rows.more()) yield { partition: rows.partition(), chunks: rows.file() };
+): AsyncGenerator<RowsOfFile, void, void> {
+  const splitter = new RowSplitter(chunks, division);
+  while (await splitter.hasNext()) yield { partition: splitter.partition(), chunks: splitter.file() };
 }
 
-class Rows {
+class RowSplitter {
   readonly #source: AsyncIterator<Chunk>;
   readonly #layout: Layout;
-  readonly #most: number;
+  readonly #rowsPerFile: number;
   readonly #partitioned: boolean;
   /** The current chunk. Its rows from `#at` on are not in a file yet. */
   #chunk: Chunk | undefined;
   #at = 0;
-  #left = 0;
+  /** The number of these rows. */
+  #rowsLeft = 0;
   #header: Uint8Array<ArrayBuffer> | undefined;
+  /** The values of the current partition, as the server sends them. */
   #key: Uint8Array = new Uint8Array();
   #files = 0;
 
   constructor(chunks: AsyncIterable<Chunk>, { format, rowsPerFile = Infinity, partitioned }: Division) {
     this.#layout = layoutOf(format);
-    this.#most = rowsPerFile;
+    this.#rowsPerFile = rowsPerFile;
     this.#partitioned = partitioned;
-    const bare = format.format === "binary" ? rowsAlone(chunks) : chunks;
-    this.#source = bare[Symbol.asyncIterator]();
-    if (format.format === "binary") this.#header = BINARY_HEADER;
+    const rows = this.#layout.binary ? withoutHeaderAndTrailer(chunks) : chunks;
+    this.#source = rows[Symbol.asyncIterator]();
+    if (this.#layout.binary) this.#header = BINARY_HEADER;
   }
 
   /** Whether there is another file. */
-  async more(): Promise<boolean> {
+  async hasNext(): Promise<boolean> {
     if (this.#layout.headed && this.#header === undefined) await this.#takeHeader();
-    if (await this.#fill()) {
-      this.#key = this.#partitioned ? this.#keyAt(this.#at) : this.#key;
-      return true;
-    }
-    return this.#files === 0 && !this.#partitioned;
+    if (!await this.#fill()) return this.#files === 0 && !this.#partitioned;
+    if (this.#partitioned) this.#key = this.#keyAt(this.#at);
+    return true;
   }
 
+  /** Returns the values of the next file's partition. The server sends them as JSON in hexadecimal digits. */
   partition(): (string | null)[] {
     if (!this.#partitioned) return [];
     return JSON.parse(new TextDecoder().decode(Uint8Array.fromHex(new TextDecoder().decode(this.#key))));
   }
 
+  /** Reads the rows of the next file. */
   async *file(): AsyncGenerator<Chunk, void, void> {
     this.#files++;
     if (this.#header !== undefined) yield { bytes: this.#header.slice(), rows: 1 };
-    for (let room = this.#most; room > 0 && await this.#fill();) {
-      const taken = this.#partitioned ? this.#takeKeyed(room) : this.#take(room);
+    for (let room = this.#rowsPerFile; room > 0 && await this.#fill();) {
+      const taken = this.#partitioned ? this.#takeOfPartition(room) : this.#take(room);
       if (taken.rows === 0) break;
       room -= taken.rows;
       yield taken;
@@ -92,13 +94,13 @@ class Rows {
     if (this.#layout.binary) yield { ...BINARY_TRAILER, bytes: BINARY_TRAILER.bytes.slice() };
   }
 
-  /** Gets the next chunk if it is needed. Returns whether there are more rows. */
+  /** Gets the next chunk if the current one has no rows left. Returns whether there are more rows. */
   async #fill(): Promise<boolean> {
-    while (this.#left === 0) {
+    while (this.#rowsLeft === 0) {
       const { value, done } = await this.#source.next();
       if (done) return false;
       this.#chunk = value;
-      this.#left = value.rows;
+      this.#rowsLeft = value.rows;
       this.#at = 0;
     }
     return true;
@@ -110,28 +112,28 @@ class Rows {
     const end = this.#layout.endOfRow(bytes, 0);
     this.#header = bytes.slice(this.#partitioned ? this.#layout.endOfKey(bytes, 0) : 0, end);
     this.#at = end;
-    this.#left--;
+    this.#rowsLeft--;
   }
 
   #take(room: number): Chunk {
     const { bytes } = this.#chunk!;
-    const rows = Math.min(room, this.#left);
+    const rows = Math.min(room, this.#rowsLeft);
     let end = this.#at;
-    if (rows === this.#left) end = bytes.length;
+    if (rows === this.#rowsLeft) end = bytes.length;
     else for (let row = 0; row < rows; row++) end = this.#layout.endOfRow(bytes, end);
     const taken = bytes.subarray(this.#at, end);
     this.#at = end;
-    this.#left -= rows;
+    this.#rowsLeft -= rows;
     return { bytes: taken, rows };
   }
 
-  /** Takes rows of the partition, without the values of the partition. */
-  #takeKeyed(room: number): Chunk {
+  /** Takes rows of the current partition, without the partition's values. */
+  #takeOfPartition(room: number): Chunk {
     const { bytes } = this.#chunk!;
     const out = new Uint8Array(bytes.length - this.#at);
     let filled = 0;
     let rows = 0;
-    while (rows < room && this.#left > 0 && this.#isKeyAt(this.#at)) {
+    while (rows < room && this.#rowsLeft > 0 && this.#isKeyAt(this.#at)) {
       const end = this.#layout.endOfRow(bytes, this.#at);
       if (this.#layout.binary) {
         const columns = (bytes[this.#at]! << 8 | bytes[this.#at + 1]!) - 1;
@@ -142,7 +144,7 @@ class Rows {
       out.set(rest, filled);
       filled += rest.length;
       this.#at = end;
-      this.#left--;
+      this.#rowsLeft--;
       rows++;
     }
     return { bytes: out.subarray(0, filled), rows };
@@ -150,20 +152,21 @@ class Rows {
 
   #keyAt(at: number): Uint8Array {
     const { bytes } = this.#chunk!;
-    return bytes.slice(at + this.#layout.beforeKey, this.#layout.endOfKey(bytes, at) - this.#layout.behindKey);
+    return bytes.slice(at + this.#layout.beforeKey, this.#layout.endOfKey(bytes, at) - this.#layout.afterKey);
   }
 
   #isKeyAt(at: number): boolean {
     const { bytes } = this.#chunk!;
     const start = at + this.#layout.beforeKey;
     const key = this.#key;
-    if (this.#layout.endOfKey(bytes, at) - this.#layout.behindKey - start !== key.length) return false;
+    if (this.#layout.endOfKey(bytes, at) - this.#layout.afterKey - start !== key.length) return false;
     for (let index = 0; index < key.length; index++) if (bytes[start + index] !== key[index]) return false;
     return true;
   }
 }
 
-async function* rowsAlone(chunks: AsyncIterable<Chunk>): AsyncGenerator<Chunk, void, void> {
+/** Removes the header and the trailer of the binary format. */
+async function* withoutHeaderAndTrailer(chunks: AsyncIterable<Chunk>): AsyncGenerator<Chunk, void, void> {
   async function* ended(): AsyncGenerator<CopyItem, void, void> {
     yield* chunks;
     yield END_OF_COPY;
@@ -171,31 +174,32 @@ async function* rowsAlone(chunks: AsyncIterable<Chunk>): AsyncGenerator<Chunk, v
   for await (const item of withoutFraming(ended(), false)) if (item !== END_OF_COPY) yield item;
 }
 
-/** The layout of rows in a format. */
+/** The layout of a row in a format of COPY. The key of a row is the text of its partition's values. */
 interface Layout {
   binary: boolean;
   /** Whether the first line has the names. */
   headed: boolean;
-  /** The number of bytes before the partition of a row, and between the partition and the first value. */
+  /** The number of bytes before the partition's values in a row. */
   beforeKey: number;
-  behindKey: number;
-  /** The end of the row that begins at a position. */
+  /** The number of bytes between the partition's values and the row's first value. */
+  afterKey: number;
+  /** Finds the end of the row that begins at a position. */
   endOfRow(bytes: Uint8Array, at: number): number;
-  /** The position of the first value of that row, after the partition. */
+  /** Finds the first value of that row, after the partition's values. */
   endOfKey(bytes: Uint8Array, at: number): number;
 }
 
 function layoutOf({ format, header = false, delimiter }: CopyFormat): Layout {
   if (format === "binary") return BINARY;
   const csv = format === "csv";
-  const between = delimiter?.charCodeAt(0) ?? (csv ? COMMA : TAB);
+  const separator = delimiter?.charCodeAt(0) ?? (csv ? COMMA : TAB);
   return {
     binary: false,
     headed: header,
     beforeKey: 0,
-    behindKey: 1,
+    afterKey: 1,
     endOfRow: (bytes, at) => csv ? endOfQuotedRow(bytes, at) : bytes.indexOf(LINE_FEED, at) + 1,
-    endOfKey: (bytes, at) => bytes.indexOf(between, at) + 1,
+    endOfKey: (bytes, at) => bytes.indexOf(separator, at) + 1,
   };
 }
 
@@ -213,7 +217,7 @@ const BINARY: Layout = {
   binary: true,
   headed: false,
   beforeKey: 6,
-  behindKey: 0,
+  afterKey: 0,
   endOfRow: (bytes, at) => {
     const columns = bytes[at]! << 8 | bytes[at + 1]!;
     at += 2;

@@ -3,16 +3,15 @@ import { fileURLToPath } from "node:url";
 import { pipeline, Readable } from "node:stream";
 import { createGzip } from "node:zlib";
 import { closest } from "../../core/closest.ts";
-import { LakebaseError, optionText } from "../../core/errors.ts";
+import { optionText } from "../../core/errors.ts";
 import type { FileStore } from "../../core/file_store.ts";
 import { typeText } from "../../core/text.ts";
 import { until } from "../../sql/stop.ts";
 import { EXTENSIONS, FILE_FORMATS, type PullFormat } from "../formats/file_format.ts";
 import { Stores } from "../stores.ts";
-import { openFileTarget, writeAll } from "./file_target.ts";
+import { badTarget, openFileTarget, writeAll } from "./file_target.ts";
 import { PullFolder } from "./folder.ts";
 import { badPullOption, checkFolderOptions, MOST_PARALLEL, type PullOptions } from "./options.ts";
-import { openStoredFile } from "./stored_target.ts";
 
 /** The target of a pull: the path or URL of a file, a stream, or `-` for standard output. */
 export type PullTarget = string | URL | WritableStream<Uint8Array>;
@@ -63,9 +62,7 @@ export interface TargetPlan {
 export function planTarget(target: PullTarget, options: PullOptions): TargetPlan {
   const path = target instanceof URL ? pathOf(target) : target;
   if (typeof path !== "string" && !(path instanceof WritableStream)) {
-    throw badPullOption(
-      `the target is ${typeText(path)}; it must be a path, a WritableStream or "-"`,
-    );
+    throw badPullOption(`the target is ${typeText(path)}; it must be a path, a WritableStream or "-"`);
   }
   if (typeof path === "string" && (path === "" || path.includes("\0"))) {
     throw badPullOption(`the target is ${JSON.stringify(path)}, which is not a path`);
@@ -73,12 +70,12 @@ export function planTarget(target: PullTarget, options: PullOptions): TargetPlan
   const folder = typeof path === "string" && path.endsWith("/");
   checkFolderOptions(options, path, folder);
   if (folder) return { target: path, format: options.format ?? "parquet", gzip: options.gzip ?? false, folder };
-  const named = typeof path === "string" && path !== "-" ? path : undefined;
-  const packed = named !== undefined && /\.gz$/i.test(named);
-  const format = options.format ?? formatOf(named, packed);
-  const text = format !== "arrow" && format !== "parquet";
-  if (packed && !text) throw badPullOption(`${format} is not compressed as a whole; leave out .gz`);
-  return { target: path, format, gzip: options.gzip ?? packed, folder };
+  const filePath = typeof path === "string" && path !== "-" ? path : undefined;
+  const endsInGz = filePath !== undefined && /\.gz$/i.test(filePath);
+  const format = options.format ?? formatOf(filePath, endsInGz);
+  const isText = format !== "arrow" && format !== "parquet";
+  if (endsInGz && !isText) throw badPullOption(`${format} is not compressed as a whole; leave out .gz`);
+  return { target: path, format, gzip: options.gzip ?? endsInGz, folder };
 }
 
 /**
@@ -95,6 +92,31 @@ export async function openTarget(
   if (isStandardOutput(target)) return STANDARD_OUTPUT;
   if (typeof target !== "string") return streamSink(target);
   return store === undefined ? await openFileTarget(target, signal) : await openStoredFile(store, target);
+}
+
+/**
+ * Opens a file of a store for writing. Until the file is complete, the store shows the old file of that name, if there is
+ * one.
+ *
+ * @throws {LakebaseError} `BAD_FILE` for a folder, and for a Volume that does not exist.
+ */
+async function openStoredFile(store: FileStore, path: string): Promise<Sink> {
+  const entry = await store.stat(path);
+  if (entry?.isFolder) {
+    throw badTarget(
+      path,
+      `it is a folder; name a file in it, or write several files with ${JSON.stringify(`${path}/`)}`,
+    );
+  }
+  const writer = store.create(path, entry);
+  return {
+    name: basename(path),
+    path,
+    outcome: `they were removed, and ${path} is as it was`,
+    write: (bytes) => writer.write(bytes),
+    commit: (signal) => until(writer.close(), signal),
+    abort: async () => void await writer.abort(),
+  };
 }
 
 /** Whether the rows appear on a terminal, where the progress line would mix with them. */
@@ -126,26 +148,27 @@ function streamSink(stream: WritableStream<Uint8Array>): Sink {
       await writer.write(bytes);
     },
     commit: (signal) => until(writer.close(), signal),
-    abort: (reason, signal) => until(writer.abort(reason), signal).catch(() => {}), // the stream may have failed by itself
+    abort: (reason, signal) => until(writer.abort(reason), signal).catch(() => {}), // the stream may have failed before
   };
 }
 
-function formatOf(path: string | undefined, packed: boolean): PullFormat {
+/** Finds the format of a path by its extension. */
+function formatOf(path: string | undefined, endsInGz: boolean): PullFormat {
   const formats = FILE_FORMATS.join(", ");
   if (path === undefined) {
     throw badPullOption(
       `the target has no name that shows the format; give ${optionText({ format: "csv" })} or another of ${formats}`,
     );
   }
-  const ending = extname(packed ? path.slice(0, -3) : path).slice(1);
-  const known = EXTENSIONS.get(ending.toLowerCase());
-  if (known !== undefined) return known;
-  const near = closest(ending, EXTENSIONS.keys());
-  const hint = near === undefined
+  const extension = extname(endsInGz ? path.slice(0, -3) : path).slice(1);
+  const format = EXTENSIONS.get(extension.toLowerCase());
+  if (format !== undefined) return format;
+  const similar = closest(extension, EXTENSIONS.keys());
+  const hint = similar === undefined
     ? `use one of ${formats}, or give ${optionText({ format: "csv" })}`
-    : `did you mean .${near}?`;
+    : `did you mean .${similar}?`;
   throw badPullOption(
-    `${path} ends in ${ending === "" ? "no extension" : `.${ending}`}, which is not a known format; ${hint}`,
+    `${path} ends in ${extension === "" ? "no extension" : `.${extension}`}, which is not a known format; ${hint}`,
   );
 }
 
@@ -168,7 +191,7 @@ export interface Sinks {
   /** The name of the targets in a result. */
   readonly name: string;
   /** Whether there may be several files. */
-  readonly several: boolean;
+  readonly severalFiles: boolean;
   /** What happened to the written bytes after a failure, as the end of a sentence. */
   readonly outcome: string;
   /** The paths of the files. */
@@ -185,7 +208,6 @@ export interface Sinks {
  * Opens the targets of a pull.
  *
  * @throws {LakebaseError} `BAD_FILE` if one of them can't be written, `BAD_PARAMETER` for `{n}` without `parallel`.
- * @throws {LakebaseError} `BAD_FILE` where one of them can't be written, `BAD_PARAMETER` for `{n}` without `parallel`.
  */
 export async function openSinks(
   { target, format, gzip, folder }: TargetPlan,
@@ -220,7 +242,7 @@ function folderSinks(folder: PullFolder, parallel = 1): Sinks {
     all: [],
     folder,
     name: folder.name,
-    several: parallel > 1,
+    severalFiles: parallel > 1,
     get outcome() {
       return folder.outcome;
     },
@@ -237,16 +259,16 @@ function numbered(pattern: string, n: number): string {
 
 /** Refuses leftover files: a reader of `trips-*.parquet` would also read files of an earlier pull on more connections. */
 async function refuseLeftovers(pattern: string, parallel: number, store: FileStore | undefined): Promise<void> {
-  const listed = store === undefined ? undefined : await store.list(dirname(pattern));
-  const names = listed && new Set(listed.map(({ name }) => name));
+  const entries = store === undefined ? undefined : await store.list(dirname(pattern));
+  const names = entries && new Set(entries.map(({ name }) => name));
   for (let n = parallel + 1; n <= MOST_PARALLEL; n++) {
     const leftover = numbered(pattern, n);
-    const found = names?.has(basename(leftover)) ?? await Deno.lstat(leftover).then(() => true, () => false);
-    if (!found) continue;
+    const exists = names?.has(basename(leftover)) ?? await Deno.lstat(leftover).then(() => true, () => false);
+    if (!exists) continue;
     const files = parallel === 1 ? "1 file" : `${parallel} files`;
-    throw new LakebaseError(
-      "BAD_FILE",
-      `Cannot write ${pattern}: the pull writes ${files}, and ${leftover} exists, which a reader of all files would read ` +
+    throw badTarget(
+      pattern,
+      `the pull writes ${files}, and ${leftover} exists, which a reader of all files would read ` +
         "too; delete it, or choose another name",
     );
   }
@@ -256,7 +278,7 @@ function fileSinks(all: readonly Sink[], pattern?: string): Sinks {
   let committed = 0;
   return {
     all,
-    several: pattern !== undefined,
+    severalFiles: pattern !== undefined,
     get outcome() {
       if (pattern === undefined) return all[0]!.outcome;
       if (committed === 0) return "they were removed, and no file was replaced";
@@ -279,13 +301,13 @@ function fileSinks(all: readonly Sink[], pattern?: string): Sinks {
   };
 }
 
-/** Compresses tables as well as the default level 6 does, in less than half the time. */
-const LEVEL = 4;
+/** This level makes tables as small as the default level 6 does, in less than half the time. */
+const GZIP_LEVEL = 4;
 const CHUNK_BYTES = 131_072;
 
 /** Compresses bytes with gzip. */
 export async function* gzip(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
-  const compressor = createGzip({ level: LEVEL, chunkSize: CHUNK_BYTES });
+  const compressor = createGzip({ level: GZIP_LEVEL, chunkSize: CHUNK_BYTES });
   pipeline(Readable.from(source, { objectMode: false }), compressor, () => {}); // the compressor passes the error on
   yield* compressor as AsyncIterable<Uint8Array>;
 }

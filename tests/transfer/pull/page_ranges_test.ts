@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
-import { type PagedTable, pageRanges, rangeQuery } from "../../../src/transfer/pull/snapshot.ts";
+import type { Chunk } from "../../../src/transfer/copy/messages.ts";
+import { type PagedTable, pageRanges, rangeQuery, RangeQueue } from "../../../src/transfer/pull/page_ranges.ts";
+import { nextTurn } from "../../support/eventually.ts";
 
 const PAGE = 8192;
 
@@ -48,4 +50,81 @@ Deno.test("rangeQuery() leaves the last range open", () => {
     rangeQuery("", { table: "t", from: 3, to: undefined }),
     `SELECT  FROM ONLY t WHERE ctid OPERATOR(pg_catalog.>=) '(3,0)'`,
   );
+});
+
+function chunk(text: string): Chunk {
+  return { bytes: new TextEncoder().encode(text), rows: 1 };
+}
+
+const MB = 1024 * 1024;
+
+async function textOf(queue: AsyncIterable<Chunk>): Promise<string> {
+  let text = "";
+  for await (const { bytes } of queue) text += new TextDecoder().decode(bytes);
+  return text;
+}
+
+Deno.test("RangeQueue puts the chunks of ranges in order, however they arrive", async () => {
+  const queue = new RangeQueue(4);
+  const text = textOf(queue);
+  await queue.push(2, chunk("e"));
+  await queue.push(0, chunk("a"));
+  await nextTurn();
+  await queue.push(2, chunk("f"));
+  await queue.push(0, chunk("b"));
+  queue.close(2);
+  await queue.push(1, chunk("c"));
+  queue.close(0);
+  await nextTurn();
+  queue.close(3);
+  await queue.push(1, chunk("d"));
+  queue.close(1);
+  assert.equal(await text, "abcdef");
+  assert.equal(await textOf(new RangeQueue(0)), "");
+});
+
+Deno.test("RangeQueue makes writers that are ahead wait, but never the writer of the range that is read", async () => {
+  const queue = new RangeQueue(3);
+  const mb = { bytes: new Uint8Array(MB), rows: 1 };
+  let ahead = 0;
+  let reading = 0;
+  const write = async (index: number, count: number, wrote: () => void) => {
+    for (let i = 0; i < count; i++) {
+      await queue.push(index, mb);
+      wrote();
+    }
+    queue.close(index);
+  };
+  const writers = [write(1, 100, () => ahead++), write(2, 10, () => ahead++)];
+  await nextTurn();
+  assert.ok(ahead >= 28 && ahead <= 32, String(ahead)); // nobody reads
+  writers.push(write(0, 10, () => reading++));
+  await nextTurn();
+  assert.equal(reading, 3);
+  let bytes = 0;
+  for await (const chunk of queue) bytes += chunk.bytes.length;
+  assert.equal(bytes, 120 * MB);
+  await Promise.all(writers);
+});
+
+Deno.test("RangeQueue gives an error to the reader and to all writers", async () => {
+  const queue = new RangeQueue(2);
+  const failure = new Error("lost");
+  const reading = textOf(queue);
+  const writing = (async () => {
+    for (;;) await queue.push(1, { bytes: new Uint8Array(MB), rows: 1 });
+  })();
+  const failing = Promise.all([assert.rejects(reading, failure), assert.rejects(writing, failure)]);
+  await nextTurn();
+  queue.fail(failure);
+  queue.fail(new Error("a later one"));
+  await failing;
+});
+
+Deno.test("RangeQueue does not keep a large buffer for a small chunk", async () => {
+  const queue = new RangeQueue(2);
+  await queue.push(1, { bytes: new Uint8Array(MB).subarray(0, 10), rows: 1 });
+  queue.close(0);
+  queue.close(1);
+  for await (const { bytes } of queue) assert.equal(bytes.buffer.byteLength, 10);
 });

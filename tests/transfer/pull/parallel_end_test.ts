@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { SESSION } from "../../../src/api/lakebase.ts";
-import { importText, isSnapshotGone } from "../../../src/transfer/pull/snapshot.ts";
+import { importSnapshotText, isSnapshotGone } from "../../../src/transfer/pull/snapshot.ts";
 import { eventually, inTime } from "../../support/eventually.ts";
 import { errorOf } from "../../support/queries.ts";
 import {
@@ -67,7 +67,7 @@ serverTest("the loss of the first connection before the others have connected is
 serverTest("a snapshot whose transaction has ended is recognized by the server's error", async (db) => {
   const client = await db.pool.connect(); // the driver's own error says which of the server's routines it is from
   for (const snapshot of ["00000003-00000001-1", "none"]) {
-    const error = await client.query(importText("pg_class", snapshot)).catch((error: unknown) => error);
+    const error = await client.query(importSnapshotText("pg_class", snapshot)).catch((error: unknown) => error);
     assert.ok(isSnapshotGone(error), String(error));
     await client.query("ROLLBACK");
   }
@@ -77,7 +77,7 @@ serverTest("a snapshot whose transaction has ended is recognized by the server's
 });
 
 postgresTest(
-  "a signal or leaving the loop ends all of it, and the connections go on",
+  "a signal, or leaving the loop, ends all copies, and the connections stay usable",
   async ({ db }) => {
     await using big = await bigTable(db, "stopped_half_way", 1000);
     const session = db[SESSION];

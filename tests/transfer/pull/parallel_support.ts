@@ -22,16 +22,16 @@ function copyOf(format: Format): ParallelPlan["copy"] {
   return (query, first) => `COPY (${query}) TO STDOUT (FORMAT ${format}${header(first)})`;
 }
 
-interface More extends Pick<ParallelOptions, "signal"> {
+interface CopyOptions extends Pick<ParallelOptions, "signal"> {
   format?: Format;
   columns?: string;
-  several?: boolean;
+  streamPerConnection?: boolean;
 }
 
-export function optionsOf(table: string, parallel: number, more: More = {}): ParallelOptions {
-  const { format = "text", columns = "*", several = false, signal } = more;
+export function optionsOf(table: string, parallel: number, options: CopyOptions = {}): ParallelOptions {
+  const { format = "text", columns = "*", streamPerConnection = false, signal } = options;
   const plan = () => ({ columns, copy: copyOf(format), binary: format === "binary" });
-  return { name: table, table, parallel, several, plan, signal };
+  return { name: table, table, parallel, streamPerConnection, plan, signal };
 }
 
 /** A table in one stream, whose end frees the connections. */
@@ -41,8 +41,13 @@ export async function* oneStream(session: Session, options: ParallelOptions): As
 }
 
 /** A table in one stream for each connection. */
-export async function streams(session: Session, table: string, parallel: number, more: More = {}): Promise<Copies> {
-  return await copyOutParallel(session, optionsOf(table, parallel, { ...more, several: true }));
+export async function streams(
+  session: Session,
+  table: string,
+  parallel: number,
+  options: CopyOptions = {},
+): Promise<Copies> {
+  return await copyOutParallel(session, optionsOf(table, parallel, { ...options, streamPerConnection: true }));
 }
 
 interface Read {

@@ -4,7 +4,7 @@ import { inTime } from "../../support/eventually.ts";
 import { errorOf } from "../../support/queries.ts";
 import { namesIn, pullTest } from "../../support/transfers.ts";
 
-/** More rows than fit between the server and a target that takes nothing. */
+/** More rows than fit between the server and a target that accepts none. */
 const MANY = "SELECT n, repeat('x', 100) AS x FROM generate_series(1, 1000000) AS n";
 /** Called when a stream is stuck. */
 let onStuck = () => {};
@@ -18,14 +18,14 @@ const soon = <T>(work: Promise<T>) => inTime("the end of what was stopped", work
 
 const STUCK: readonly (readonly [name: string, sink: UnderlyingSink<Uint8Array>, sql: string, options: PullOptions])[] =
   [
-    ["never begins", { start: never }, MANY, { format: "csv" }],
-    ["takes nothing of many rows", { write: never }, MANY, { format: "csv" }],
-    ["takes nothing of one row", { write: never }, "SELECT 1", { format: "csv" }],
-    ["takes nothing that is packed", { write: never }, MANY, { format: "ndjson", gzip: true }],
-    ["takes nothing of Arrow", { write: never }, MANY, { format: "arrow" }],
-    ["takes nothing of Parquet", { write: never }, MANY, { format: "parquet" }],
+    ["never starts", { start: never }, MANY, { format: "csv" }],
+    ["accepts none of many rows", { write: never }, MANY, { format: "csv" }],
+    ["does not accept its one row", { write: never }, "SELECT 1", { format: "csv" }],
+    ["accepts no gzip", { write: never }, MANY, { format: "ndjson", gzip: true }],
+    ["accepts no Arrow", { write: never }, MANY, { format: "arrow" }],
+    ["accepts no Parquet", { write: never }, MANY, { format: "parquet" }],
     ["never ends", { close: never }, "SELECT 1", { format: "csv" }],
-    ["takes nothing, not even its end", { write: never, abort: never }, MANY, { format: "csv" }],
+    ["accepts no rows and no end", { write: never, abort: never }, MANY, { format: "csv" }],
   ];
 
 for (const [name, sink, sql, options] of STUCK) {
@@ -49,14 +49,14 @@ pullTest("a failed query ends a pull after its time limit, although its stream d
   assert.equal(error.sqlstate, "22012");
 });
 
-pullTest("a transaction that is stopped ends a pull to a stream that takes nothing", async ({ db }) => {
+pullTest("a transaction that is stopped ends a pull to a stream that accepts nothing", async ({ db }) => {
   let pulling: Promise<unknown> = Promise.resolve();
   const work = db.transaction(async (tx) => {
     pulling = tx.sql`${tx.sql.unsafe(MANY)}`.pull(new WritableStream({ write: never }), { format: "csv" });
     await pulling;
   }, { timeout: 0.5 });
   assert.equal((await errorOf(soon(work))).code, "CANCELED");
-  assert.equal((await errorOf(soon(pulling))).code, "CANCELED"); // not only left behind
+  assert.equal((await errorOf(soon(pulling))).code, "CANCELED"); // the pull has ended, too
 });
 
 pullTest("an onProgress that never settles does not keep a pull from being stopped", async ({ db, folder }) => {
@@ -66,7 +66,7 @@ pullTest("an onProgress that never settles does not keep a pull from being stopp
 });
 
 pullTest(
-  "a pull that is stopped at its end either fails and leaves no file, or is complete and says so",
+  "a pull that is stopped at its end either fails without a file, or reports that it is complete",
   async ({ db, folder }) => {
     const outcomes = new Set<boolean>();
     for (let turns = 0; turns < 30; turns++) {

@@ -24,27 +24,28 @@ interface Case {
   during?: string;
   /** The exit code; `undefined` if the signal ends the program. */
   code?: number;
-  said: string;
+  /** The text on standard output. */
+  output: string;
   /** The files in the folder at the end. */
   left: "whole" | "nothing" | "hidden";
 }
 
 const CASES: readonly Case[] = [
-  { name: "that nobody listens to ends the program", said: "", left: "hidden" },
-  { name: "that the program listens to", before: LISTEN, code: 0, said: "heard\nwhole\n", left: "whole" },
-  { name: "that it listens to once", before: ONCE, code: 0, said: "heard\nwhole\n", left: "whole" },
+  { name: "that nobody listens to ends the program", output: "", left: "hidden" },
+  { name: "that the program listens to", before: LISTEN, code: 0, output: "heard\nwhole\n", left: "whole" },
+  { name: "that it listens to once", before: ONCE, code: 0, output: "heard\nwhole\n", left: "whole" },
   {
     name: "that it began to listen to during the pull",
     during: LISTEN,
     code: 0,
-    said: "heard\nwhole\n",
+    output: "heard\nwhole\n",
     left: "whole",
   },
   {
     name: "that it began to listen to once during the pull",
     during: ONCE,
     code: 0,
-    said: "heard\nwhole\n",
+    output: "heard\nwhole\n",
     left: "whole",
   },
   {
@@ -52,26 +53,26 @@ const CASES: readonly Case[] = [
     before: STOP,
     options: "{ signal: controller.signal }",
     code: 0,
-    said: "asked to stop\n",
+    output: "asked to stop\n",
     left: "nothing",
   },
   {
     name: "at which it exits",
     before: "Deno.addSignalListener(SIGNAL, () => Deno.exit(9));",
     code: 9,
-    said: "",
+    output: "",
     left: "nothing",
   },
   {
     name: "that comes a second time, when it no longer listens",
     before: ONCE,
     during: "process.once(SIGNAL, () => setTimeout(() => Deno.kill(Deno.pid, SIGNAL)));",
-    said: "heard\n",
+    output: "heard\n",
     left: "hidden",
   },
 ];
 
-/** All signals are handled in one way, so for the others it is enough that they are handled. */
+/** All signals are handled alike, so two cases are enough for the others. */
 const FIRST_CASES = CASES.slice(0, 2);
 
 /** The pull takes two seconds, and writes into a separate folder. */
@@ -91,24 +92,24 @@ const program = ({ before = "", options = "{}", during = "" }: Case, folder: str
   await db.close();`;
 
 for (const [signal, cases] of [["SIGTERM", CASES], ["SIGINT", FIRST_CASES], ["SIGHUP", FIRST_CASES]] as const) {
-  for (const tried of cases) {
-    const isQuick = signal === "SIGTERM" && tried.before === STOP; // the others are programs of two seconds each, too
-    const name = `${isQuick ? "" : "(slow) "}a pull and ${signal} ${tried.name}`;
+  for (const testCase of cases) {
+    const isQuick = signal === "SIGTERM" && testCase.before === STOP; // the others are programs of two seconds each, too
+    const name = `${isQuick ? "" : "(slow) "}a pull and ${signal} ${testCase.name}`;
     test({ name, ignore: Deno.build.os === "windows" }, async ({ local }) => {
       const folder = await Deno.makeTempDir({ prefix: "lakebase-pull-" });
-      const child = script(program(tried, folder, signal), { ...local.env, PGSSLROOTCERT: local.ca });
+      const child = script(program(testCase, folder, signal), { ...local.env, PGSSLROOTCERT: local.ca });
       const output = child.output();
-      await eventually("it is where it waits for the signal", () => isFile(`${folder}.ready`));
+      await eventually("the program waits for the signal", () => isFile(`${folder}.ready`));
       child.kill(signal);
-      const { code, signal: by, stdout, stderr } = await output;
-      const said = new TextDecoder().decode(stderr);
+      const { code, signal: endedBy, stdout, stderr } = await output;
+      const errors = new TextDecoder().decode(stderr);
       assert.deepEqual(
-        [by, by === null ? code : undefined],
-        [tried.code === undefined ? signal : null, tried.code],
-        said,
+        [endedBy, endedBy === null ? code : undefined],
+        [testCase.code === undefined ? signal : null, testCase.code],
+        errors,
       );
-      assert.equal(new TextDecoder().decode(stdout), tried.said);
-      const names = { whole: ["t.csv"], nothing: [], hidden: [".t.csv.*.part"] }[tried.left];
+      assert.equal(new TextDecoder().decode(stdout), testCase.output);
+      const names = { whole: ["t.csv"], nothing: [], hidden: [".t.csv.*.part"] }[testCase.left];
       assert.deepEqual(namesIn(folder).map((name) => name.replace(/[0-9a-f]{8}/, "*")), names);
       await Promise.all([Deno.remove(folder, { recursive: true }), Deno.remove(`${folder}.ready`)]);
     });
@@ -121,7 +122,7 @@ Deno.test({
   fn: async () => {
     const folder = await Deno.makeTempDir({ prefix: "lakebase-pull-" });
     const long = "x".repeat(50);
-    const left = [".t.csv.01234567.part", ".t.csv.89abcdef.part", `.${long.slice(0, 40)}.01234567.part`];
+    const leftovers = [".t.csv.01234567.part", ".t.csv.89abcdef.part", `.${long.slice(0, 40)}.01234567.part`];
     const kept = [
       ".t.csv.0123456.part",
       ".t.csv.01234567.part.old",
@@ -129,7 +130,7 @@ Deno.test({
       ".u.csv.01234567.part",
       "t.csv.part",
     ];
-    for (const name of [...left, ...kept]) await Deno.writeTextFile(`${folder}/${name}`, "");
+    for (const name of [...leftovers, ...kept]) await Deno.writeTextFile(`${folder}/${name}`, "");
     await Deno.mkdir(`${folder}/.t.csv.77777777.part/in`, { recursive: true });
     await Deno.symlink(`${folder}/t.csv.part`, `${folder}/.t.csv.aaaaaaaa.part`);
     for await (const { name } of Deno.readDir(folder)) await Deno.utime(`${folder}/${name}`, 0, 0);
