@@ -1,5 +1,5 @@
 import { type ScriptToken, ScriptTokens } from "./script_text.ts";
-import { eachCode, waitCode } from "./prelude.ts";
+import { awaitCode, forAwaitCode } from "./prelude.ts";
 
 /** The number of tokens to search for the end of type arguments. */
 const MAX_TYPE_TOKENS = 300;
@@ -12,7 +12,7 @@ const TYPE_WORDS: ReadonlySet<string> = new Set("extends infer is keyof new read
 
 /**
  * Lets Stop end each `await` of a cell: `await x` becomes `await wait(x)`, and the iterable of a `for await` is wrapped as
- * well. The end of an operand is found without a parser, so ambiguous code stays unchanged. Line numbers do not change.
+ * well. No parser finds the end of an operand, so ambiguous code stays unchanged. Line numbers do not change.
  *
  * @param code The cell.
  * @param cell The number by which Stop identifies the cell.
@@ -27,7 +27,7 @@ export function makeStoppable(code: string, cell: number): string {
 class AwaitRewriter {
   readonly #code: string;
   readonly #tokens: Token[];
-  /** For each `await`, the index after its operand. Filled from the end, so that a nested `await` is known first. */
+  /** For each `await`, the index after its operand. The last `await` comes first, because it may be in an operand of another. */
   readonly #ends = new Map<number, number>();
 
   constructor(code: string, tokens: Token[]) {
@@ -41,10 +41,10 @@ class AwaitRewriter {
     const insert = (at: number, text: string) => inserts.set(at, (inserts.get(at) ?? "") + text);
     for (let index = this.#tokens.length - 1; index >= 0; index--) {
       if (!this.#isAwait(index)) continue;
-      const found = this.#iterable(index) ?? this.#operand(index);
-      if (found === undefined) continue;
-      insert(this.#tokens[found.from]!.start, `${(found.loop ? eachCode : waitCode)(cell, portable)}(`);
-      insert(this.#tokens[found.end - 1]!.end, ")");
+      const awaited = this.#iterable(index) ?? this.#operand(index);
+      if (awaited === undefined) continue;
+      insert(this.#tokens[awaited.from]!.start, `${(awaited.loop ? forAwaitCode : awaitCode)(cell, portable)}(`);
+      insert(this.#tokens[awaited.end - 1]!.end, ")");
     }
     return insertAll(this.#code, inserts);
   }

@@ -98,9 +98,10 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** The maximum number of names to keep. */
+/** The maximum number of variables to remember. */
 const MAX_NAMES = 100;
 
+/** An assignment of a connection, such as `db = await connect(`. */
 const CONNECTING =
   /(?:^|[\s;{(,])([\p{L}_$][\p{L}\p{N}_$]*)[ \t]*=\s*(?:await\s+)?(?:[\p{L}_$][\p{L}\p{N}_$]*\.)?(?:connect|lakehouse)\s*\(/gu;
 

@@ -1,20 +1,19 @@
 import { joinBytes } from "../core/bytes.ts";
 import { makeStoppable } from "./await_rewrite.ts";
+import { codeCompleteness } from "./editor.ts";
 import {
   betterTraceback,
   type CellFailure,
   failure,
   importedSpecifiers,
   isUnexplained,
-  moduleNameCode,
-  namesModule,
   parseFailure,
   STOPPED,
   UNEXPLAINED,
 } from "./failure.ts";
 import type { InternalRequests } from "./child.ts";
 import { contentOf, type Envelope, metadataOf, type Signer } from "./message.ts";
-import { BROADCAST, DONE, doneCode, importsCode } from "./prelude.ts";
+import { BROADCAST, clientNameCode, DONE, doneCode, importsCode, mayImportClient } from "./prelude.ts";
 import { RunningCell } from "./running_cell.ts";
 import type { ZmtpConnection } from "./zmtp_connection.ts";
 
@@ -26,7 +25,7 @@ export interface FrontendRequest {
   from: Pick<ZmtpConnection, "send" | "identity">;
 }
 
-/** The parts of the kernel that the cells need. */
+/** Options of {@linkcode Cells}. */
 interface CellsOptions {
   signer: Signer;
   internal: InternalRequests;
@@ -43,27 +42,6 @@ interface CellsOptions {
   /** The URL of the client's main module. */
   client: string;
 }
-
-/** Magics, which TypeScript's parser does not know. */
-const MAGIC = /%sql|%lsmagic/i;
-
-/** The real status of code that the child reports as complete although it does not parse. The child checks brackets only. */
-async function completenessOf(
-  { content: { code } }: FrontendRequest,
-  envelope: Envelope,
-): Promise<"invalid" | "incomplete" | undefined> {
-  if (envelope.header.msg_type !== "is_complete_reply" || typeof code !== "string") return undefined;
-  if (contentOf(envelope)["status"] !== "complete" || MAGIC.test(code) || code.length > MAX_CHECKED_LENGTH) {
-    return undefined;
-  }
-  // Without a parser, the answer of the child holds.
-  const fails = async (text: string) => await parseFailure(text).catch(() => undefined) !== undefined;
-  if (!await fails(code)) return undefined;
-  return await fails(`${code}\nx`) ? "invalid" : "incomplete"; // `const a =` is incomplete
-}
-
-/** The maximum characters of code to parse while a person waits for the next line. */
-const MAX_CHECKED_LENGTH = 100_000;
 
 /** When the child sends nothing for this time, the last message of a cell counts as lost. */
 const SILENCE_MS = 5000;
@@ -91,11 +69,11 @@ export class Cells {
   readonly #options: CellsOptions;
   #waiting: FrontendRequest[] = [];
   #running: { cell: RunningCell; request: FrontendRequest } | undefined;
-  /** The last cell that was sent. Outputs of no cell are published as its outputs. */
+  /** The last cell that was sent. Outputs that belong to no cell are published as outputs of this one. */
   #lastCell: RunningCell | undefined;
   #count = 0;
   /** Whether cells can import the client by its name. */
-  #moduleNamed = false;
+  #clientNamed = false;
   /** Whether the child reports the end of displaying a value without a request. */
   #reportsDrawn = false;
   /** Whether the child is ready. Cells wait until then. */
@@ -114,7 +92,7 @@ export class Cells {
   }
 
   /** The identity of the frontend whose cell runs; empty when unknown. */
-  get asker(): string {
+  get frontend(): string {
     return this.#running?.request.from.identity ?? "";
   }
 
@@ -172,12 +150,7 @@ export class Cells {
   async onReply(request: FrontendRequest, envelope: Envelope): Promise<void> {
     const cell = this.running;
     if (cell === undefined || !cell.owns(envelope.parent)) {
-      const status = await completenessOf(request, envelope);
-      if (status !== undefined) {
-        const content = status === "incomplete" ? { status, indent: "" } : { status };
-        return request.from.send(this.#options.signer.edit(envelope, { content }));
-      }
-      return request.from.send(this.#withoutInternalNames(envelope));
+      return request.from.send(await this.#improvedReply(request, envelope));
     }
     const content = contentOf(envelope);
     cell.failed = content["status"] === "error";
@@ -186,7 +159,7 @@ export class Cells {
       if (await wasBrokenByRewrite(cell)) return await this.#runUnmodified(request, cell);
       cell.failure = await findReason(cell, this.#options.internal);
     }
-    // The end of a successful cell's display reports that all outputs are sent, unless Stop ended the display.
+    // After a successful cell, the end of its display reports that all outputs are sent, unless Stop ended the display.
     if (!this.#reportsDrawn || cell.failed || cell.silent || cell.interrupted) this.#requestFlush(cell);
     if (unexplained) {
       request.from.send(this.#options.signer.edit(envelope, { content: { ...content, ...cell.failure } }));
@@ -198,9 +171,20 @@ export class Cells {
     this.#finishIfEnded();
   }
 
+  /** The child's reply to a request that is not a cell. */
+  async #improvedReply({ content: { code } }: FrontendRequest, envelope: Envelope): Promise<Uint8Array> {
+    const type = envelope.header.msg_type;
+    if (type === "complete_reply") return this.#withoutInternalNames(envelope);
+    if (type !== "is_complete_reply" || typeof code !== "string") return envelope.raw;
+    if (contentOf(envelope)["status"] !== "complete") return envelope.raw; // the child checks only brackets and quotes
+    const status = await codeCompleteness(code);
+    if (status === "complete") return envelope.raw;
+    const content = status === "incomplete" ? { status, indent: "" } : { status };
+    return this.#options.signer.edit(envelope, { content });
+  }
+
   /** Removes this kernel's internal names from completions. */
   #withoutInternalNames(envelope: Envelope): Uint8Array {
-    if (envelope.header.msg_type !== "complete_reply") return envelope.raw;
     const content = contentOf(envelope);
     const matches = Array.isArray(content["matches"]) ? content["matches"] : [];
     const others = matches.filter((match) => typeof match !== "string" || !/ waits|Symbol\(lakebase/.test(match));
@@ -225,13 +209,13 @@ export class Cells {
     if (type === DONE) return this.#onDone(envelope);
     const cell = this.running;
     let { raw } = envelope;
-    let ofRunning = cell?.owns(envelope.parent) ?? false;
+    let belongsToCell = cell?.owns(envelope.parent) ?? false;
     if (internal.owns(envelope.parent)) {
       if (type === "status" || type === "execute_input" || type === "error" || this.#lastCell === undefined) return;
       raw = signer.edit(envelope, { parent: this.#lastCell.header });
-      ofRunning = cell === this.#lastCell;
+      belongsToCell = cell === this.#lastCell;
     }
-    if (cell === undefined || !ofRunning) return publish(raw);
+    if (cell === undefined || !belongsToCell) return publish(raw);
     if (type === "status") this.#onStatus(cell, envelope);
     else if (type === "error") this.#onError(cell, envelope);
     else if (type === "execute_input") {
@@ -243,13 +227,13 @@ export class Cells {
     if (contentOf(envelope)["execution_state"] === "idle") {
       cell.idle = envelope.raw;
       this.#finishIfEnded();
-    } else cell.busy.push(envelope.raw); // `execute_input` follows at once, so they are sent together
+    } else cell.busy.push(envelope.raw); // to be sent together with `execute_input`, which follows at once
   }
 
   /** Handles an error, which is the last output of a cell that fails. The flush is requested before the reply arrives. */
   #onError(cell: RunningCell, envelope: Envelope): void {
     if (metadataOf(envelope)[BROADCAST] !== true) {
-      cell.drawingError = contentOf(envelope); // or the error of the cell itself, which the reply also has
+      cell.drawingError = contentOf(envelope); // if the cell itself failed, the reply has the same error
       this.#requestFlush(cell);
     }
     cell.errors.push(this.#withBetterTraceback(cell, envelope));
@@ -297,11 +281,11 @@ export class Cells {
 
   async #runUnmodified(request: FrontendRequest, cell: RunningCell): Promise<void> {
     const { send, internal, signer } = this.#options;
-    await internal.execute(doneCode); // waits for the `idle` of the first run
+    await internal.execute(doneCode); // its answer comes after the `idle` of the first run
     cell.rerun = true;
     cell.idle = cell.failed = undefined;
     cell.sent = cell.code;
-    const content = { ...request.content, code: cell.code, store_history: false }; // it has its execution count already
+    const content = { ...request.content, code: cell.code, store_history: false }; // the first run has increased the execution count
     send(request, signer.edit(request.envelope, { content }));
   }
 
@@ -356,14 +340,14 @@ export class Cells {
     this.#running = { cell, request };
     this.#lastCell = cell;
     const message = sent === source ? envelope.raw : signer.edit(envelope, { content: { ...content, code: sent } });
-    if (this.#moduleNamed || !namesModule(sent)) return send(request, message);
-    this.#moduleNamed = true; // only when a cell needs it, since the hook takes a tenth of the kernel's start
-    const hooked = this.#options.internal.execute((n) => `${moduleNameCode(this.#options.client)}\n${doneCode(n)}`);
-    hooked.then(() => this.running === cell && send(request, message));
+    if (this.#clientNamed || !mayImportClient(sent)) return send(request, message);
+    this.#clientNamed = true; // only when a cell needs it, since the hook takes a tenth of the kernel's start
+    const named = this.#options.internal.execute((n) => `${clientNameCode(this.#options.client)}\n${doneCode(n)}`);
+    named.then(() => this.running === cell && send(request, message));
   }
 }
 
-/** The code with waits that Stop can end. After an internal error it is the same code, so that the queue of cells continues. */
+/** The code with waits that Stop can end. After an internal error the code stays unchanged, so that the queue continues. */
 function tryMakeStoppable(code: string, cell: number): string {
   try {
     return makeStoppable(code, cell);

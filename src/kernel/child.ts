@@ -1,6 +1,7 @@
 import { type ChannelName, connectionFileText, loopbackInfo } from "./connection_file.ts";
 import type { Envelope, Header, Signer } from "./message.ts";
 
+/** The time between two tries to connect to a child that starts. */
 const RETRY_MS = 4;
 
 /**
@@ -28,7 +29,7 @@ export interface Child extends AsyncDisposable {
   connect(channel: ChannelName): Promise<Deno.TcpConn>;
   /** Sends a signal to the child and to the processes that its cells started. */
   signal(name: Deno.Signal): void;
-  /** The milliseconds of processor time that the child has used; `undefined` where the system does not tell. */
+  /** The milliseconds of processor time that the child has used; `undefined` where the system does not give it. */
   processorTime(): number | undefined;
   /** Asks the child to report when all outputs are sent and it is not busy; `false` when a signal can't ask for it. */
   requestFlush(): boolean;
@@ -87,7 +88,7 @@ export async function startChild({ key, deno }: ChildOptions): Promise<Child> {
 
 function signalGroup(pid: number, name: Deno.Signal): void {
   if (Deno.build.os !== "windows") sendSignal(-pid, name);
-  // Windows has no process groups, and ends a process that gets SIGINT from another.
+  // Windows has no process groups, and ends a process to which another one sends SIGINT.
   else if (name === "SIGKILL") sendSignal(pid, name);
 }
 
@@ -101,14 +102,14 @@ function sendSignal(pid: number, name: Deno.Signal): boolean {
   }
 }
 
-/** Linux counts hundredths of a second, whatever its kernel counts in itself. */
+/** `/proc` counts hundredths of a second on every Linux. */
 const TICK_MS = 10;
 
 function processorTime(pid: number): number | undefined {
   if (Deno.build.os !== "linux") return undefined;
   try {
     const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
-    // The second field, a name in parentheses, may have blanks; the times are the 14th and the 15th.
+    // The second field, a name in parentheses, may have blanks. The times are the 14th and the 15th field.
     const [user, system] = stat.slice(stat.lastIndexOf(")") + 2).split(" ").slice(11, 13).map(Number);
     return (user! + system!) * TICK_MS;
   } catch {
@@ -213,16 +214,11 @@ export class InternalRequests {
     this.#settle(content["n"], content);
   }
 
-  /** Handles the child's reply. A reply to code has no answer: it matters only when the code failed. */
+  /** Handles the child's reply. The reply to code has no answer, so it matters only when the code failed. */
   onReply(envelope: Envelope, content: Record<string, unknown>): void {
     const n = Number(envelope.parent.msg_id?.slice(this.#prefix.length));
     if (envelope.header.msg_type === "kernel_info_reply") this.#settle(n, content);
     else if (content["status"] !== "ok") this.#settle(n, undefined);
-  }
-
-  /** Resolves all pending requests without an answer. */
-  giveUp(): void {
-    for (const n of [...this.#waiting.keys()]) this.#settle(n, undefined);
   }
 
   #settle(n: unknown, answer: InternalAnswer): void {

@@ -77,21 +77,30 @@ function describeValue(value: unknown): string {
 
 /** The text of a connection file. */
 export function connectionFileText({ ip, key, ports }: ConnectionInfo): string {
-  const named = Object.fromEntries(CHANNELS.map((channel) => [`${channel}_port`, ports[channel]]));
-  return JSON.stringify({ transport: "tcp", ip, key, signature_scheme: "hmac-sha256", ...named, kernel_name: "deno" });
+  const portFields = Object.fromEntries(CHANNELS.map((channel) => [`${channel}_port`, ports[channel]]));
+  return JSON.stringify({
+    transport: "tcp",
+    ip,
+    key,
+    signature_scheme: "hmac-sha256",
+    ...portFields,
+    kernel_name: "deno",
+  });
 }
 
 /** The connection info of a new kernel: a loopback address and free ports. */
 export function loopbackInfo(key: string): ConnectionInfo {
   const ip = loopbackAddress();
-  const free = freePorts(CHANNELS.length, ip);
-  const ports = Object.fromEntries(CHANNELS.map((channel, i) => [channel, free[i]])) as ConnectionInfo["ports"];
+  const numbers = freePorts(CHANNELS.length, ip);
+  const ports = Object.fromEntries(
+    CHANNELS.map((channel, index) => [channel, numbers[index]]),
+  ) as ConnectionInfo["ports"];
   return { ip, key, ports };
 }
 
 /**
- * The range is below the ephemeral ports of Linux (from 32768), macOS and Windows (from 49152): the system could give an
- * ephemeral port to another program before the kernel listens on it.
+ * The first and last port to choose from. They are below the ephemeral ports of Linux (from 32768), macOS and Windows (from
+ * 49152): the system could give an ephemeral port to another program before the kernel listens on it.
  */
 const MIN_PORT = 20_000;
 const MAX_PORT = 32_767;
@@ -114,8 +123,8 @@ export function loopbackAddress(): string {
 
 /** Different loopback ports on which nothing listens now. */
 export function freePorts(count: number, address = DEFAULT_ADDRESS): number[] {
-  using held = new DisposableStack();
-  return Array.from({ length: count }, () => held.use(listenOnRandomPort(address)).addr.port);
+  using listeners = new DisposableStack();
+  return Array.from({ length: count }, () => listeners.use(listenOnRandomPort(address)).addr.port);
 }
 
 function listenOnRandomPort(hostname: string): Deno.TcpListener {

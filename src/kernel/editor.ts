@@ -1,10 +1,10 @@
 import { printable } from "../core/text.ts";
 import { type Catalog, type CatalogTable, signatureOf } from "./catalog.ts";
+import { parseFailure } from "./failure.ts";
 import { cellMagicEnd, magicRegion } from "./magic.ts";
 import { FLAGS, readHeader, STATEMENTS } from "./magic_header.ts";
-import { pointsOf, unitsOf } from "./message.ts";
 import { type Candidate, type Candidates, sqlCandidates } from "./sql_completion.ts";
-import { findTable, type Piece, type Relation, type Scope, scopeAt, statementAt } from "./sql_scope.ts";
+import { findTable, type Relation, type Scope, scopeAt, statementAt, type StatementToken } from "./sql_scope.ts";
 
 /** A reply that this kernel gives without the child. */
 interface EditorReply {
@@ -29,7 +29,7 @@ export function editorReply(
 ): EditorReply | undefined {
   const { code, cursor_pos: cursor } = content;
   if (typeof code !== "string") return undefined;
-  if (type === "is_complete_request") return isComplete(code);
+  if (type === "is_complete_request") return sqlCompleteness(code);
   if (typeof cursor !== "number") return undefined;
   if (type === "complete_request") {
     const completion = completeSql(code, cursor, catalog, connections);
@@ -43,7 +43,7 @@ export function editorReply(
 }
 
 /** In a console, a SQL cell is complete after a semicolon or a blank line. */
-function isComplete(code: string): EditorReply | undefined {
+function sqlCompleteness(code: string): EditorReply | undefined {
   if (!isSqlCell(code)) return undefined;
   const status = /;\s*$|\n[ \t]*\n?$|\?\s*$/.test(code) ? "complete" : "incomplete";
   return { type: "is_complete_reply", content: { status, indent: "" } };
@@ -53,11 +53,27 @@ function isSqlCell(code: string): boolean {
   try {
     return cellMagicEnd(code) !== undefined;
   } catch {
-    return true; // an unknown cell magic, which fails when it runs
+    return true; // an unknown cell magic
   }
 }
 
-/** The maximum length of a cell to complete or inspect: in longer cells it is slower than typing. */
+/** Magics, which TypeScript's parser does not know. */
+const MAGIC = /%sql|%lsmagic/i;
+/** The maximum characters of code to parse while a person waits for the next line. */
+const MAX_PARSED_LENGTH = 100_000;
+
+/** Whether code is complete. The child calls code complete that does not parse, because it checks only brackets and quotes. */
+export async function codeCompleteness(code: string): Promise<"complete" | "incomplete" | "invalid"> {
+  if (MAGIC.test(code) || code.length > MAX_PARSED_LENGTH) return "complete";
+  const parses = async (text: string) => {
+    const failure = await parseFailure(text).catch(() => undefined); // the parser can't run, so nothing can be said
+    return failure === undefined;
+  };
+  if (await parses(code)) return "complete";
+  return await parses(`${code}\nx`) ? "incomplete" : "invalid"; // such as `const a =`
+}
+
+/** The maximum length of a cell to complete or inspect. Longer cells take more time than typing does. */
 const MAX_CELL_LENGTH = 200_000;
 
 /** The content of a `complete_reply`, without its status. Positions count code points of the cell. */
@@ -68,7 +84,7 @@ interface Completion {
   metadata: Record<string, unknown>;
 }
 
-/** The maximum number of matches. */
+/** The maximum number of completions in a reply. */
 const MAX_MATCHES = 500;
 
 /**
@@ -87,12 +103,13 @@ export function completeSql(
   connections: readonly string[] = [],
 ): Completion | undefined {
   if (code.length > MAX_CELL_LENGTH) return undefined;
-  const at = unitsOf(code, cursor);
-  const found = magicCandidates(code, at) ?? candidatesInMagic(code, at, catalog, connections);
-  if (found === undefined) return undefined;
-  const [start, end] = [pointsOf(code, found.start), pointsOf(code, found.end ?? at)];
+  const at = utf16Position(code, cursor);
+  const completions = magicCandidates(code, at) ?? candidatesInMagic(code, at, catalog, connections);
+  if (completions === undefined) return undefined;
+  const start = codePointPosition(code, completions.start);
+  const end = codePointPosition(code, completions.end ?? at);
   const matches = new Map<string, Candidate>();
-  for (const candidate of found.candidates) {
+  for (const candidate of completions.candidates) {
     if (matches.size < MAX_MATCHES && !matches.has(candidate.text)) matches.set(candidate.text, candidate);
   }
   return {
@@ -109,6 +126,22 @@ export function completeSql(
       })),
     },
   };
+}
+
+/** Converts a position in code points, which Jupyter counts, to UTF-16 units. */
+function utf16Position(text: string, codePoints: number): number {
+  let units = 0;
+  for (let count = 0; count < codePoints && units < text.length; count++) {
+    units += text.codePointAt(units)! > 0xffff ? 2 : 1;
+  }
+  return units;
+}
+
+/** Converts a position in UTF-16 units to code points, which Jupyter counts. */
+function codePointPosition(text: string, units: number): number {
+  let points = 0;
+  for (let at = 0; at < units; points++) at += text.codePointAt(at)! > 0xffff ? 2 : 1;
+  return points;
 }
 
 function candidatesInMagic(
@@ -160,7 +193,7 @@ function headerCandidates(
   const candidates = [
     ...connections.map((text) => ({ text, type: "instance" })),
     ...[...STATEMENTS].map((text) => ({ text: isLower ? text : text.toUpperCase(), type: "keyword" })),
-    ...Object.entries(FLAGS).map(([name, { about }]) => ({ text: `--${name}`, type: "flag", signature: about })),
+    ...Object.entries(FLAGS).map(([name, { summary }]) => ({ text: `--${name}`, type: "flag", signature: summary })),
   ];
   return { start: at - word.length, candidates: candidates.filter(({ text }) => text.startsWith(word)) };
 }
@@ -183,25 +216,30 @@ export function inspectSql(
   catalog: Catalog | undefined,
 ): Record<string, string> | undefined {
   if (code.length > MAX_CELL_LENGTH || catalog === undefined) return undefined;
-  const at = unitsOf(code, cursor);
+  const at = utf16Position(code, cursor);
   const region = magicRegion(code, at);
   if (region === undefined) return undefined;
-  const { pieces, top } = statementAt(code, region.start, region.end, at);
-  const index = pieces.findIndex(({ kind, start, end }) =>
+  const { tokens, top } = statementAt(code, region.start, region.end, at);
+  const index = tokens.findIndex(({ kind, start, end }) =>
     start <= at && at <= end && (kind === "word" || kind === "name")
   );
-  const piece = pieces[index];
-  if (piece === undefined) return undefined;
-  const scope = scopeAt(top, piece.group, catalog);
-  const text = describeName(pieces, index, scope, catalog);
+  const token = tokens[index];
+  if (token === undefined) return undefined;
+  const scope = scopeAt(top, token.group, catalog);
+  const text = describeName(tokens, index, scope, catalog);
   return text === undefined ? undefined : { "text/plain": printable(text) };
 }
 
-function describeName(pieces: readonly Piece[], index: number, scope: Scope, catalog: Catalog): string | undefined {
-  const name = pieces[index]!.text;
-  const qualifier = pieces[index - 1]?.text === "." ? pieces[index - 2]?.text : undefined;
-  const called = pieces[index + 1]?.text === "(";
-  if (called) {
+function describeName(
+  tokens: readonly StatementToken[],
+  index: number,
+  scope: Scope,
+  catalog: Catalog,
+): string | undefined {
+  const name = tokens[index]!.text;
+  const qualifier = tokens[index - 1]?.text === "." ? tokens[index - 2]?.text : undefined;
+  const isCalled = tokens[index + 1]?.text === "(";
+  if (isCalled) {
     const functions = catalog.functions.filter((item) =>
       item.name === name && (qualifier === undefined ? item.visible : item.schema === qualifier)
     );
@@ -213,24 +251,27 @@ function describeName(pieces: readonly Piece[], index: number, scope: Scope, cat
   const relation = qualifier === undefined ? relations.find(({ alias }) => alias === name) : undefined;
   if (relation !== undefined) return describeRelation(relation);
   const table = findTable(catalog, qualifier, name);
-  // After FROM a name is a table; elsewhere a column takes precedence.
-  if (table !== undefined && pieces[index + 1]?.text !== "." && isSource(pieces, index)) return describeTable(table);
+  // A name after FROM and the like is a table. Elsewhere a column takes precedence.
+  if (table !== undefined && tokens[index + 1]?.text !== "." && followsTableKeyword(tokens, index)) {
+    return describeTable(table);
+  }
   const owners = relations.filter(({ alias }) => qualifier === undefined || alias === qualifier);
-  const column = owners.flatMap(({ alias, columns, table }) =>
+  const descriptions = owners.flatMap(({ alias, columns, table }) =>
     columns.filter((column) => column.name === name).map(({ type, notNull }) =>
       `${table === undefined ? alias : `${table.schema}.${table.name}`}.${name} ${type}${notNull ? " not null" : ""}`
     )
   );
-  if (column.length > 0) return joinLines([...new Set(column)]);
+  if (descriptions.length > 0) return joinLines([...new Set(descriptions)]);
   return table === undefined ? undefined : describeTable(table);
 }
 
-function isSource(pieces: readonly Piece[], index: number): boolean {
-  const before = pieces[index - 1]?.text === "." ? index - 3 : index - 1;
-  return /^(?:from|join|update|into|table|,)$/.test(pieces[before]?.text ?? "");
+function followsTableKeyword(tokens: readonly StatementToken[], index: number): boolean {
+  const before = tokens[index - 1]?.text === "." ? index - 3 : index - 1;
+  return /^(?:from|join|update|into|table|,)$/.test(tokens[before]?.text ?? "");
 }
 
-const KINDS: Readonly<Record<string, string>> = {
+/** The kinds of relations by PostgreSQL's `relkind`. */
+const RELATION_KINDS: Readonly<Record<string, string>> = {
   r: "table",
   p: "partitioned table",
   v: "view",
@@ -243,7 +284,7 @@ function describeRelation({ alias, columns, table }: Relation): string {
 }
 
 function describeTable({ schema, name, kind, columns }: CatalogTable): string {
-  return joinLines([`${KINDS[kind] ?? "table"} ${schema}.${name}`, ...columnLines(columns)]);
+  return joinLines([`${RELATION_KINDS[kind] ?? "table"} ${schema}.${name}`, ...columnLines(columns)]);
 }
 
 function columnLines(columns: Relation["columns"]): string[] {
@@ -253,8 +294,8 @@ function columnLines(columns: Relation["columns"]): string[] {
   );
 }
 
-function joinLines(all: readonly string[]): string {
-  const shown = all.slice(0, MAX_LINES);
-  if (all.length > shown.length) shown.push(`  ... and ${all.length - shown.length} more`);
+function joinLines(lines: readonly string[]): string {
+  const shown = lines.slice(0, MAX_LINES);
+  if (lines.length > shown.length) shown.push(`  ... and ${lines.length - shown.length} more`);
   return shown.join("\n");
 }

@@ -25,6 +25,7 @@ export function failure(ename: string, evalue: string): CellFailure {
   return { ename, evalue, traceback: [`${ename}: ${evalue}`] };
 }
 
+/** The time that the parser gets. */
 const PARSE_MS = 10_000;
 
 /**
@@ -57,40 +58,40 @@ async function parserOutput(code: string, extension: string): Promise<string | u
   return success ? undefined : new TextDecoder().decode(stderr);
 }
 
-/** Makes an error of the cell from the parser's message, with the lines that the person wrote. */
+/** Turns the parser's message into an error of the cell, with the lines that the person wrote. */
 function readParserError(output: string, source: string): CellFailure | undefined {
   const message = /error: SyntaxError: (.*)/.exec(output)?.[1];
   if (message === undefined) return undefined;
   const [, line, column] = /^ +at file:\S*?:(\d+):(\d+)$/m.exec(output) ?? [];
   if (line === undefined) return failure("SyntaxError", message);
   const lines = source.split("\n");
-  const written = (number: string) => `${number} | ${lines[Number(number) - 1] ?? ""}`.trimEnd();
+  const asWritten = (number: string) => `${number} | ${lines[Number(number) - 1] ?? ""}`.trimEnd();
   const excerpt = [...output.matchAll(/^ *(\d*) \|(.*)$/gm)];
   return syntaxError(
     message,
     `line ${line}, column ${column}`,
-    excerpt.map(([text, number = ""]) => number === "" ? text : written(number)),
+    excerpt.map(([text, number = ""]) => number === "" ? text : asWritten(number)),
   );
 }
 
-function syntaxError(message: string, place: string, excerpt: string[]): CellFailure {
-  const evalue = `${message} (${place})`;
+function syntaxError(message: string, position: string, excerpt: string[]): CellFailure {
+  const evalue = `${message} (${position})`;
   return { ename: "SyntaxError", evalue, traceback: [`SyntaxError: ${evalue}`, ...excerpt] };
 }
 
 /** The specifiers of a cell's static imports, in order. */
 export function importedSpecifiers(code: string): string[] {
-  const found = code.matchAll(/(?:^|;)[ \t]*import\b(?!\s+type\b)(?:[^"'()]{0,1000}?\bfrom)?\s*(["'])([^"'\n]+)\1/gm);
-  return [...new Set([...found].map(([, , specifier]) => specifier!))];
+  const imports = code.matchAll(/(?:^|;)[ \t]*import\b(?!\s+type\b)(?:[^"'()]{0,1000}?\bfrom)?\s*(["'])([^"'\n]+)\1/gm);
+  return [...new Set([...imports].map(([, , specifier]) => specifier!))];
 }
 
-/** The start of the code of a magic. A first line that begins with it has no code of the person. */
+/** The start of the code of a magic. A first line with this start has no code of the person. */
 const MAGIC = 'await (globalThis[Symbol.for("lakebase.cell")]';
 const FRAME = /^\s+at /;
 /** A frame of the magic's code, or of a built-in function that it calls, such as `Array.map`. */
-const OF_MAGIC = /^\s+at (?:(?:async )?<anonymous>:1:\d+|[\w.]+ \(<anonymous>\))$/;
-/** The frame of the prelude's function that draws the result of a cell. The frames below it belong to Deno. */
-const DRAWING = /^\s+at async Object\.drawing\.broadcastResult \(<anonymous>:\d+:\d+\)$/;
+const MAGIC_FRAME = /^\s+at (?:(?:async )?<anonymous>:1:\d+|[\w.]+ \(<anonymous>\))$/;
+/** The frame of the prelude's function that displays the value of a cell. The frames below it belong to Deno. */
+const DISPLAY_FRAME = /^\s+at async Object\.internals\.broadcastResult \(<anonymous>:\d+:\d+\)$/;
 
 /**
  * Improves the traceback of an error message or reply.
@@ -104,37 +105,12 @@ export function betterTraceback(content: Record<string, unknown>, code: string):
   if (!Array.isArray(traceback)) return undefined;
   // The thrown value is not an Error, and frontends show only the traceback.
   if (traceback.join("") === "") return { ...content, traceback: [`${ename}: ${evalue}`] };
-  const drawing = traceback.findIndex((line) => DRAWING.test(line));
-  const own = drawing < 0 ? traceback : traceback.slice(0, drawing);
-  const frames = own.filter((line) => FRAME.test(line));
-  const allOfMagic = code.startsWith(MAGIC) && frames.length > 0 && frames.every((line) => OF_MAGIC.test(line));
-  if (!allOfMagic && drawing < 0) return undefined;
-  return { ...content, traceback: allOfMagic ? own.filter((line) => !FRAME.test(line)) : own };
-}
-
-/** Whether a cell may import the client by its name. */
-export function namesModule(code: string): boolean {
-  return code.includes("lakebase");
-}
-
-/**
- * Code that lets cells import the client as "lakebase" in any folder, since `deno jupyter` reads only the configuration of
- * the notebook's folder. The notebook's own import map takes precedence. Modules in files need an import map, because Deno
- * does not call hooks for their imports.
- *
- * @param client The URL of the client's main module.
- */
-export function moduleNameCode(client: string): string {
-  const urls = { lakebase: client, "lakebase/local": new URL("src/local/mod.ts", client).href };
-  return `(await import("node:module")).registerHooks?.({
-  resolve(specifier, context, next) {
-    const urls = ${JSON.stringify(urls)};
-    if (!Object.hasOwn(urls, specifier)) return next(specifier, context);
-    const found = next(specifier, context);
-    const missed = !found.url || found.url.endsWith("/" + specifier); // Deno took the name for a file in the notebook's folder
-    return missed ? { url: urls[specifier], shortCircuit: true } : found;
-  },
-});`;
+  const display = traceback.findIndex((line) => DISPLAY_FRAME.test(line));
+  const lines = display < 0 ? traceback : traceback.slice(0, display);
+  const frames = lines.filter((line) => FRAME.test(line));
+  const onlyMagic = code.startsWith(MAGIC) && frames.length > 0 && frames.every((line) => MAGIC_FRAME.test(line));
+  if (!onlyMagic && display < 0) return undefined;
+  return { ...content, traceback: onlyMagic ? lines.filter((line) => !FRAME.test(line)) : lines };
 }
 
 /** The maximum characters of a message. */

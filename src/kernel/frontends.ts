@@ -65,8 +65,8 @@ export class Prompts {
   /** Forwards a prompt to the frontend with that identity, or to all when it is unknown. */
   async ask(prompt: Uint8Array, identity: string): Promise<void> {
     if (this.#frontends.size === 0) await new Promise((resolve) => setTimeout(resolve, STDIN_CONNECT_MS));
-    const own = [...this.#frontends].filter((connection) => identity !== "" && connection.identity === identity);
-    this.#asked = new Set(own.length > 0 ? own : this.#frontends);
+    const matching = [...this.#frontends].filter((connection) => identity !== "" && connection.identity === identity);
+    this.#asked = new Set(matching.length > 0 ? matching : this.#frontends);
     for (const connection of this.#asked) connection.send(prompt);
     if (this.#asked.size === 0) this.cancel();
   }
@@ -84,6 +84,7 @@ const MAX_QUEUED_BYTES = 64 << 20;
 /** A subscriber that accepts nothing for this time is disconnected. */
 const STALLED_MS = 5000;
 
+/** The first frame of each message, with which subscriptions are compared. */
 const TOPIC = new TextEncoder().encode("<IDS|MSG>");
 
 /** The maximum bytes of a subscription. */
@@ -122,10 +123,10 @@ export class Publisher {
     }
   }
 
-  /** Waits for slow subscribers, and disconnects one that accepts nothing. */
+  /** Waits for slow subscribers. */
   async waitForRoom(): Promise<void> {
     for (const connection of this.#subscribers.keys()) {
-      if (connection.queued > MAX_QUEUED_BYTES) await this.#wait(connection);
+      if (connection.queued > MAX_QUEUED_BYTES) await this.#waitForSubscriber(connection);
     }
   }
 
@@ -135,7 +136,8 @@ export class Publisher {
     await Promise.race([all, new Promise((resolve) => setTimeout(resolve, ms))]);
   }
 
-  async #wait(connection: ZmtpConnection): Promise<void> {
+  /** Waits until half of the limit is free. Disconnects a subscriber that accepts nothing. */
+  async #waitForSubscriber(connection: ZmtpConnection): Promise<void> {
     const timer = setInterval(() => {
       if (performance.now() - connection.progress < STALLED_MS) return;
       this.#warn("closed the connection of a frontend that accepts no more output");
@@ -149,7 +151,7 @@ export class Publisher {
   }
 }
 
-/** Whether a subscription matches. The Deno kernel sends no topics: its messages begin with the delimiter. */
+/** Whether a subscription matches. The Deno kernel sends no topics, so its messages begin with the delimiter. */
 function matchesTopic(topic: Uint8Array): boolean {
   return topic.length <= TOPIC.length && topic.every((byte, index) => byte === TOPIC[index]);
 }
@@ -158,10 +160,10 @@ function matchesTopic(topic: Uint8Array): boolean {
 const MAX_CELLS = 1000;
 /** The maximum characters of all cells together. */
 const MAX_CHARACTERS = 16 << 20;
-/** The number of this kernel's only session. In requests, 0 means the current session and thus the same one. */
+/** The number of this kernel's only session. In requests, 0 means the current session, which is the same one. */
 const SESSION = 1;
 
-interface Entry {
+interface HistoryEntry {
   /** The cell's execution count. */
   line: number;
   source: string;
@@ -169,7 +171,7 @@ interface Entry {
 
 /** The cells that ran, as the person wrote them. */
 export class CellHistory {
-  readonly #entries: Entry[] = [];
+  readonly #entries: HistoryEntry[] = [];
   #characters = 0;
 
   /** Adds a cell. */
@@ -193,17 +195,17 @@ export class CellHistory {
     return { status: "ok", history };
   }
 
-  #select(request: Record<string, unknown>): Entry[] {
+  #select(request: Record<string, unknown>): HistoryEntry[] {
     const { hist_access_type: type, session, pattern, n, unique } = request;
     if (type === "range") return session === 0 || session === SESSION ? this.#range(request) : [];
     const glob = type === "search" && typeof pattern === "string" ? pattern : "*";
-    const found = this.#entries.filter(({ source }) => matchesGlob(source, glob));
-    const chosen = unique === true ? lastOfEach(found) : found;
-    return typeof n === "number" ? chosen.slice(Math.max(0, chosen.length - n)) : chosen;
+    const matching = this.#entries.filter(({ source }) => matchesGlob(source, glob));
+    const entries = unique === true ? lastOfEach(matching) : matching;
+    return typeof n === "number" ? entries.slice(Math.max(0, entries.length - n)) : entries;
   }
 
   /** The cells from line `start` to the one before line `stop`. Negative numbers count from the end. */
-  #range({ start, stop }: Record<string, unknown>): Entry[] {
+  #range({ start, stop }: Record<string, unknown>): HistoryEntry[] {
     const end = (this.#entries.at(-1)?.line ?? 0) + 1;
     const line = (value: unknown, otherwise: number) => {
       if (typeof value !== "number") return otherwise;
@@ -216,7 +218,7 @@ export class CellHistory {
 }
 
 /** The last of each group of equal cells. */
-function lastOfEach(entries: readonly Entry[]): Entry[] {
+function lastOfEach(entries: readonly HistoryEntry[]): HistoryEntry[] {
   const last = new Map(entries.map((entry) => [entry.source, entry]));
   return entries.filter((entry) => last.get(entry.source) === entry);
 }

@@ -70,16 +70,16 @@ export async function install(options: KernelInstallOptions = {}): Promise<Insta
   }
   const main = new URL("./main.ts", import.meta.url).href;
   const spec = kernelSpec({ deno: Deno.execPath(), main, displayName });
-  const written = `${folder}.${crypto.randomUUID()}`;
+  const incomplete = `${folder}.${crypto.randomUUID()}`;
   try {
-    await Deno.mkdir(written, { recursive: true });
+    await Deno.mkdir(incomplete, { recursive: true });
     await installLabExtension(extensionBeside(folder));
-    await Promise.all(ICONS.map((icon) => copyIcon(icon, written)));
-    await Deno.writeTextFile(`${written}/kernel.json`, `${JSON.stringify(spec, null, 2)}\n`);
+    await Promise.all(ICONS.map((icon) => copyIcon(icon, incomplete)));
+    await Deno.writeTextFile(`${incomplete}/kernel.json`, `${JSON.stringify(spec, null, 2)}\n`);
     await remove(folder);
-    await Deno.rename(written, folder);
+    await Deno.rename(incomplete, folder);
   } catch (error) {
-    await remove(written).catch(() => {}); // the first error matters more
+    await remove(incomplete).catch(() => {}); // the first error matters more
     throw new Error(`Cannot install the kernel in ${folder}: ${(error as Error).message}`, { cause: error });
   }
   return { name, displayName, folder, extension: extensionBeside(folder) };
@@ -109,15 +109,15 @@ export async function uninstall(options: KernelName = {}): Promise<InstalledKern
 /**
  * Lists the kernels that this module installed in a location.
  *
- * @param place The location.
+ * @param location The location.
  * @returns The kernels, sorted by name.
  */
-export async function list(place: KernelLocation = {}): Promise<InstalledKernel[]> {
-  const kernels = kernelsFolder(place);
+export async function list(location: KernelLocation = {}): Promise<InstalledKernel[]> {
+  const kernels = kernelsFolder(location);
   if (!await exists(kernels)) return [];
-  const folders = (await Array.fromAsync(Deno.readDir(kernels))).map(({ name }) => name).toSorted();
-  const found = await Promise.all(folders.map((name) => installedIn(`${kernels}/${name}`)));
-  return found.filter((kernel) => kernel !== undefined);
+  const names = (await Array.fromAsync(Deno.readDir(kernels))).map(({ name }) => name).toSorted();
+  const installed = await Promise.all(names.map((name) => installedIn(`${kernels}/${name}`)));
+  return installed.filter((kernel) => kernel !== undefined);
 }
 
 /** The locations in which Jupyter looks for kernels now: the user's folder and the active environment. */
@@ -126,9 +126,9 @@ export function activeLocations(): KernelLocation[] {
   return [undefined, ...new Set(prefixes)].map((prefix) => ({ prefix }));
 }
 
-function locate({ name = KERNEL_NAME, ...place }: KernelName): { name: string; folder: string } {
+function locate({ name = KERNEL_NAME, ...location }: KernelName): { name: string; folder: string } {
   const checked = checkedName(name);
-  return { name: checked, folder: `${kernelsFolder(place)}/${checked}` };
+  return { name: checked, folder: `${kernelsFolder(location)}/${checked}` };
 }
 
 /** The folder of the kernels in a location. */
@@ -144,7 +144,7 @@ async function installedIn(folder: string): Promise<InstalledKernel | undefined>
     const name = folder.slice(folder.lastIndexOf("/") + 1);
     return spec && { name, displayName: spec.display_name, folder, extension: extensionBeside(folder) };
   } catch {
-    return undefined; // a folder that Jupyter can't start a kernel from
+    return undefined; // Jupyter can't start a kernel from this folder
   }
 }
 
@@ -176,7 +176,7 @@ const EXTENSION_FILES = ["package.json", "static/sql_cells.js"];
 
 /**
  * Installs the JupyterLab extension that highlights `%%sql` cells. JupyterLab finds it when its page is reloaded. A kernel
- * can't do that by itself, because it names one language for all cells.
+ * can't highlight them, because it names one language for all cells.
  *
  * @param folder The target, from {@linkcode extensionBeside}.
  */
@@ -210,11 +210,11 @@ interface KernelSpec {
   metadata: Record<string, unknown>;
 }
 
-/** Deno's kernel loses results, errors or answers to `prompt()` before this version. */
+/** Before this version, Deno's kernel loses results, errors or answers to `prompt()`. */
 const OLDEST_DENO = [2, 9, 1];
-/** Limits V8's young generation, in MB. Without the limit it grows by 15 MB over 10,000 cells and saves no time. */
+/** Limits V8's young generation, in MB. Without the limit it grows by 15 MB over 10,000 cells, and cells are no faster. */
 const NEW_SPACE = "--v8-flags=--max-semi-space-size=2";
-/** The metadata key of the kernels that this module installed. */
+/** The metadata key that marks the kernels that this module installed. */
 const MARK = "lakebase";
 
 /** The folder of one user's kernels, as `jupyter --paths` prints it. */

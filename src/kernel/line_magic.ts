@@ -4,7 +4,8 @@ import { STATEMENTS } from "./magic_header.ts";
 import { type ScriptToken, ScriptTokens } from "./script_text.ts";
 
 const MAGIC = /%sql(?![\p{L}\p{N}_$])/iuy;
-const OTHER = /%%?([A-Za-z]\w*)/y;
+/** Any magic. */
+const ANY_MAGIC = /%%?([A-Za-z]\w*)/y;
 const LOOKS_LIKE_SQL = new RegExp(
   `^[ \\t]+(?:--[a-z]|\\\\[a-z?]|[\\p{L}_$][\\w$.]*[ \\t]*<<|(?:[\\p{L}_$][\\w$.]*[ \\t]+)?(?:${
     [...STATEMENTS].join("|")
@@ -27,11 +28,12 @@ export interface LineMagic extends Magic {
  * @throws {UsageError} For a magic that can't be used at its position, and for unknown magics.
  */
 export function lineMagics(source: string): LineMagic[] {
-  const found: LineMagic[] = [];
+  const magics: LineMagic[] = [];
   const tokens = new ScriptTokens(source);
   const functions = new ScriptFunctions(source);
   let lineStart = true;
-  let last: LineMagic | undefined;
+  /** The magic that is the cell's last statement so far. */
+  let lastStatement: LineMagic | undefined;
   for (const token of tokens) {
     if (token.kind === "space" || token.kind === "comment") {
       if (!token.closed && !isMisread(source, token.start)) throw unclosedComment(source, token.start);
@@ -40,21 +42,22 @@ export function lineMagics(source: string): LineMagic[] {
     }
     const character = source[token.start];
     const magic = token.kind === "symbol" && character === "%" ? magicAt(source, token, tokens, lineStart) : undefined;
-    const piece = magic === undefined ? token : { ...token, kind: "word" as const, end: magic.end };
-    functions.take(piece, lineStart && !tokens.wantsValue);
+    const operand = magic === undefined ? token : { ...token, kind: "word" as const, end: magic.end };
+    functions.take(operand, lineStart && !tokens.wantsValue);
     lineStart = false;
     if (token.kind === "template" && !token.closed) tokens.skipTemplate(token);
     if (magic === undefined) {
-      if (character !== ";") last = undefined;
+      if (character !== ";") lastStatement = undefined;
       continue;
     }
-    if (functions.notAsync !== undefined) throw notAsyncError(source, token.start, functions.notAsync);
-    found.push(magic);
+    const { syncHead } = functions;
+    if (syncHead !== undefined) throw notAsyncError(source, token.start, syncHead);
+    magics.push(magic);
     tokens.skipTo(magic.end);
-    last = magic.use === "show" && tokens.brackets.length === 0 ? magic : undefined;
+    lastStatement = magic.use === "show" && tokens.brackets.length === 0 ? magic : undefined;
   }
-  if (last !== undefined) last.use = "draw";
-  return found;
+  if (lastStatement !== undefined) lastStatement.use = "draw";
+  return magics;
 }
 
 /**
@@ -99,9 +102,9 @@ function magicAt(
   if (!wantsValue && !afterValue) return undefined;
   const inner = tokens.brackets.at(-1);
   const inBlock = inner === undefined || inner === "{";
-  const statement = inBlock &&
+  const isStatement = inBlock &&
     (wantsValue ? before === ")" || lineStart && /^(|;|\{|else|do)$/.test(before) : true);
-  const magic = readMagic(source, "%sql", { start, end, use: statement ? "show" : "value" });
+  const magic = readMagic(source, "%sql", { start, end, use: isStatement ? "show" : "value" });
   const atLineEnd = magic.end >= source.length || source[magic.end] === "\n";
   return { ...magic, endsStatement: atLineEnd && inBlock && before !== ":" && before !== "," };
 }
@@ -114,11 +117,11 @@ function notAsyncError(source: string, start: number, head: string): UsageError 
 }
 
 function refuseOtherMagic(source: string, start: number, wantsValue: boolean): void {
-  OTHER.lastIndex = start;
-  const found = OTHER.exec(source);
-  const cell = source.startsWith("%%", start);
-  if (found === null || !(cell || wantsValue)) return;
-  const name = found[0];
+  ANY_MAGIC.lastIndex = start;
+  const magic = ANY_MAGIC.exec(source);
+  const isCellMagic = source.startsWith("%%", start);
+  if (magic === null || !(isCellMagic || wantsValue)) return;
+  const name = magic[0];
   if (name.toLowerCase() === "%%sql") {
     throw new UsageError(
       `Cannot run the cell: %%sql on line ${
@@ -173,7 +176,7 @@ const MAX_HEAD_LENGTH = 60;
 /** Finds the function around a position of TypeScript. Like `ScriptTokens`, it works without a parser. */
 class ScriptFunctions {
   readonly #text: string;
-  readonly #pieces: ScriptToken[] = [];
+  readonly #tokens: ScriptToken[] = [];
   readonly #open: OpenFunction[] = [];
   /** The indexes of open brackets. */
   readonly #brackets: number[] = [];
@@ -185,7 +188,7 @@ class ScriptFunctions {
   }
 
   /** The head of the innermost function if that function is not async; otherwise `undefined`. */
-  get notAsync(): string | undefined {
+  get syncHead(): string | undefined {
     const inner = this.#open.at(-1);
     if (inner === undefined || inner.isAsync) return undefined;
     const head = this.#text.slice(inner.start, inner.end).replace(/\s+/g, " ").trim();
@@ -199,7 +202,7 @@ class ScriptFunctions {
    * @param afterLineEnd Whether it is the first token on its line after a value, so that a word begins a new statement.
    */
   take(token: ScriptToken, afterLineEnd: boolean): void {
-    const index = this.#pieces.push(token) - 1;
+    const index = this.#tokens.push(token) - 1;
     const word = this.#at(index);
     if (afterLineEnd && token.kind === "word" && !CONTINUES_EXPRESSION.has(word)) this.#endExpressions();
     if (token.kind === "template") {
@@ -215,8 +218,8 @@ class ScriptFunctions {
   }
 
   #at(index: number): string {
-    const piece = this.#pieces[index];
-    return piece === undefined ? "" : this.#text.slice(piece.start, piece.end);
+    const token = this.#tokens[index];
+    return token === undefined ? "" : this.#text.slice(token.start, token.end);
   }
 
   #close(index: number): void {
@@ -232,8 +235,8 @@ class ScriptFunctions {
   }
 
   #isArrow(index: number): boolean {
-    const [before, piece] = [this.#pieces[index - 1], this.#pieces[index]];
-    return this.#at(index) === ">" && this.#at(index - 1) === "=" && before?.end === piece?.start;
+    const [before, token] = [this.#tokens[index - 1], this.#tokens[index]];
+    return this.#at(index) === ">" && this.#at(index - 1) === "=" && before?.end === token?.start;
   }
 
   #arrow(index: number): void {
@@ -265,16 +268,16 @@ class ScriptFunctions {
       if (at !== name && this.#at(at) !== "*") break;
     }
     if (BLOCKS.has(this.#at(name))) return undefined;
-    const isName = /^[^\W\d]|^["'#$\]]/.test(this.#at(name)) || this.#pieces[name]?.kind === "word";
+    const isName = /^[^\W\d]|^["'#$\]]/.test(this.#at(name)) || this.#tokens[name]?.kind === "word";
     // A call followed by a block on the next line is not a method.
-    const between = this.#text.slice(this.#pieces[parameters]!.end, this.#pieces[brace]!.start);
+    const between = this.#text.slice(this.#tokens[parameters]!.end, this.#tokens[brace]!.start);
     if (!isName || between.includes("\n")) return undefined;
     const first = this.#at(name) === "]" ? this.#opening(name) : name;
     return this.#at(first - 1) === "*" ? first - 1 : first;
   }
 
   #begin(open: Omit<OpenFunction, "start" | "end">, start: number, last: number): void {
-    this.#open.push({ ...open, start: this.#pieces[start]?.start ?? 0, end: this.#pieces[last]!.end });
+    this.#open.push({ ...open, start: this.#tokens[start]?.start ?? 0, end: this.#tokens[last]!.end });
   }
 
   #opening(index: number): number {
@@ -295,13 +298,13 @@ class ScriptFunctions {
   /** The index of `)` in `(...): Type`, where `last` is the end of the type; `undefined` for anything else. */
   #beforeType(last: number): number | undefined {
     for (let at = last; at > 0 && last - at < MAX_TYPE_TOKENS; at = this.#opening(at) - 1) {
-      const piece = this.#pieces[at]!;
+      const { kind } = this.#tokens[at]!;
       const text = this.#at(at);
       if (text === ":") {
         const before = this.#at(this.#opening(at - 1) - 1);
         return at < last && this.#at(at - 1) === ")" && before !== "case" ? at - 1 : undefined;
       }
-      if (piece.kind !== "word" && piece.kind !== "string" && !/^[.<>|&\])},]$/.test(text)) return undefined;
+      if (kind !== "word" && kind !== "string" && !/^[.<>|&\])},]$/.test(text)) return undefined;
     }
     return undefined;
   }

@@ -60,6 +60,7 @@ interface RewriteOptions {
   module: string;
 }
 
+/** A request for help: `%lsmagic`, `%%sql?` and the like. */
 const HELP = /(?:%lsmagic|%%?sql\?\??|\?\??%%?sql)(?=[ \t\r]*(?:\n|$))/iy;
 const CELL_MAGIC = /%%(\w*)/y;
 
@@ -72,7 +73,7 @@ const CELL_MAGIC = /%%(\w*)/y;
 export function rewriteCell(source: string, options: RewriteOptions): CellRewrite {
   const shell = shellCommandError(source);
   if (shell !== undefined) return { kind: "error", name: "UsageError", message: shell };
-  if (!source.includes("%") && !mayBeUnclosed(source)) return { kind: "plain" };
+  if (!source.includes("%") && !mayHaveUnclosedComment(source)) return { kind: "plain" };
   try {
     return rewrite(source, options);
   } catch (error) {
@@ -111,9 +112,9 @@ function cellMagics(source: string): LineMagic[] {
 /** The position after `%%sql` in a cell that begins with it; `undefined` for other cells. */
 export function cellMagicEnd(source: string, start: number = skipLeading(source)): number | undefined {
   CELL_MAGIC.lastIndex = start;
-  const found = CELL_MAGIC.exec(source);
-  if (found === null) return undefined;
-  if (found[1]!.toLowerCase() !== "sql") throw unknownMagic(found[0]);
+  const magic = CELL_MAGIC.exec(source);
+  if (magic === null) return undefined;
+  if (magic[1]!.toLowerCase() !== "sql") throw unknownMagic(magic[0]);
   return CELL_MAGIC.lastIndex;
 }
 
@@ -137,7 +138,7 @@ export function magicRegion(source: string, at: number): CellRegion | undefined 
     const start = cellMagicEnd(source);
     if (start !== undefined) return start <= at ? { start, end: source.length } : undefined;
   } catch {
-    return undefined; // an unknown cell magic, which fails when it runs
+    return undefined; // an unknown cell magic
   }
   return lineMagicSpans(source).find(({ start, end }) => start <= at && at <= end);
 }
@@ -164,10 +165,10 @@ export function scriptOnly(source: string): string {
 }
 
 /** Turns `%sql SELECT ${a}, ${b}` into `$sql +(a) +(b)`, which parses. */
-function magicAsScript(source: string, { magic, start, end, run }: Magic): string {
+function magicAsScript(source: string, { magic, start, end, body }: Magic): string {
   const pieces = [magic.replaceAll("%", "$")];
   let at = start + magic.length;
-  for (const { expressions } of Array.isArray(run) ? run : []) {
+  for (const { expressions } of Array.isArray(body) ? body : []) {
     for (const { start, end } of expressions) {
       pieces.push(blank(source.slice(at, start - 2)), "+(", source.slice(start, end), ")");
       at = end + 1;
@@ -231,7 +232,7 @@ function shellCommandError(source: string): string | undefined {
 }
 
 /** Whether the last comment may be unclosed. It is a quick check before the cell is read. */
-function mayBeUnclosed(source: string): boolean {
+function mayHaveUnclosedComment(source: string): boolean {
   const last = source.lastIndexOf("/*");
   return last !== -1 && !source.includes("*/", last + 2);
 }
@@ -240,8 +241,8 @@ function mayBeUnclosed(source: string): boolean {
 function skipLeading(source: string): number {
   const trivia = /\s+|\/\/[^\n]*|--[^\n]*|\/\*/y;
   let at = 0;
-  for (let found = trivia.exec(source); found !== null; found = trivia.exec(source)) {
-    const close = found[0] === "/*" ? source.indexOf("*/", trivia.lastIndex) : undefined;
+  for (let match = trivia.exec(source); match !== null; match = trivia.exec(source)) {
+    const close = match[0] === "/*" ? source.indexOf("*/", trivia.lastIndex) : undefined;
     if (close === -1) throw unclosedComment(source, at);
     at = trivia.lastIndex = close === undefined ? trivia.lastIndex : close + 2;
   }
@@ -250,19 +251,19 @@ function skipLeading(source: string): number {
 
 function helpAt(source: string, start: number): string | undefined {
   HELP.lastIndex = start;
-  const found = HELP.exec(source)?.[0];
-  if (found === undefined) return undefined;
+  const request = HELP.exec(source)?.[0];
+  if (request === undefined) return undefined;
   if (source.slice(HELP.lastIndex).trim() !== "") {
-    throw new UsageError(`Cannot run the cell: ${found} must be alone in its cell`);
+    throw new UsageError(`Cannot run the cell: ${request} must be alone in its cell`);
   }
-  return found.toLowerCase() === "%lsmagic" ? MAGICS : SQL_HELP;
+  return request.toLowerCase() === "%lsmagic" ? MAGICS : SQL_HELP;
 }
 
-const FLAG_LINES = Object.entries(FLAGS).map(([name, { value, about }]) =>
-  `  ${`--${name}${value === undefined ? "" : ` ${value}`}`.padEnd(15)} ${about}`
+const FLAG_LINES = Object.entries(FLAGS).map(([name, { value, summary }]) =>
+  `  ${`--${name}${value === undefined ? "" : ` ${value}`}`.padEnd(15)} ${summary}`
 ).join("\n");
 
-const COMMAND_LINES = commandRows().map(([command, about]) => `  ${command.padEnd(15)} ${about}`).join("\n");
+const COMMAND_LINES = commandRows().map(([command, summary]) => `  ${command.padEnd(15)} ${summary}`).join("\n");
 
 /** The text that `%%sql?` prints. */
 const SQL_HELP = `%%sql [connection] [name <<] [flags] runs the SQL of a cell and shows its rows

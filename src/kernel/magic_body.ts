@@ -9,7 +9,7 @@ import { readSql, type SqlTemplate } from "./sql_template.ts";
  *
  * @param source The cell.
  * @param magic The name of the magic.
- * @param place The start and end of the name, and the use of the result.
+ * @param position The start and end of the name, and the use of the result.
  * @throws {UsageError} For a magic that can't run as it is written.
  */
 export function readMagic(
@@ -25,7 +25,7 @@ export function readMagic(
   if (source[first] === "\\") {
     const lineEnd = isLine ? source.indexOf("\n", first) : -1;
     const written = source.slice(first, lineEnd === -1 ? undefined : lineEnd);
-    return { magic, header, run: readSqlCommand(written, header), start, end: first + written.length, use };
+    return { magic, header, body: readSqlCommand(written, header), start, end: first + written.length, use };
   }
   const bodyStart = isLine || source[headerEnd] !== "\n" ? headerEnd : headerEnd + 1; // the line end is not part of the SQL
   const { statements, count, end: sqlEnd } = readSql(source, bodyStart, isLine);
@@ -34,7 +34,7 @@ export function readMagic(
     if (header[flag] !== undefined) checkSavedQuery(flag, statements[0]!.strings.join(" "), count);
   }
   if (header.explain) checkExplained(statements[0]!.strings.join(" "), count);
-  return { magic, header, run: statements, start, end: sqlEnd, use };
+  return { magic, header, body: statements, start, end: sqlEnd, use };
 }
 
 function checkUse(header: MagicHeader, use: Use): void {
@@ -73,11 +73,11 @@ function checkSavedQuery(flag: "save" | "with", text: string, count: number): vo
   if (count > 1) throw new UsageError(`Cannot run the magic: --${flag} takes one statement, but the cell has ${count}`);
   const word = firstWord(text);
   if ((flag === "save" ? QUERIES : ALLOW_WITH).has(word)) return;
-  const wanted = flag === "save"
+  const needed = flag === "save"
     ? "a query, such as SELECT"
     : "a statement that can have WITH, such as SELECT or UPDATE";
   throw new UsageError(
-    `Cannot run the magic: --${flag} needs ${wanted}; this one is ${word === "" ? "not" : word.toUpperCase()}`,
+    `Cannot run the magic: --${flag} needs ${needed}; this one is ${word === "" ? "not" : word.toUpperCase()}`,
   );
 }
 
@@ -97,18 +97,18 @@ function checkExplained(text: string, count: number): void {
   if (count > 1) throw new UsageError(`Cannot run the magic: --explain takes one statement, but the cell has ${count}`);
   const word = firstWord(text);
   if (EXPLAINED.has(word) && (word !== "create" || isCreatedFromQuery(text))) return;
-  const found = word === "" ? "this one" : word.toUpperCase();
+  const statement = word === "" ? "this one" : word.toUpperCase();
   throw new UsageError(
     word === "explain"
       ? "Cannot run the magic: the cell has both --explain and EXPLAIN; remove one of them"
-      : `Cannot run the magic: --explain needs a statement with a plan, such as SELECT or UPDATE; ${found} has none`,
+      : `Cannot run the magic: --explain needs a statement with a plan, such as SELECT or UPDATE; ${statement} has none`,
   );
 }
 
 function readSqlCommand(written: string, header: MagicHeader): SqlCommand {
   const [, word = "", plus = "", argument = "", rest = ""] =
     /^\\([a-z?]*)([+S]*)[ \t]*([^\n]*)([\s\S]*)$/i.exec(written) ?? [];
-  const name = word.replace(/S$/, ""); // with an S, psql also lists objects of the system, which a pattern names here
+  const name = word.replace(/S$/, ""); // an S adds the system's objects in psql; here a pattern such as pg_catalog.* lists them
   if (!Object.hasOwn(SQL_COMMANDS, name)) {
     throw new UsageError(
       `Cannot run the magic: there is no command \\${name}${plus}; the commands are ${commandNames()}`,
@@ -151,7 +151,7 @@ export interface Magic {
   magic: "%%sql" | "%sql";
   header: MagicHeader;
   /** The SQL, or a command such as `\d` with its argument. */
-  run: SqlTemplate[] | SqlCommand;
+  body: SqlTemplate[] | SqlCommand;
   /** The position of the magic in the cell. */
   start: number;
   end: number;
@@ -172,9 +172,9 @@ const LINE_VARIABLE = "lakebase_line";
  * @param module The URL of the client, used when the notebook can't import it by name.
  */
 export function magicCode(source: string, magic: Magic, module: string): string {
-  const templates = Array.isArray(magic.run) ? magic.run : [];
-  // Within code, a value may contain `yield`, which does not work in a wrapping function.
-  const located = magic.magic === "%%sql" && templates.some(({ expressions }) => expressions.length > 0);
+  const templates = Array.isArray(magic.body) ? magic.body : [];
+  // The value of a %sql line may contain `yield`, which does not work in the function that reports the line.
+  const reportsLine = magic.magic === "%%sql" && templates.some(({ expressions }) => expressions.length > 0);
   const client = `${RUN_MAGIC} ?? await import("lakebase").then(() => ${RUN_MAGIC}, () => undefined) ?? ` +
     `await import(${JSON.stringify(module)}).then(() => ${RUN_MAGIC})`;
   const code = [`await (${client})({ ${optionsCode(magic)} }`];
@@ -186,25 +186,27 @@ export function magicCode(source: string, magic: Magic, module: string): string 
       at = start;
       const expression = source.slice(start, end);
       const closing = expression.includes("//") ? "\n)" : ")"; // so that a comment does not hide the bracket
-      code.push(located ? `(${LINE_VARIABLE} = ${line}, (${expression}${closing}), ` : `(${expression}${closing}, `);
+      code.push(
+        reportsLine ? `(${LINE_VARIABLE} = ${line}, (${expression}${closing}), ` : `(${expression}${closing}, `,
+      );
     }
     code.push("]]");
   }
-  code.push(located ? `, ...(${LINE_VARIABLE} = 0, []))` : ")");
-  return located ? locatedCode(code.join("")) : code.join("");
+  code.push(reportsLine ? `, ...(${LINE_VARIABLE} = 0, []))` : ")");
+  return reportsLine ? lineReportingCode(code.join("")) : code.join("");
 }
 
-/** Code that replaces the lines of the generated code in an error's trace by the line of the value in the cell. */
-function locatedCode(code: string): string {
+/** Code that replaces the frames of the generated code in an error's trace by the line of the value in the cell. */
+function lineReportingCode(code: string): string {
   return `await (async () => { let ${LINE_VARIABLE} = 0; try { return ${code}; } catch (error) { ` +
     `if (${LINE_VARIABLE} > 0 && typeof error?.stack === "string") Reflect.set(error, "stack", ` +
     `error.stack.replace(/\\n +at (async )?<anonymous>[:\\d]+(?=\\n|$)/g, "") + ` +
     `"\\n    in \${...} on line " + ${LINE_VARIABLE}); throw error; } })()`;
 }
 
-function optionsCode({ magic, header, run, use }: Magic): string {
+function optionsCode({ magic, header, body, use }: Magic): string {
   const { connection, store, ...flags } = header;
-  const plain = { magic, use, ...flags, ...(Array.isArray(run) ? {} : run), connection, store };
+  const plain = { magic, use, ...flags, ...(Array.isArray(body) ? {} : body), connection, store };
   return [
     ...Object.entries(plain).flatMap(([name, value]) =>
       value === undefined ? [] : [`${JSON.stringify(name)}: ${JSON.stringify(value)}`]

@@ -38,7 +38,9 @@ interface Flag {
   value?: string;
   /** The maximum number of words in its value. @default {1} */
   words?: number;
-  about: string;
+  /** What the flag does, for the help. */
+  summary: string;
+  /** Sets the flag in a header. */
   set: (header: MagicHeader, value: string, words: string[]) => void;
 }
 
@@ -46,35 +48,35 @@ interface Flag {
 export const FLAGS: Readonly<Record<string, Flag>> = {
   limit: {
     value: "n",
-    about: "show n rows; the default is 20, or 0 for a result that is stored",
+    summary: "show n rows; the default is 20, or 0 for a result that is stored",
     set: (header, value) => header.limit = rowCount(value),
   },
-  "no-display": { about: "show nothing", set: (header) => header["no-display"] = true },
-  explain: { about: "show the server's plan; the statement does not run", set: (header) => header.explain = true },
+  "no-display": { summary: "show nothing", set: (header) => header["no-display"] = true },
+  explain: { summary: "show the server's plan; the statement does not run", set: (header) => header.explain = true },
   plot: {
     value: "mark x y",
     words: 3,
-    about: "draw a chart, such as --plot bar zone avg(fare)",
+    summary: "draw a chart, such as --plot bar zone avg(fare)",
     set: (header, _, words) => header.plot = words,
   },
   csv: {
     value: "file",
-    about: "write all rows into a CSV file instead of showing them",
+    summary: "write all rows into a CSV file instead of showing them",
     set: (header, value) => header.csv = fileName("csv", value),
   },
   parquet: {
     value: "file",
-    about: "write all rows into a Parquet file instead of showing them",
+    summary: "write all rows into a Parquet file instead of showing them",
     set: (header, value) => header.parquet = fileName("parquet", value),
   },
   save: {
     value: "name",
-    about: "save the query under a name, for --with",
+    summary: "save the query under a name, for --with",
     set: (header, value) => header.save = savedName("save", value),
   },
   with: {
     value: "name",
-    about: "use a saved query as a table of that name; --with a,b uses two",
+    summary: "use a saved query as a table of that name; --with a,b uses two",
     set: (header, value) =>
       header.with = [...new Set([...header.with ?? [], ...value.split(",").map((name) => savedName("with", name))])],
   },
@@ -109,24 +111,24 @@ export function readHeader(text: string, start: number): { header: MagicHeader; 
 }
 
 function readFlag(header: MagicHeader, text: string, at: number): number | undefined {
-  const found = match(FLAG, text, at);
-  if (found === undefined) return undefined;
-  const [, name = "", attached] = found.groups;
+  const written = match(FLAG, text, at);
+  if (written === undefined) return undefined;
+  const [, name = "", attached] = written.groups;
   const flag = Object.hasOwn(FLAGS, name) ? FLAGS[name] : undefined;
   if (flag === undefined) throw unknownFlag(name);
   if (flag.value === undefined) {
     if (attached !== undefined) throw new UsageError(`Cannot run the magic: --${name} takes no value`);
     flag.set(header, "", []);
-    return found.end;
+    return written.end;
   }
   if (flag.words !== undefined) {
-    const { words, end } = readWords(text, found.end, attached === undefined ? [] : [unquoted(attached)], flag.words);
+    const { words, end } = readWords(text, written.end, attached === undefined ? [] : [unquoted(attached)], flag.words);
     flag.set(header, "", words);
     return end;
   }
-  const value = attached === undefined ? match(VALUE, text, found.end) : { groups: ["", attached], end: found.end };
+  const value = attached === undefined ? match(VALUE, text, written.end) : { groups: ["", attached], end: written.end };
   flag.set(header, unquoted(value?.groups[1] ?? ""), []);
-  return value?.end ?? found.end;
+  return value?.end ?? written.end;
 }
 
 function unquoted(text: string): string {
@@ -134,20 +136,25 @@ function unquoted(text: string): string {
 }
 
 /** Reads words up to a statement, another flag or a name for the result. A word may have spaces within brackets. */
-function readWords(text: string, start: number, before: string[], maxWords: number): { words: string[]; end: number } {
-  const words = [...before];
+function readWords(
+  text: string,
+  start: number,
+  firstWords: string[],
+  maxWords: number,
+): { words: string[]; end: number } {
+  const words = [...firstWords];
   for (let end = start;;) {
-    const found = words.length < maxWords ? match(WORD, text, end) : undefined;
-    if (found === undefined || STATEMENTS.has(found.groups[1]!.toLowerCase())) return { words, end };
-    words.push(unquoted(found.groups[1]!));
-    end = found.end;
+    const word = words.length < maxWords ? match(WORD, text, end) : undefined;
+    if (word === undefined || STATEMENTS.has(word.groups[1]!.toLowerCase())) return { words, end };
+    words.push(unquoted(word.groups[1]!));
+    end = word.end;
   }
 }
 
 function unknownFlag(name: string): UsageError {
-  const near = closest(name.slice(0, 40), Object.keys(FLAGS));
+  const similar = closest(name.slice(0, 40), Object.keys(FLAGS));
   return new UsageError(
-    `Cannot run the magic: there is no flag --${name}${near === undefined ? "." : `; did you mean --${near}?`} ` +
+    `Cannot run the magic: there is no flag --${name}${similar === undefined ? "." : `; did you mean --${similar}?`} ` +
       `The flags: ${flagNames()}`,
   );
 }
@@ -162,8 +169,8 @@ function flagNames(): string {
 function rowCount(value: string): number {
   const count = Number(value.replaceAll("_", ""));
   if (/^\d/.test(value) && Number.isSafeInteger(count) && count > 0) return count;
-  const found = value === "" ? "has no value" : `is ${JSON.stringify(value)}`;
-  throw new UsageError(`Cannot run the magic: --limit ${found}; it must be a whole number above 0, such as --limit 50`);
+  const state = value === "" ? "has no value" : `is ${JSON.stringify(value)}`;
+  throw new UsageError(`Cannot run the magic: --limit ${state}; it must be a whole number above 0, such as --limit 50`);
 }
 
 function fileName(flag: string, value: string): string {
@@ -175,8 +182,8 @@ function fileName(flag: string, value: string): string {
 function savedName(flag: string, value: string): string {
   const isStatement = STATEMENTS.has(value.toLowerCase());
   if (/^[a-z_][a-z0-9_]{0,62}$/i.test(value) && !isStatement) return value.toLowerCase();
-  const found = value === "" || isStatement ? "has no name" : `is ${JSON.stringify(value)}`;
-  throw new UsageError(`Cannot run the magic: --${flag} ${found}; it must be a name such as --${flag} dear_trips`);
+  const state = value === "" || isStatement ? "has no name" : `is ${JSON.stringify(value)}`;
+  throw new UsageError(`Cannot run the magic: --${flag} ${state}; it must be a name such as --${flag} dear_trips`);
 }
 
 function readStore(header: MagicHeader, text: string, at: number): number | undefined {
@@ -209,10 +216,10 @@ function readConnection(header: MagicHeader, text: string, at: number): number |
   if (found === undefined) return undefined;
   const name = text.slice(at, found.end);
   if (STATEMENTS.has(name.toLowerCase()) && !isConnectionNamedCopy(name, text, found.end)) return undefined;
-  if (header.connection !== undefined) throw noStatement(header.connection, name);
+  if (header.connection !== undefined) throw beginsNoStatement(header.connection, name);
   const first = name.split(".")[0]!;
   // `globalThis.db` is a variable as well.
-  if (RESERVED.has(first) && !(first === "globalThis" && name !== first)) throw noConnection(first);
+  if (RESERVED.has(first) && !(first === "globalThis" && name !== first)) throw isNoConnection(first);
   header.connection = name;
   return found.end;
 }
@@ -221,8 +228,8 @@ function readConnection(header: MagicHeader, text: string, at: number): number |
 const REST_OF_COPY = /^\s*(?:"[^"]*"|[^\s("]+)\s*(?:\([^)]*\)\s*)?(?:from|to)\s+(?:'|\$|stdin\b|stdout\b|program\b)/i;
 
 /**
- * Whether `copy` is the name of a connection, since a variable with a copy of the database often has this name. In a COPY
- * statement a table follows the word, and not a statement or a flag.
+ * Whether `copy` is the name of a connection: a variable with a copy of the database often has this name. In a COPY statement
+ * a table follows the word. After a connection, a statement or a flag follows.
  */
 function isConnectionNamedCopy(name: string, text: string, end: number): boolean {
   if (name !== "copy") return false;
@@ -233,17 +240,17 @@ function isConnectionNamedCopy(name: string, text: string, end: number): boolean
   return next !== undefined && (next === "\\" || STATEMENTS.has(next.toLowerCase())) && !REST_OF_COPY.test(rest);
 }
 
-function noConnection(word: string): UsageError {
+function isNoConnection(word: string): UsageError {
   const instead = word === "await" ? "leave it out, because the connection is awaited anyway" : "use a variable's name";
   return new UsageError(`Cannot run the magic: ${word} is not a connection; ${instead}, such as %%sql db`);
 }
 
-/** Any word that begins no statement counts as a connection, so the rest of the line is checked for likely mistakes. */
+/** Checks the rest of the line for likely mistakes, since any word that begins no statement counts as a connection. */
 function checkSqlStart({ connection }: MagicHeader, text: string, at: number): void {
   const end = text.indexOf("\n", at);
   const line = text.slice(at, end === -1 ? undefined : end);
   if (connection !== undefined && /^[\w'"*=.,]/.test(line) && !/^[A-Za-z]+\b/.test(line)) {
-    throw noStatement(connection, line);
+    throw beginsNoStatement(connection, line);
   }
   const flag = /^[^'"$]*\s--([a-z][\w-]*)/.exec(line)?.[1];
   if (flag === undefined || !Object.hasOwn(FLAGS, flag)) return;
@@ -255,15 +262,15 @@ function checkSqlStart({ connection }: MagicHeader, text: string, at: number): v
 /** Shorter words are similar to too many keywords for a suggestion. */
 const MIN_TYPO_LENGTH = 4;
 
-function noStatement(connection: string, found: string): UsageError {
-  const typos = [connection.slice(0, 40), found.slice(0, 30)].filter(({ length }) => length >= MIN_TYPO_LENGTH);
-  const near = typos.map((typo) => closest(typo, STATEMENTS)).find((word) => word !== undefined);
-  const instead = near === undefined
+function beginsNoStatement(connection: string, rest: string): UsageError {
+  const typos = [connection.slice(0, 40), rest.slice(0, 30)].filter(({ length }) => length >= MIN_TYPO_LENGTH);
+  const similar = typos.map((typo) => closest(typo, STATEMENTS)).find((word) => word !== undefined);
+  const instead = similar === undefined
     ? "begin with a statement such as SELECT, or name one connection"
-    : `did you mean ${near.toUpperCase()}?`;
+    : `did you mean ${similar.toUpperCase()}?`;
   return new UsageError(
     `Cannot run the magic: "${connection}" is taken for a connection, and ${
-      JSON.stringify(found.slice(0, 30))
+      JSON.stringify(rest.slice(0, 30))
     } after it ` +
       `begins no SQL statement; ${instead}`,
   );

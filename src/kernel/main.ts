@@ -52,10 +52,10 @@ export async function runKernel(options: KernelOptions): Promise<number> {
   for (const [channel, listener] of listeners) accept(proxy, channel, listener);
   const stopped = await Promise.race([proxy.prepare(), signals.end, timedOut]);
   if (typeof stopped === "number") return stopped;
-  const ended = await Promise.race([child.status, signals.end]);
-  if (typeof ended === "number") return ended;
+  const end = await Promise.race([child.status, signals.end]);
+  if (typeof end === "number") return end;
   if (proxy.shuttingDown) return EXIT.ok;
-  await reportExit(proxy, ended);
+  await reportExit(proxy, end);
   return EXIT.failure;
 }
 
@@ -113,8 +113,8 @@ function listenForSignals(stack: DisposableStack): Signals {
 }
 
 /**
- * Ends the kernel when Jupyter is killed, since nothing else would. Jupyter sets `JPY_PARENT_PID` for its kernels. If Jupyter
- * is process 1, an orphaned kernel has the same parent as before, so this check is not possible.
+ * Ends the kernel when Jupyter is killed, since nothing else would end it. Jupyter sets `JPY_PARENT_PID` for its kernels. If
+ * Jupyter is process 1, an orphaned kernel has the same parent as before, so it can't be recognized.
  */
 function watchParent(onGone: () => void, stack: DisposableStack): void {
   if (!(Number(Deno.env.get("JPY_PARENT_PID")) > 1)) return;

@@ -54,8 +54,8 @@ export function openMessage({ raw, frames }: Message): Envelope | undefined {
       signature,
       parts: [header, parent, metadata, content],
       buffers,
-      header: object(header),
-      parent: object(parent),
+      header: parseObject(header),
+      parent: parseObject(parent),
     };
   } catch {
     return undefined;
@@ -65,7 +65,7 @@ export function openMessage({ raw, frames }: Message): Envelope | undefined {
 /** The content of a message; empty when it is not JSON. */
 export function contentOf(envelope: Envelope): Record<string, unknown> {
   try {
-    return object(envelope.parts[3]);
+    return parseObject(envelope.parts[3]);
   } catch {
     return {};
   }
@@ -74,18 +74,18 @@ export function contentOf(envelope: Envelope): Record<string, unknown> {
 /** The metadata of a message; empty when it is not JSON. */
 export function metadataOf(envelope: Envelope): Record<string, unknown> {
   try {
-    return object(envelope.parts[2]);
+    return parseObject(envelope.parts[2]);
   } catch {
     return {};
   }
 }
 
-function object(bytes: Uint8Array): Record<string, unknown> {
+function parseObject(bytes: Uint8Array): Record<string, unknown> {
   const value: unknown = JSON.parse(decoder.decode(bytes));
   return typeof value === "object" && value !== null ? value as Record<string, unknown> : {};
 }
 
-/** Signs and verifies the messages of one kernel. With an empty key nothing is signed, as Jupyter's protocol has it. */
+/** Signs and verifies the messages of one kernel. With an empty key nothing is signed, as Jupyter's protocol says. */
 export class Signer {
   readonly #key: string;
   /** The session ID in the headers of this process's own messages. */
@@ -107,14 +107,14 @@ export class Signer {
     const [header, oldParent, metadata, oldContent] = envelope.parts;
     const parts = [
       header,
-      parent === undefined ? oldParent : json(parent),
+      parent === undefined ? oldParent : toJson(parent),
       metadata,
-      content === undefined ? oldContent : json(content),
+      content === undefined ? oldContent : toJson(content),
     ];
     return encodeMessage([...envelope.identities, DELIMITER, ...this.#signed(parts), ...envelope.buffers]);
   }
 
-  /** Makes a message that this kernel sends itself. */
+  /** Makes a message of this kernel. */
   make(
     type: string,
     content: unknown,
@@ -129,7 +129,7 @@ export class Signer {
       msg_type: type,
       version: "5.3",
     };
-    return encodeMessage([DELIMITER, ...this.#signed([json(header), json(parent), json({}), json(content)])]);
+    return encodeMessage([DELIMITER, ...this.#signed([toJson(header), toJson(parent), toJson({}), toJson(content)])]);
   }
 
   #signed(parts: Uint8Array[]): Uint8Array[] {
@@ -144,26 +144,10 @@ export class Signer {
   }
 }
 
-function json(value: unknown): Uint8Array<ArrayBuffer> {
+function toJson(value: unknown): Uint8Array<ArrayBuffer> {
   return encoder.encode(JSON.stringify(value));
 }
 
 function isDelimiter(frame: Uint8Array): boolean {
   return frame.length === DELIMITER.length && DELIMITER.every((byte, index) => byte === frame[index]);
-}
-
-/** Converts a position in code points, which Jupyter counts, to UTF-16 units. */
-export function unitsOf(text: string, points: number): number {
-  let units = 0;
-  for (let count = 0; count < points && units < text.length; count++) {
-    units += text.codePointAt(units)! > 0xffff ? 2 : 1;
-  }
-  return units;
-}
-
-/** Converts a position in UTF-16 units to code points, which Jupyter counts. */
-export function pointsOf(text: string, units: number): number {
-  let points = 0;
-  for (let at = 0; at < units; points++) at += text.codePointAt(at)! > 0xffff ? 2 : 1;
-  return points;
 }

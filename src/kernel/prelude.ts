@@ -2,9 +2,9 @@ import { FLUSH_SIGNAL, STACK } from "./child.ts";
 import { STOPPED } from "./failure.ts";
 
 /**
- * Code of the prelude: shows uncaught errors, such as those of a timer's callback, without the frames of Deno's own code. In
- * Deno's kernel alone, an uncaught error silently ends the waiting cell. When a listener of the person prevents the default,
- * nothing is shown. `stopErrors` are the errors that Stop throws, which the cell itself reports.
+ * Code of the prelude that shows uncaught errors, such as those of a timer's callback, without the frames of Deno's own code.
+ * Without this code, an uncaught error silently ends the waiting cell. Nothing is shown if a listener of the person prevents
+ * the default. `stopErrors` are the errors that Stop throws, which the cell itself reports.
  */
 const UNCAUGHT = `
   for (const type of ["error", "unhandledrejection"]) {
@@ -30,53 +30,57 @@ const CLEAN_UP_MS = 300;
 /** The time for rejected code to reach its next wait. */
 const SETTLE_MS = 50;
 
-/** The global name of the waits in cells' code. A cell may declare a variable `Symbol`, so it is a name that no one uses. */
-const NAME = JSON.stringify(" waits");
+/**
+ * The name of the global that holds the functions for waits. It begins with a space, so that no variable has it. A symbol
+ * would not work in a cell that declares a variable `Symbol`.
+ */
+const WAITS_GLOBAL = JSON.stringify(" waits");
 
 /**
  * The expression of the function that wraps a cell's awaited values.
  *
  * @param cell The number by which Stop identifies the cell.
  * @param portable Whether the code may run without the prelude, such as in a worker that gets the text of a function. There,
- * an `await` stays plain. The check for the prelude doubles the cost of a cell, so it is left out when it is not needed.
+ * the function returns the value as it is. The check for the prelude doubles the cost of a cell, so a cell that does not need
+ * the check has none.
  */
-export function waitCode(cell: number, portable: boolean): string {
-  return waitCall("one", cell, portable);
+export function awaitCode(cell: number, portable: boolean): string {
+  return waitCall("await", cell, portable);
 }
 
-/** {@linkcode waitCode} for the iterable of a `for await`. */
-export function eachCode(cell: number, portable: boolean): string {
-  return waitCall("each", cell, portable);
+/** {@linkcode awaitCode} for the iterable of a `for await`. */
+export function forAwaitCode(cell: number, portable: boolean): string {
+  return waitCall("forAwait", cell, portable);
 }
 
-function waitCall(name: string, cell: number, portable: boolean): string {
+function waitCall(name: "await" | "forAwait", cell: number, portable: boolean): string {
   return portable
-    ? `(globalThis[${NAME}]?.${name}(${cell}) ?? ((value) => value))`
-    : `globalThis[${NAME}].${name}(${cell})`;
+    ? `(globalThis[${WAITS_GLOBAL}]?.${name}(${cell}) ?? ((value) => value))`
+    : `globalThis[${WAITS_GLOBAL}].${name}(${cell})`;
 }
 
 /**
- * Code of the prelude: the waits of the cells, and the way in which Stop ends them. A wait is a promise whose `resolve` and
+ * Code of the prelude that keeps the waits of the cells, so that Stop can end them. A wait is a promise whose `resolve` and
  * `reject` are passed to `then` of the awaited value. V8 follows such promises, so error traces keep the lines of the awaiting
  * code.
  *
- * Stop moves the running cell through these states:
+ * The variables hold the numbers of cells; 0 is none. Stop moves the running cell through these states:
  * - `running`: each wait settles with its value.
  * - `stopping`: after {@linkcode CANCEL_MS} all waits of the cell are rejected; new waits still work, for cleanup.
  * - `dead`: after {@linkcode CLEAN_UP_MS} more, the remaining waits are rejected and new waits never settle. Nothing refers
  *   to them, so garbage collection of the cell's promise ends the cell.
  *
- * When the cell has ended, all three variables are reset, and the functions that it defined work again.
+ * When the cell has ended, all three variables are reset, and waits in the functions that it defined work again.
  */
 const WAITS = `
   const { setTimeout } = globalThis;
   const { then } = Promise.prototype;
   const waits = new Set();
   const stopErrors = new WeakSet();
-  let newest = 0, running = 0, stopping = 0, dead = 0, last;
-  const one = (cell) => {
+  let newest = 0, running = 0, stopping = 0, dead = 0, latest;
+  const awaitIn = (cell) => {
     if (cell > newest) newest = running = cell;
-    return last?.cell === cell ? last.wait : (last = { cell, wait: (value) => waitFor(cell, value) }).wait;
+    return latest?.cell === cell ? latest.wait : (latest = { cell, wait: (value) => waitFor(cell, value) }).wait;
   };
   const waitFor = (cell, value) => {
     if (dead === cell) return new Promise(() => {});
@@ -89,15 +93,15 @@ const WAITS = `
       Reflect.apply(then, Reflect.apply(then, promise, [resolve, reject]), [() => waits.delete(wait)]);
     });
   };
-  const each = (cell) => (iterable) => {
+  const forAwaitIn = (cell) => (iterable) => {
     const open = iterable?.[Symbol.asyncIterator];
     if (typeof open !== "function") return iterable;
     return { [Symbol.asyncIterator]() {
       const iterator = Reflect.apply(open, iterable, []);
       const { next } = iterator;
-      const read = { next: () => one(cell)(Reflect.apply(next, iterator, [])) };
-      if (iterator.return != null) read.return = (value) => iterator.return(value);
-      return read;
+      const wrapped = { next: () => awaitIn(cell)(Reflect.apply(next, iterator, [])) };
+      if (iterator.return != null) wrapped.return = (value) => iterator.return(value);
+      return wrapped;
     } };
   };
   const endWaits = (cell) => {
@@ -121,22 +125,22 @@ const WAITS = `
       if (running !== cell) return;
       dead = cell;
       endWaits(cell);
-      // Cancels also what the cell has begun since, such as a query in a loop that catches errors.
+      // This also cancels what the cell has begun since, such as a query in a loop that catches errors.
       setTimeout(() => Deno.kill(Deno.pid, "SIGINT"), ${SETTLE_MS});
     }, ${CANCEL_MS + CLEAN_UP_MS});
   };
   const cellEnded = () => {
     running = stopping = dead = 0;
   };
-  Object.defineProperty(globalThis, ${NAME}, { value: Object.freeze({ one, each }) });
+  Object.defineProperty(globalThis, ${WAITS_GLOBAL}, { value: Object.freeze({ await: awaitIn, forAwait: forAwaitIn }) });
 `;
 
-/** The key of the global symbol under which the prelude keeps its functions in the child. */
+/** The key of the symbol of the global under which the prelude keeps its functions in the child. */
 const KERNEL = "lakebase.kernel";
 
 /** The type of the message that reports that all earlier outputs have been sent. */
 export const DONE = "lakebase_done";
-/** The metadata key of an error that a cell broadcasts itself, which does not end the cell. */
+/** The metadata key of an error that a cell broadcasts itself. Such an error does not end the cell. */
 export const BROADCAST = "lakebase_broadcast";
 /** The type of the message that answers SIGINT. */
 export const INTERRUPTED = "lakebase_interrupted";
@@ -145,9 +149,12 @@ const FUNCTIONS = `globalThis[Symbol.for(${JSON.stringify(KERNEL)})]`;
 
 /**
  * The code that runs in the child before the first cell. A broadcast is sent in order with the outputs, so a broadcast after
- * the last output of a cell reports that all outputs have been sent. It is cheapest in the internal function with which the
- * Deno kernel displays the last value of a cell: a signal after the reply makes each cell 0.5 ms slower (median of 500). If
- * Deno has no such function, a signal or an internal cell asks for the broadcast.
+ * the last output of a cell reports that all outputs have been sent.
+ *
+ * The prelude sends it from `broadcastResult`, an internal function with which the Deno kernel displays the last value of each
+ * cell. Deno 2.9 calls no public function there: nothing public runs after a cell whose value is `undefined`, or after the
+ * display of a value. The public ways make each cell slower: a signal by 0.5 ms (median of 500), an internal cell by more. They
+ * are used if a Deno has no such function.
  */
 const PRELUDE = `(() => {
   if (${FUNCTIONS}) return;
@@ -164,14 +171,14 @@ const PRELUDE = `(() => {
     cellEnded();
     return broadcast(${JSON.stringify(DONE)}, { n, ...more });
   };
-  const drawing = Deno[Deno.internal]?.jupyter;
-  const draw = drawing?.broadcastResult;
-  const drawn = typeof draw === "function";
-  if (drawn) {
-    drawing.broadcastResult = async (count, value) => {
+  const internals = Deno[Deno.internal]?.jupyter;
+  const display = internals?.broadcastResult;
+  const reportsDrawn = typeof display === "function";
+  if (reportsDrawn) {
+    internals.broadcastResult = async (count, value) => {
       try {
-        await draw(count, value);
-        value = undefined; // so that garbage collection can free it
+        await display(count, value);
+        value = undefined; // so that garbage collection can free it before the hook looks for garbage
         globalThis[Symbol.for("lakebase.cell_end")]?.();
       } finally {
         done("drawn");
@@ -202,11 +209,11 @@ const PRELUDE = `(() => {
   };
   Deno.addSignalListener("SIGINT", () => {
     broadcast(${JSON.stringify(INTERRUPTED)}, {});
-    collect().catch(() => {}); // Stop works without it, but then a cell whose promise is garbage ends later
+    collect().catch(() => {}); // without it, a cell whose promise is garbage ends later
     stop();
   });
   if (Deno.build.os !== "windows") Deno.addSignalListener("${FLUSH_SIGNAL}", () => done("flushed"));
-  const value = Object.freeze({ done, drawn, imports, refuse });
+  const value = Object.freeze({ done, reportsDrawn, imports, refuse });
   Object.defineProperty(globalThis, Symbol.for(${JSON.stringify(KERNEL)}), { value });
 })();`;
 
@@ -215,9 +222,9 @@ export function doneCode(n: number): string {
   return `${FUNCTIONS}.done(${n})`;
 }
 
-/** Code that runs the prelude. The answer says whether the display of a value reports its end. */
+/** Code that runs the prelude. The answer has `reportsDrawn`: whether the display of a value reports its end. */
 export function preludeCode(n: number): string {
-  return `${PRELUDE}\n${FUNCTIONS}.done(${n}, { drawn: ${FUNCTIONS}.drawn })`;
+  return `${PRELUDE}\n${FUNCTIONS}.done(${n}, { reportsDrawn: ${FUNCTIONS}.reportsDrawn })`;
 }
 
 /** Code that imports modules one by one until one fails. The answer has the error. */
@@ -233,4 +240,30 @@ export function refuseCode(name: string, message: string): string {
 /** Code that prints a text. */
 export function printCode(text: string): string {
   return `console.log("%s", ${JSON.stringify(text)})`;
+}
+
+/** Whether a cell may import the client by its name. */
+export function mayImportClient(code: string): boolean {
+  return code.includes("lakebase");
+}
+
+/**
+ * Code that lets cells import the client as "lakebase" in any folder, since `deno jupyter` reads only the configuration of
+ * the notebook's folder. The notebook's own import map takes precedence. Modules in files need an import map, because Deno
+ * does not call hooks for their imports.
+ *
+ * @param client The URL of the client's main module.
+ */
+export function clientNameCode(client: string): string {
+  const urls = { lakebase: client, "lakebase/local": new URL("src/local/mod.ts", client).href };
+  return `(await import("node:module")).registerHooks?.({
+  resolve(specifier, context, next) {
+    const urls = ${JSON.stringify(urls)};
+    if (!Object.hasOwn(urls, specifier)) return next(specifier, context);
+    const resolved = next(specifier, context);
+    // A name without an entry in the import map resolves to a file in the notebook's folder.
+    const unmapped = !resolved.url || resolved.url.endsWith("/" + specifier);
+    return unmapped ? { url: urls[specifier], shortCircuit: true } : resolved;
+  },
+});`;
 }

@@ -5,7 +5,7 @@ import { editorReply } from "./editor.ts";
 import type { ChannelName } from "./connection_file.ts";
 import type { CellFailure } from "./failure.ts";
 import { contentOf, type Envelope, openMessage, type Signer } from "./message.ts";
-import { doneCode, INTERRUPTED, preludeCode } from "./prelude.ts";
+import { DONE, doneCode, INTERRUPTED, preludeCode } from "./prelude.ts";
 import { CellHistory, PendingRequests, Prompts, Publisher } from "./frontends.ts";
 import { interrupt } from "./running_cell.ts";
 import { IopubReader } from "./message_reader.ts";
@@ -31,13 +31,15 @@ type ChildConnections = Record<"shell" | "internal" | "control" | "stdin" | "iop
 
 /** The time to wait for the prelude's answer before it is sent again. */
 const PRELUDE_RETRY_MS = 1000;
+/** The time that the child gets to end after a `shutdown_request`. */
 const SHUTDOWN_MS = 3000;
-/** The part of this time in which the notebook deletes what it has created. */
+/** The part of {@linkcode SHUTDOWN_MS} in which the notebook deletes what it has created. */
 const CLEAN_UP_MS = 2000;
-/** Calls a function that the client in the child sets while there is something to delete. */
+/** Code that calls the function that the client sets in the child while there is something to delete. */
 const CLEAN_UP = 'await globalThis[Symbol.for("lakebase.end")]?.();';
 /** The age at which the catalog is refreshed when an editor asks for it. */
 const REFRESH_MS = 15_000;
+/** The time that frontends get to read the last messages after the child has ended. */
 const FLUSH_MS = 3000;
 /** The prefix of the message types that code in the child sends to this kernel. Frontends never get such messages. */
 const INTERNAL_PREFIX = "lakebase_";
@@ -68,6 +70,7 @@ export class KernelProxy {
   readonly #pending = { shell: new PendingRequests(), control: new PendingRequests() };
   #kernelInfo: Promise<InternalAnswer> | undefined;
   #catalog: Catalog | undefined;
+  /** The time of the last refresh of the catalog; `Infinity` during a refresh. */
   #refreshedAt = -Infinity;
   #onInterruptAnswer: (() => void) | undefined;
   /** Whether a frontend has asked for a shutdown. */
@@ -115,10 +118,10 @@ export class KernelProxy {
     this.#kernelInfo = this.#internal.kernelInfo();
     for (;;) {
       const answer = this.#internal.execute(preludeCode);
-      const late = new Promise<"late">((resolve) => setTimeout(resolve, PRELUDE_RETRY_MS, "late"));
-      const first = await Promise.race([answer, late, this.#options.child.status.then(() => undefined)]);
-      if (first === "late") continue;
-      return this.#cells.start(first?.["drawn"] === true);
+      const timeout = new Promise<"timeout">((resolve) => setTimeout(resolve, PRELUDE_RETRY_MS, "timeout"));
+      const outcome = await Promise.race([answer, timeout, this.#options.child.status.then(() => undefined)]);
+      if (outcome === "timeout") continue;
+      return this.#cells.start(outcome?.["reportsDrawn"] === true);
     }
   }
 
@@ -161,7 +164,7 @@ export class KernelProxy {
     this.#receive(shell, (envelope) => this.#onShell(envelope));
     this.#receive(internal, (envelope) => this.#internal.onReply(envelope, contentOf(envelope)));
     this.#receive(control, (envelope) => this.#pending.control.take(envelope)?.from.send(envelope.raw));
-    this.#receive(stdin, (envelope) => this.#prompts.ask(envelope.raw, this.#cells.asker));
+    this.#receive(stdin, (envelope) => this.#prompts.ask(envelope.raw, this.#cells.frontend));
     this.#receiveOutputs();
   }
 
@@ -197,7 +200,7 @@ export class KernelProxy {
     const type = envelope.header.msg_type ?? "";
     if (type === INTERRUPTED) this.#onInterruptAnswer?.();
     else if (type === "lakebase_catalog") this.#catalog = parseCatalog(contentOf(envelope)) ?? this.#catalog;
-    if (!type.startsWith(INTERNAL_PREFIX) || type === "lakebase_done") this.#cells.onOutput(envelope);
+    if (!type.startsWith(INTERNAL_PREFIX) || type === DONE) this.#cells.onOutput(envelope);
   }
 
   async #onShell(envelope: Envelope): Promise<void> {
@@ -244,14 +247,14 @@ export class KernelProxy {
     this.#send("control", request, request.envelope.raw);
   }
 
-  /** Answers before the child is ready, because this is a frontend's first request and needs no prelude. */
+  /** Answers before the child is ready: the kernel info is a frontend's first request, and needs no prelude. */
   async #replyKernelInfo(request: FrontendRequest): Promise<void> {
     const content = await this.#kernelInfo;
     if (content === undefined) this.#cells.push(request);
     else this.#reply(request, { type: "kernel_info_reply", content });
   }
 
-  /** Answers a request that does not need the child, also while a cell runs. Returns whether this is such a request. */
+  /** Answers a request that does not need the child, even while a cell runs. Returns whether it has answered. */
   #replyFromKernel(request: FrontendRequest): boolean {
     const { envelope: { header }, content } = request;
     const isHistory = header.msg_type === "history_request";
@@ -266,7 +269,7 @@ export class KernelProxy {
 
   #reply({ envelope: { header }, from }: FrontendRequest, answer: { type: string; content: unknown }): void {
     const { signer } = this.#options;
-    // While a cell runs, frontends would take the status for the cell's.
+    // While a cell runs, frontends would take the status for the status of the cell.
     const cellRuns = this.#cells.running !== undefined;
     const status = (state: string) => signer.make("status", { execution_state: state }, header);
     if (!cellRuns) this.#publisher.publish(status("busy"));
@@ -278,7 +281,7 @@ export class KernelProxy {
   async #refreshCatalog(): Promise<void> {
     const fresh = this.#catalog !== undefined && Date.now() - this.#refreshedAt < REFRESH_MS;
     if (fresh || this.#refreshedAt === Infinity || this.#cells.running !== undefined) return;
-    this.#refreshedAt = Infinity; // while it is being refreshed
+    this.#refreshedAt = Infinity;
     await this.#internal.execute((n) => `${REFRESH_CATALOG}\n${doneCode(n)}`);
     this.#refreshedAt = Date.now();
   }

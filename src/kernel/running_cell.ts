@@ -22,7 +22,7 @@ export class RunningCell {
   stopping = false;
   /** Whether the cell failed; `undefined` before the child's reply. */
   failed: boolean | undefined;
-  /** Whether the child's reply has come and the reason of a failure was found. */
+  /** Whether the child's reply has come, and the reason of a failure was found. */
   replyHandled = false;
   /** Whether the cell runs a second time, because the first code did not parse. */
   rerun = false;
@@ -70,11 +70,11 @@ export class RunningCell {
   }
 }
 
-/** The child answers SIGINT within this time on a machine that has time for it, unless its thread is busy. */
+/** The child answers SIGINT within this time if the machine is not overloaded and its thread is not busy. */
 const ANSWER_MS = 1000;
 /**
- * The processor time that the child can use before it answers, unless its thread is busy; on a busy machine this takes
- * long.
+ * The processor time that the child may use before it answers, unless its thread is busy. On a busy machine it takes long to
+ * get this much.
  */
 const ANSWER_PROCESSOR_MS = 250;
 /** A thread that uses no processor time and does not answer in this time is blocked, such as in `Atomics.wait()`. */
@@ -84,7 +84,7 @@ const CANCEL_MS = 1800;
 /** The time in which terminated code ends. */
 const UNWIND_MS = 300;
 
-/** This many tries are enough unless the machine is overloaded. After them the person is told, and the tries go on. */
+/** Enough tries for a machine that is not overloaded. After them the person gets a notice, and the tries continue. */
 const TRIES_BEFORE_NOTICE = 3;
 /** The time from Stop to the last try. */
 const LIMIT_MS = 60_000;
@@ -107,7 +107,7 @@ interface InterruptOptions {
   signal: () => void;
   /** Resolves with whether the child answers SIGINT within `ms`. */
   answers: (ms: number) => Promise<boolean>;
-  /** The milliseconds of processor time that the child has used; `undefined` where the system does not tell. */
+  /** The milliseconds of processor time that the child has used; `undefined` where the system does not give it. */
   processorTime: () => number | undefined;
   /** Terminates the code that the child's thread is running. A child that waits would never run code again. */
   terminate: () => void;

@@ -2,7 +2,7 @@ import { INVISIBLE, markInvisible } from "../core/text.ts";
 import { type Catalog, type CatalogFunction, type CatalogTable, signatureOf } from "./catalog.ts";
 import type { CellRegion } from "./magic.ts";
 import { STATEMENTS } from "./magic_header.ts";
-import { findTable, type Piece, type Scope, scopeAt, type SqlStatement, statementAt } from "./sql_scope.ts";
+import { findTable, type Scope, scopeAt, type SqlStatement, statementAt, type StatementToken } from "./sql_scope.ts";
 
 /** A completion. */
 export interface Candidate {
@@ -21,7 +21,8 @@ export interface Candidates {
   candidates: Iterable<Candidate>;
 }
 
-const KINDS: Readonly<Record<string, string>> = { v: "view", m: "view", f: "table", r: "table", p: "table" };
+/** The types of completions by PostgreSQL's `relkind`. */
+const COMPLETION_TYPES: Readonly<Record<string, string>> = { v: "view", m: "view", f: "table", r: "table", p: "table" };
 
 /**
  * The completions at a position of SQL.
@@ -35,35 +36,35 @@ export function sqlCandidates(
   catalog: Catalog | undefined,
 ): Candidates | undefined {
   const statement = statementAt(code, start, end, at);
-  const { inside, pieces, top, group } = statement;
-  if (inside === "value") return undefined;
-  if (inside === "string" || inside === "comment" || inside === "number" || inside === "parameter") {
+  const { kindAtPosition: kind, tokens, top, group } = statement;
+  if (kind === "value") return undefined;
+  if (kind === "string" || kind === "comment" || kind === "number" || kind === "parameter") {
     return { start: at, candidates: [] };
   }
-  const typed = pieces.find((piece) =>
-    piece.start < at && at <= piece.end && (piece.kind === "word" || inside === "name")
+  const partial = tokens.find((token) =>
+    token.start < at && at <= token.end && (token.kind === "word" || kind === "name")
   );
-  const from = typed?.start ?? at;
+  const from = partial?.start ?? at;
   const written = code.slice(from, at);
-  const before = pieces.filter((piece) => piece.end <= from);
-  const finder = new CandidateFinder(catalog, scopeAt(top, group, catalog), written, isLower(code, written, pieces));
+  const before = tokens.filter((token) => token.end <= from);
+  const finder = new CandidateFinder(catalog, scopeAt(top, group, catalog), written, isLower(code, written, tokens));
   const qualifier = qualifierOf(before);
   return {
     start: from,
-    end: inside === "name" && typed !== undefined ? typed.end : at, // the editor has inserted the closing quote
-    candidates: qualifier.length > 0 ? finder.qualified(qualifier) : finder.plain(clauseOf(statement, from)),
+    end: kind === "name" && partial !== undefined ? partial.end : at, // the editor has inserted the closing quote
+    candidates: qualifier.length > 0 ? finder.qualified(qualifier) : finder.unqualified(clauseOf(statement, from)),
   };
 }
 
 /** Whether the person writes keywords in lower case. */
-function isLower(code: string, written: string, pieces: readonly Piece[]): boolean {
-  const first = pieces.find(({ kind }) => kind === "word");
+function isLower(code: string, written: string, tokens: readonly StatementToken[]): boolean {
+  const first = tokens.find(({ kind }) => kind === "word");
   const example = written === "" && first !== undefined ? code.slice(first.start, first.end) : written;
   return example !== "" && example === example.toLowerCase();
 }
 
 /** The names before the dots that precede a position. */
-function qualifierOf(before: readonly Piece[]): string[] {
+function qualifierOf(before: readonly StatementToken[]): string[] {
   const names: string[] = [];
   for (let index = before.length - 1; before[index]?.text === "."; index -= 2) {
     const name = before[index - 1];
@@ -73,47 +74,25 @@ function qualifierOf(before: readonly Piece[]): string[] {
   return names;
 }
 
-/** The keywords before a table's name. JupyterLab sorts what fits a letter by the alphabet, so others would hide the tables. */
+/** The keywords before a table's name. JupyterLab sorts by the alphabet, so more keywords would hide the tables. */
 const BEFORE_TABLE = ["if", "lateral", "only", "rows", "select", "values", "with"];
 
 type Clause = "tables" | "afterTable" | "procedures" | "values" | "start";
 
-const TABLE_WORDS = new Set([
-  "from",
-  "join",
-  "update",
-  "into",
-  "table",
-  "truncate",
-  "references",
-  "analyze",
-  "vacuum",
-  "only",
-]);
-const OTHER_CLAUSES = new Set(
-  [
-    "select",
-    "where",
-    "on",
-    "set",
-    "by",
-    "having",
-    "returning",
-    "values",
-    "limit",
-    "offset",
-    "when",
-    "and",
-    "or",
-    "using",
-  ],
+/** Words that a table follows. */
+const TABLE_WORDS: ReadonlySet<string> = new Set(
+  "from join update into table truncate references analyze vacuum only".split(" "),
+);
+/** Words that begin another clause. */
+const OTHER_CLAUSES: ReadonlySet<string> = new Set(
+  "select where on set by having returning values limit offset when and or using".split(" "),
 );
 
 /** The clause of a position, from the words before it. */
-function clauseOf({ group, pieces }: SqlStatement, at: number): Clause {
-  const before = group.pieces.filter(({ end }) => end <= at);
+function clauseOf({ group, tokens }: SqlStatement, at: number): Clause {
+  const before = group.tokens.filter(({ end }) => end <= at);
   const last = before.at(-1);
-  if (last === undefined) return pieces.some(({ end }) => end <= at) ? "values" : "start";
+  if (last === undefined) return tokens.some(({ end }) => end <= at) ? "values" : "start";
   if (last.kind === "word" && TABLE_WORDS.has(last.text)) return "tables";
   if (last.text === "call" || last.text === "procedure") return "procedures";
   const clause = before.findLast(({ kind, text }) =>
@@ -124,10 +103,10 @@ function clauseOf({ group, pieces }: SqlStatement, at: number): Clause {
   return last.kind === "word" || last.kind === "name" ? "afterTable" : "values";
 }
 
-/** The most tables that a column's description names. */
-const MOST_TABLES = 3;
+/** The maximum number of tables that a column's description names. */
+const MAX_NAMED_TABLES = 3;
 
-/** Generates the candidates. */
+/** Generates the candidates that fit what a person has typed. */
 class CandidateFinder {
   readonly #catalog: Catalog | undefined;
   readonly #scope: Scope;
@@ -157,14 +136,14 @@ class CandidateFinder {
     const { catalog } = this.#catalog ?? {};
     if (schema !== undefined && schema !== catalog) return;
     if (schema === undefined && name === catalog) {
-      for (const found of this.#schemas()) yield* this.#name(found, "schema");
+      for (const other of this.#schemas()) yield* this.#name(other, "schema");
     }
     yield* this.#tables(({ schema }) => schema === name);
     yield* this.#functions(({ schema }) => schema === name);
   }
 
   /** The candidates without a qualifier. */
-  *plain(clause: Clause): Generator<Candidate> {
+  *unqualified(clause: Clause): Generator<Candidate> {
     if (clause === "procedures") {
       yield* this.#functions(({ visible, result }) => visible && result === "");
       for (const schema of this.#schemas()) yield* this.#name(schema, "schema");
@@ -182,10 +161,10 @@ class CandidateFinder {
     if (clause === "values" && this.#scope.relations.length === 0) yield* this.#anyColumns();
     if (clause !== "tables" && clause !== "start") yield* this.#sources();
     if (this.#prefix === "") return;
-    const named = clause === "tables" && this.#catalog !== undefined;
-    yield* this.#keywords(named ? BEFORE_TABLE : KEYWORDS);
+    const hidesTables = clause === "tables" && this.#catalog !== undefined;
+    yield* this.#keywords(hidesTables ? BEFORE_TABLE : KEYWORDS);
     yield* this.#functions(({ visible, result }) =>
-      visible && (named ? /^(?:setof|table)\b/i.test(result) : result !== "")
+      visible && (hidesTables ? /^(?:setof|table)\b/i.test(result) : result !== "")
     );
   }
 
@@ -215,32 +194,32 @@ class CandidateFinder {
   /** The columns of all tables, for a statement that names no table yet; after a first letter, because there may be many. */
   *#anyColumns(): Generator<Candidate> {
     if (this.#prefix === "") return;
-    const found = new Map<string, { type: string; tables: string[] }>();
+    const columnsByName = new Map<string, { type: string; tables: string[] }>();
     for (const { schema, name: table, visible, columns } of this.#catalog?.tables ?? []) {
       if (!visible || isSystem(schema)) continue;
       for (const { name, type } of columns) {
         if (!name.toLowerCase().startsWith(this.#prefix)) continue;
-        const one = found.get(name) ?? { type, tables: [] };
-        if (one.type !== type) one.type = "";
-        if (one.tables.length <= MOST_TABLES) one.tables.push(table);
-        found.set(name, one);
+        const column = columnsByName.get(name) ?? { type, tables: [] };
+        if (column.type !== type) column.type = "";
+        if (column.tables.length <= MAX_NAMED_TABLES) column.tables.push(table);
+        columnsByName.set(name, column);
       }
     }
-    for (const [name, { type, tables }] of found) {
-      const others = tables.length > MOST_TABLES ? ", ..." : "";
-      yield* this.#name(name, "column", `${type} of ${tables.slice(0, MOST_TABLES).join(", ")}${others}`.trim());
+    for (const [name, { type, tables }] of columnsByName) {
+      const others = tables.length > MAX_NAMED_TABLES ? ", ..." : "";
+      yield* this.#name(name, "column", `${type} of ${tables.slice(0, MAX_NAMED_TABLES).join(", ")}${others}`.trim());
     }
   }
 
-  *#tables(wanted: (table: CatalogTable) => boolean): Generator<Candidate> {
+  *#tables(fits: (table: CatalogTable) => boolean): Generator<Candidate> {
     for (const table of this.#catalog?.tables ?? []) {
-      if (wanted(table)) yield* this.#name(table.name, KINDS[table.kind] ?? "table", table.schema);
+      if (fits(table)) yield* this.#name(table.name, COMPLETION_TYPES[table.kind] ?? "table", table.schema);
     }
   }
 
-  *#functions(wanted: (item: CatalogFunction) => boolean): Generator<Candidate> {
+  *#functions(fits: (item: CatalogFunction) => boolean): Generator<Candidate> {
     for (const item of this.#catalog?.functions ?? []) {
-      if (wanted(item)) yield* this.#name(item.name, "function", signatureOf(item));
+      if (fits(item)) yield* this.#name(item.name, "function", signatureOf(item));
     }
   }
 

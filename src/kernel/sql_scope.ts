@@ -19,6 +19,7 @@ export interface Scope {
   queries: Relation[];
 }
 
+/** Words that a table follows. */
 const BEFORE_TABLES: ReadonlySet<string> = new Set(["from", "join", "update", "into", "using", "table"]);
 /** Words after a table that are not an alias. */
 const NO_ALIAS: ReadonlySet<string> = new Set(
@@ -64,77 +65,77 @@ class RelationFinder {
     this.#catalog = catalog;
   }
 
-  /** Finds `name [(columns)] AS [NOT] [MATERIALIZED] (query)` anywhere. */
+  /** Finds each `name [(columns)] AS [NOT] [MATERIALIZED] (query)` in a group and the groups in it. */
   findQueries(group: Group, depth: number): void {
-    const { pieces } = group;
-    for (const [index, piece] of pieces.entries()) {
-      if (piece.opens === undefined || depth > MAX_DEPTH) continue;
-      this.findQueries(piece.opens, depth + 1);
+    const { tokens } = group;
+    for (const [index, token] of tokens.entries()) {
+      if (token.opens === undefined || depth > MAX_DEPTH) continue;
+      this.findQueries(token.opens, depth + 1);
       let before = index - 1;
-      while (pieces[before]?.text === "materialized" || pieces[before]?.text === "not") before--;
-      if (pieces[before]?.text !== "as" || !isQuery(piece.opens)) continue;
-      const [named, columns] = commonTableName(pieces, before - 1);
-      if (named === undefined || !isCommonTable(pieces, named)) continue;
-      const alias = pieces[named]!.text;
-      this.queries.set(alias, { alias, columns: columns ?? this.#output(piece.opens, depth) });
+      while (tokens[before]?.text === "materialized" || tokens[before]?.text === "not") before--;
+      if (tokens[before]?.text !== "as" || !isQuery(token.opens)) continue;
+      const [name, columns] = commonTableName(tokens, before - 1);
+      if (name === undefined || !isCommonTable(tokens, name)) continue;
+      const alias = tokens[name]!.text;
+      this.queries.set(alias, { alias, columns: columns ?? this.#outputOf(token.opens, depth) });
     }
   }
 
   /** The relations after FROM, JOIN, UPDATE and INTO in a group. */
-  relations({ pieces }: Group, depth: number): Relation[] {
-    const found: Relation[] = [];
-    for (let index = 0; index < pieces.length; index++) {
-      const { kind, text } = pieces[index]!;
-      if (kind !== "word" || !BEFORE_TABLES.has(text) || pieces[index - 1]?.text === "distinct") continue;
-      do index = this.#relation(pieces, index + 1, depth, found); while (
-        pieces[index]?.text === "," && text === "from"
+  relations({ tokens }: Group, depth: number): Relation[] {
+    const relations: Relation[] = [];
+    for (let index = 0; index < tokens.length; index++) {
+      const { kind, text } = tokens[index]!;
+      if (kind !== "word" || !BEFORE_TABLES.has(text) || tokens[index - 1]?.text === "distinct") continue;
+      do index = this.#relation(tokens, index + 1, depth, relations); while (
+        tokens[index]?.text === "," && text === "from"
       );
       index--;
     }
     // `excluded` has the rows that `INSERT ... ON CONFLICT` did not insert.
-    const [into] = found;
-    if (into !== undefined && pieces.some(({ text }) => text === "conflict")) {
-      found.push({ ...into, alias: "excluded" });
+    const [target] = relations;
+    if (target !== undefined && tokens.some(({ text }) => text === "conflict")) {
+      relations.push({ ...target, alias: "excluded" });
     }
-    return found;
+    return relations;
   }
 
-  /** Reads one relation and returns the index after it. */
-  #relation(pieces: readonly Piece[], start: number, depth: number, found: Relation[]): number {
+  /** Adds the relation at an index, and returns the index after it. */
+  #relation(tokens: readonly StatementToken[], start: number, depth: number, relations: Relation[]): number {
     let index = start;
-    while (/^(?:only|lateral|if|not|exists)$/.test(pieces[index]?.text ?? "")) index++;
-    const first = pieces[index];
+    while (/^(?:only|lateral|if|not|exists)$/.test(tokens[index]?.text ?? "")) index++;
+    const first = tokens[index];
     if (first === undefined) return index;
     let relation: Relation;
     if (first.opens !== undefined) {
-      relation = { alias: "", columns: depth > MAX_DEPTH ? [] : this.#output(first.opens, depth + 1) };
+      relation = { alias: "", columns: depth > MAX_DEPTH ? [] : this.#outputOf(first.opens, depth + 1) };
       index += 2;
     } else {
       const path: string[] = [];
-      while (isName(pieces[index])) {
-        path.push(pieces[index++]!.text);
-        if (pieces[index]?.text !== ".") break;
+      while (isName(tokens[index])) {
+        path.push(tokens[index++]!.text);
+        if (tokens[index]?.text !== ".") break;
         index++;
       }
       if (path.length === 0) return Math.max(index, start);
-      relation = this.#named(path);
-      if (pieces[index]?.opens !== undefined && relation.table === undefined) index += 2; // a function's arguments
+      relation = this.#relationNamed(path);
+      if (tokens[index]?.opens !== undefined && relation.table === undefined) index += 2; // a function's arguments
     }
-    if (pieces[index]?.text === "as") index++;
-    const alias = pieces[index];
+    if (tokens[index]?.text === "as") index++;
+    const alias = tokens[index];
     if (isName(alias) && !(alias!.kind === "word" && NO_ALIAS.has(alias!.text))) {
       relation = { ...relation, alias: alias!.text };
       index++;
-      if (pieces[index]?.opens !== undefined) {
-        relation.columns = columnNames(pieces[index]!.opens!);
+      if (tokens[index]?.opens !== undefined) {
+        relation.columns = columnNames(tokens[index]!.opens!);
         index += 2;
       }
     }
-    found.push(relation);
+    relations.push(relation);
     return index;
   }
 
-  #named(path: readonly string[]): Relation {
+  #relationNamed(path: readonly string[]): Relation {
     const alias = path.at(-1)!;
     const query = path.length === 1 ? this.queries.get(alias) : undefined;
     if (query !== undefined) return query;
@@ -143,16 +144,16 @@ class RelationFinder {
   }
 
   /** The columns of a query, as far as their names can be derived. */
-  #output(group: Group, depth: number): CatalogColumn[] {
-    const { pieces } = group;
+  #outputOf(group: Group, depth: number): CatalogColumn[] {
+    const { tokens } = group;
     const from = this.relations(group, depth + 1);
-    const select = pieces.findIndex(({ text, kind }) => kind === "word" && (text === "select" || text === "returning"));
+    const select = tokens.findIndex(({ text, kind }) => kind === "word" && (text === "select" || text === "returning"));
     if (select === -1) return [];
     const columns: CatalogColumn[] = [];
-    let item: Piece[] = [];
-    for (const piece of [...pieces.slice(select + 1), undefined]) {
-      const ends = piece === undefined || (piece.kind === "word" && ENDS_LIST.has(piece.text));
-      if (!ends && piece.text !== ",") item.push(piece);
+    let item: StatementToken[] = [];
+    for (const token of [...tokens.slice(select + 1), undefined]) {
+      const ends = token === undefined || (token.kind === "word" && ENDS_LIST.has(token.text));
+      if (!ends && token.text !== ",") item.push(token);
       else {
         columns.push(...outputColumns(item, from));
         item = [];
@@ -163,11 +164,13 @@ class RelationFinder {
   }
 }
 
+/** Words that end a SELECT list. */
 const ENDS_LIST: ReadonlySet<string> = new Set(
   ["from", "where", "group", "having", "window", "order", "limit", "union", "intersect", "except", "into"],
 );
 
-function outputColumns(item: readonly Piece[], from: readonly Relation[]): CatalogColumn[] {
+/** The columns that an item of a SELECT list gives. */
+function outputColumns(item: readonly StatementToken[], from: readonly Relation[]): CatalogColumn[] {
   const last = item.at(-1);
   if (last?.text === "*") {
     const alias = item.length > 1 ? item.at(-3)?.text : undefined;
@@ -177,38 +180,38 @@ function outputColumns(item: readonly Piece[], from: readonly Relation[]): Catal
     const column = from.flatMap(({ columns }) => columns).find(({ name }) => name === last!.text);
     return [{ name: last!.text, type: item.at(-2)?.text === "as" ? "" : column?.type ?? "", notNull: false }];
   }
-  const called = last?.text === ")" ? item.at(-3) : undefined;
-  return isName(called) ? [{ name: called!.text, type: "", notNull: false }] : [];
+  const calledFunction = last?.text === ")" ? item.at(-3) : undefined;
+  return isName(calledFunction) ? [{ name: calledFunction!.text, type: "", notNull: false }] : [];
 }
 
-function isName(piece: Piece | undefined): boolean {
-  return piece?.kind === "word" || piece?.kind === "name";
+function isName(token: StatementToken | undefined): boolean {
+  return token?.kind === "word" || token?.kind === "name";
 }
 
-function columnNames({ pieces }: Group): CatalogColumn[] {
-  return pieces.filter((piece, index) => isName(piece) && (index === 0 || pieces[index - 1]!.text === ","))
+function columnNames({ tokens }: Group): CatalogColumn[] {
+  return tokens.filter((token, index) => isName(token) && (index === 0 || tokens[index - 1]!.text === ","))
     .map(({ text }) => ({ name: text, type: "", notNull: false }));
 }
 
-function isQuery({ pieces }: Group): boolean {
-  return /^(?:select|with|values|insert|update|delete|table|merge)$/.test(pieces[0]?.text ?? "");
+function isQuery({ tokens }: Group): boolean {
+  return /^(?:select|with|values|insert|update|delete|table|merge)$/.test(tokens[0]?.text ?? "");
 }
 
 /** The index of the name in `name` or `name (columns)` that ends at an index, and the columns. */
-function commonTableName(pieces: readonly Piece[], end: number): [number?, CatalogColumn[]?] {
-  if (isName(pieces[end])) return [end];
-  const opening = pieces[end - 1]?.opens;
-  return pieces[end]?.text === ")" && opening !== undefined && isName(pieces[end - 2])
+function commonTableName(tokens: readonly StatementToken[], end: number): [number?, CatalogColumn[]?] {
+  if (isName(tokens[end])) return [end];
+  const opening = tokens[end - 1]?.opens;
+  return tokens[end]?.text === ")" && opening !== undefined && isName(tokens[end - 2])
     ? [end - 2, columnNames(opening)]
     : [];
 }
 
-function isCommonTable(pieces: readonly Piece[], index: number): boolean {
-  return /^(?:with|recursive|,)$/.test(pieces[index - 1]?.text ?? "");
+function isCommonTable(tokens: readonly StatementToken[], index: number): boolean {
+  return /^(?:with|recursive|,)$/.test(tokens[index - 1]?.text ?? "");
 }
 
 /** A token of a statement that is neither space nor comment. */
-export interface Piece {
+export interface StatementToken {
   kind: SqlKind;
   /** A word in lower case, a name without quotes, or the text of any other token. */
   text: string;
@@ -223,19 +226,19 @@ export interface Piece {
 /** The tokens in one pair of brackets. The outermost group is the statement. */
 interface Group {
   parent: Group | undefined;
-  pieces: Piece[];
+  tokens: StatementToken[];
 }
 
 /** A statement that is being written. */
 export interface SqlStatement {
   /** All tokens, in order. */
-  pieces: readonly Piece[];
+  tokens: readonly StatementToken[];
   /** The outermost group. */
   top: Group;
   /** The innermost group at the position. */
   group: Group;
   /** The kind of the token around the position; `space` between tokens. */
-  inside: SqlKind;
+  kindAtPosition: SqlKind;
 }
 
 /**
@@ -247,39 +250,40 @@ export interface SqlStatement {
  * @param at The position.
  */
 export function statementAt(text: string, start: number, end: number, at: number): SqlStatement {
-  let top: Group = { parent: undefined, pieces: [] };
-  let [pieces, group]: [Piece[], Group] = [[], top];
-  let here: Group | undefined;
-  let inside: SqlKind = "space";
+  let top: Group = { parent: undefined, tokens: [] };
+  let [tokens, group]: [StatementToken[], Group] = [[], top];
+  let groupAtPosition: Group | undefined;
+  let kindAtPosition: SqlKind = "space";
   const sql = text.slice(0, end);
-  for (const token of tokensAround(sql, start, at)) {
-    if (token.start >= at) here ??= group;
-    const character = sql[token.start]!;
-    if (token.start < at && (at < token.end || (at === token.end && (!token.closed || JOINS.test(character))))) {
-      inside = token.kind;
+  for (const read of tokensAround(sql, start, at)) {
+    const { kind, closed } = read;
+    if (read.start >= at) groupAtPosition ??= group;
+    const character = sql[read.start]!;
+    if (read.start < at && (at < read.end || (at === read.end && (!closed || GROWS.test(character))))) {
+      kindAtPosition = kind;
     }
-    if (token.kind === "symbol" && character === ";") {
-      if (here !== undefined) break;
-      top = group = { parent: undefined, pieces: [] };
-      pieces = [];
+    if (kind === "symbol" && character === ";") {
+      if (groupAtPosition !== undefined) break;
+      top = group = { parent: undefined, tokens: [] };
+      tokens = [];
       continue;
     }
-    if (token.kind === "space" || token.kind === "comment") continue;
-    if (token.kind === "symbol" && ")]".includes(character)) group = group.parent ?? group;
-    const piece: Piece = { kind: token.kind, text: textOf(sql, token), start: token.start, end: token.end, group };
-    pieces.push(piece);
-    group.pieces.push(piece);
-    if (token.kind === "symbol" && "([".includes(character)) {
-      group = piece.opens = { parent: group, pieces: [] };
+    if (kind === "space" || kind === "comment") continue;
+    if (kind === "symbol" && ")]".includes(character)) group = group.parent ?? group;
+    const token: StatementToken = { kind, text: textOf(sql, read), start: read.start, end: read.end, group };
+    tokens.push(token);
+    group.tokens.push(token);
+    if (kind === "symbol" && "([".includes(character)) {
+      group = token.opens = { parent: group, tokens: [] };
     }
   }
-  return { pieces, top, group: here ?? group, inside };
+  return { tokens, top, group: groupAtPosition ?? group, kindAtPosition };
 }
 
-/** The first character of a token that typing at its end continues: of words, numbers, and comments to the end of a line. */
-const JOINS = /[\w\u0080-\uffff-]/;
+/** The first character of a token that grows when a person types at its end: a word, a number, or a comment of one line. */
+const GROWS = /[\w\u0080-\uffff-]/;
 
-/** Reads tokens. An unclosed quoted name ends at the cursor, not at the next quote. */
+/** Reads the tokens of a statement. An unclosed quoted name ends at the cursor, not at the next quote. */
 function* tokensAround(sql: string, start: number, at: number): Generator<SqlToken> {
   const valueEnd = expressionEnd;
   for (const token of sqlTokens(sql, { start, valueEnd })) {

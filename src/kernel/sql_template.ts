@@ -14,7 +14,7 @@ export interface SqlTemplate {
 interface SqlCode {
   /** The number of statements. */
   count: number;
-  /** One template for all statements. With values there is one for each, because the server binds values in single ones only. */
+  /** One template for all statements; with values, one for each, because the server binds values only in single statements. */
   statements: SqlTemplate[];
   /** The end of the SQL in the cell. */
   end: number;
@@ -99,7 +99,8 @@ class TemplateBuilder {
   #template: SqlTemplate = { strings: [], expressions: [] };
   #pieces: string[] = [];
   #from: number;
-  #empty = true;
+  /** Whether the statement has only space and comments so far. */
+  #isEmpty = true;
   #firstWord = "";
   #parameter: SqlToken | undefined;
   #nesting = new Nesting();
@@ -117,7 +118,7 @@ class TemplateBuilder {
       return this.#endStatement();
     }
     if (kind === "word" || kind === "symbol") this.#nesting.take(kind, this.#text.slice(start, end));
-    if (kind !== "space" && kind !== "comment") this.#empty = false;
+    if (kind !== "space" && kind !== "comment") this.#isEmpty = false;
     if (kind === "word") this.#firstWord ||= this.#text.slice(start, end).toLowerCase();
     if (kind === "parameter") this.#parameter ??= token;
     if (kind === "symbol" && "([{".includes(character!)) this.depth++;
@@ -131,9 +132,9 @@ class TemplateBuilder {
     this.#flush(at);
     this.#endStatement();
     const all = this.#statements;
-    const found = { count: all.length, end: at };
-    if (all.length < 2 || all.some(({ expressions }) => expressions.length > 0)) return { ...found, statements: all };
-    return { ...found, statements: [{ strings: [all.map(({ strings }) => strings[0]).join("")], expressions: [] }] };
+    const hasValues = all.some(({ expressions }) => expressions.length > 0);
+    const joined = { strings: [all.map(({ strings }) => strings[0]).join("")], expressions: [] };
+    return { count: all.length, end: at, statements: all.length < 2 || hasValues ? all : [joined] };
   }
 
   #value(start: number, end: number): void {
@@ -158,14 +159,14 @@ class TemplateBuilder {
   #endStatement(): void {
     this.#checkParameter();
     const last = this.#statements.at(-1);
-    if (this.#empty && last === undefined) return;
+    if (this.#isEmpty && last === undefined) return;
     const template = this.#template;
     template.strings.push(this.#pieces.join(""));
-    if (this.#empty) last!.strings.push(`${last!.strings.pop()}${template.strings[0]}`);
+    if (this.#isEmpty) last!.strings.push(`${last!.strings.pop()}${template.strings[0]}`);
     else this.#statements.push(template);
     this.#template = { strings: [], expressions: [] };
     this.#pieces = [];
-    this.#empty = true;
+    this.#isEmpty = true;
     this.#firstWord = "";
     this.#parameter = undefined;
     this.#nesting = new Nesting();
@@ -173,10 +174,10 @@ class TemplateBuilder {
 
   /** Refuses a parameter such as `$1`, which would refer to one of the `${values}`. */
   #checkParameter(): void {
-    const found = this.#parameter;
-    if (found === undefined) return;
+    const parameter = this.#parameter;
+    if (parameter === undefined) return;
     if (this.#template.expressions.length === 0 && KEEP_PARAMETERS.has(this.#firstWord)) return;
-    const { start, end } = found;
+    const { start, end } = parameter;
     throw new UsageError(
       `Cannot run the SQL: ${this.#text.slice(start, end)} on line ${lineAt(this.#text, start)} ` +
         "has no value in a cell; write ${value} instead",

@@ -12,6 +12,7 @@ import {
   type SocketType,
 } from "./zmtp.ts";
 
+/** The maximum bytes of one read. */
 const CHUNK_BYTES = 1 << 18;
 /** Small messages are written together up to this many bytes. */
 const BATCH_BYTES = 1 << 16;
@@ -70,11 +71,6 @@ export class ZmtpConnection implements Disposable {
   /** The number of bytes that wait to be written. */
   get queued(): number {
     return this.#queued;
-  }
-
-  /** Whether the connection is closed. */
-  get closed(): boolean {
-    return this.#closed;
   }
 
   /**

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { makeStoppable } from "../../src/kernel/await_rewrite.ts";
-import { eachCode, waitCode } from "../../src/kernel/prelude.ts";
+import { awaitCode, forAwaitCode } from "../../src/kernel/prelude.ts";
 
 /** The code of a rewritten cell, with W for a wait and E for the iterable of a loop. */
 function waited(code: string): string {
   const portable = code.includes("async");
-  return makeStoppable(code, 7).replaceAll(waitCode(7, portable), "W").replaceAll(eachCode(7, portable), "E");
+  return makeStoppable(code, 7).replaceAll(awaitCode(7, portable), "W").replaceAll(forAwaitCode(7, portable), "E");
 }
 
 Deno.test("the operand of each await is found", () => {
