@@ -2,12 +2,12 @@ import { type BranchApi, branchId, branchIn, type BranchSpec } from "../auth/bra
 import { backoff, pause } from "../core/pause.ts";
 import { inTypeScript, LakebaseError, optionText, quotedOption } from "../core/errors.ts";
 import { sentence, utcText } from "../core/text.ts";
-import { announceLeft, announceWork } from "../draw/notices.ts";
+import { announceLeftovers, announceWork } from "../draw/notices.ts";
 import { checkCall, ON_OR_OFF, type QueryOptions, takesNothing } from "../sql/options.ts";
 import { stoppable, until } from "../sql/stop.ts";
-import { BRANCH_REFERENCE, BRANCHES, type BranchPlace, branchPlace, matches } from "./branches.ts";
+import { BRANCH_REFERENCE, BRANCHES, type ConnectedProject, connectedProject, matches } from "./branches.ts";
+import { CreatedBranch, dropText } from "./created_branch.ts";
 import { Lakebase } from "./lakebase.ts";
-import { dropText, MadeBranch } from "./made_branch.ts";
 import { type LakebaseParts, openParts } from "./open_connection.ts";
 
 /** How `Lakebase.branch` makes a branch. */
@@ -19,22 +19,22 @@ export interface BranchOptions extends Pick<QueryOptions, "signal"> {
   name?: string;
   /** The moment whose data the branch gets: a time with its zone, or a text such as `"2 hours ago"`. @default {now} */
   at?: Date | string;
-  /** The moment as a log sequence number, such as `"0/1A2B3C4"`; give this or `at`. */
+  /** The moment as a log sequence number, such as `"0/1A2B3C4"`. Give either this or `at`. */
   lsn?: string;
   /** The branch to copy: its id, or `projects/p/branches/b`. @default {the connected branch} */
   from?: string;
   /** Seconds until the branch expires, at most 30 days; `false` for never. @default {86400, a day} */
   ttl?: number | false;
-  /** Whether `close()` and the end of the script keep the branch. @default {false} */
+  /** Whether the branch stays after `close()` and after the end of the script. @default {false} */
   keep?: boolean;
-  /** Seconds that it may take to make the branch and to connect to it. @default {600} */
+  /** Seconds within which the branch must be made and connected to. @default {600} */
   timeout?: number;
 }
 
 const DAY = 86_400;
 const LONGEST_TTL = 30 * DAY;
 /** The default for the seconds that making a branch may take. */
-const USUAL_LIMIT = 600;
+const DEFAULT_TIMEOUT = 600;
 /** Milliseconds in which a new branch may refuse logins, or may have no address yet. */
 const SETTLE_MS = 60_000;
 
@@ -82,27 +82,31 @@ function isDay(text: string): boolean {
 }
 
 /** Makes a branch and connects to it; see `Lakebase.branch`. */
-export async function makeBranch(parts: LakebaseParts, given: BranchOptions): Promise<Branch> {
-  const { timeout = USUAL_LIMIT, signal, ...options } = checkCall("make a branch", given, CHECKS) as BranchOptions;
+export async function makeBranch(parts: LakebaseParts, branchOptions: BranchOptions): Promise<Branch> {
+  const { timeout = DEFAULT_TIMEOUT, signal, ...options } = checkCall(
+    "make a branch",
+    branchOptions,
+    CHECKS,
+  ) as BranchOptions;
   if (options.at !== undefined && options.lsn !== undefined) {
     throw new LakebaseError("BAD_PARAMETER", "Cannot make a branch: both at and lsn are given; keep one");
   }
-  const place = branchPlace(parts, "make a branch");
+  const project = connectedProject(parts, "make a branch");
   using stop = stoppable({ signal, timeout }, "making the branch");
-  const source = branchIn(place.project, options.from ?? place.connected);
+  const source = branchIn(project.project, options.from ?? project.connected);
   const notice = announceWork(`Making a branch of ${branchId(source)}`);
   try {
-    const spec = await specOf(place.api, source, options, stop.signal);
-    const { made, operation } = await create(place, spec, { ...options, user: parts.user }, stop.signal);
+    const spec = await branchSpec(project.api, source, options, stop.signal);
+    const { branch, operation } = await create(project, spec, { ...options, user: parts.user }, stop.signal);
     try {
-      await place.api.finish(operation, `make the branch "${made.id}"`, stop.signal);
-      await made.look(stop.signal);
-      const opened = await open(parts, made, stop.signal);
+      await project.api.finish(operation, `make the branch "${branch.id}"`, stop.signal);
+      await branch.readState(stop.signal);
+      const opened = await open(parts, branch, stop.signal);
       stop.succeeded();
-      await notice.end(`Made branch ${made.id} of ${branchId(source)}`);
+      await notice.end(`Made branch ${branch.id} of ${branchId(source)}`);
       return opened;
     } catch (error) {
-      throw await dropIncomplete(made, error);
+      throw await dropIncomplete(branch, error);
     }
   } catch (error) {
     await notice.end();
@@ -110,8 +114,8 @@ export async function makeBranch(parts: LakebaseParts, given: BranchOptions): Pr
   }
 }
 
-/** Describes the branch to the workspace. */
-async function specOf(
+/** Makes the workspace's description of a new branch. */
+async function branchSpec(
   api: BranchApi,
   source: string,
   { at, lsn, ttl = DAY }: BranchOptions,
@@ -140,26 +144,26 @@ const NAME_TRIES = 3;
  * made a branch.
  */
 async function create(
-  { api, project }: BranchPlace,
+  { api, project }: ConnectedProject,
   spec: BranchSpec,
   { name, keep = false, user }: BranchOptions & { user: string },
   signal: AbortSignal | undefined,
-): Promise<{ made: MadeBranch; operation: string }> {
+): Promise<{ branch: CreatedBranch; operation: string }> {
   signal?.throwIfAborted();
   const source = branchId(spec.source_branch);
   for (let attempt = 1;; attempt++) {
     const id = name ?? newName(user, source);
-    const made = new MadeBranch(api, `${project}/branches/${id}`, keep);
+    const branch = new CreatedBranch(api, `${project}/branches/${id}`, keep);
     try {
-      const operation = await api.create(made.name, spec);
-      made.begin();
-      if (signal?.aborted) throw await dropIncomplete(made, signal.reason);
-      return { made, operation };
+      const operation = await api.create(branch.name, spec);
+      branch.deleteAtEnd();
+      if (signal?.aborted) throw await dropIncomplete(branch, signal.reason);
+      return { branch, operation };
     } catch (error) {
       if (signal?.aborted && error === signal.reason) throw error;
-      if (name === undefined && said(error).code === "ALREADY_EXISTS" && attempt < NAME_TRIES) continue;
-      // Nobody else uses a name that was generated a moment ago. Under a given name, the branch may be someone else's.
-      if (isLost(error) && name === undefined) throw await dropIncomplete(made, error);
+      if (name === undefined && refusalOf(error).code === "ALREADY_EXISTS" && attempt < NAME_TRIES) continue;
+      // A branch under a name that was generated a moment ago is ours. Under the caller's name, it may be someone else's.
+      if (isLost(error) && name === undefined) throw await dropIncomplete(branch, error);
       throw explainRefusal(error, id, spec, isLost(error));
     }
   }
@@ -171,16 +175,15 @@ function isLost(error: unknown): boolean {
 
 /** Generates a unique name from the names of the user and of the source. */
 function newName(user: string, source: string): string {
-  const nameWords = (name: string, length: number) =>
+  const toId = (name: string, length: number) =>
     name.toLowerCase().replace(/[^a-z0-9]+/g, "-").slice(0, length).replace(/^[^a-z]+|-+$/g, "");
   const random = crypto.getRandomValues(new Uint32Array(1))[0]!.toString(36).padStart(7, "0").slice(-7);
-  return [nameWords(user.split("@")[0]!, 20) || "branch", nameWords(source, 30), random].filter((part) => part !== "")
-    .join(
-      "-",
-    );
+  const parts = [toId(user.split("@")[0]!, 20) || "branch", toId(source, 30), random];
+  return parts.filter((part) => part !== "").join("-");
 }
 
-function said(error: unknown): { code: string; message: string } {
+/** The code and the message with which the workspace refused a request; empty for other errors. */
+function refusalOf(error: unknown): { code: string; message: string } {
   const { code = "", message = "" } = ((error as LakebaseError).cause ?? {}) as { code?: string; message?: string };
   return { code, message };
 }
@@ -189,15 +192,17 @@ function said(error: unknown): { code: string; message: string } {
 function explainRefusal(error: unknown, id: string, spec: BranchSpec, lost: boolean): unknown {
   if (!(error instanceof LakebaseError)) return error;
   const { code, cause } = error;
-  const fail = (state: string) => new LakebaseError(code, `Cannot make the branch "${id}": ${state}`, { cause });
+  const refused = (state: string) => new LakebaseError(code, `Cannot make the branch "${id}": ${state}`, { cause });
   if (lost) {
-    return fail(
-      `${sentence(error.message)} If there is a branch of that name now, see whose it is before you ${dropText(id)}`,
+    return refused(
+      `${sentence(error.message)} If there is a branch of that name now, find out whose it is before you ${
+        dropText(id)
+      }`,
     );
   }
-  if (code === "ENDPOINT_NOT_FOUND") return fail(`there is no branch ${spec.source_branch}; see ${BRANCHES}`);
+  if (code === "ENDPOINT_NOT_FOUND") return refused(`there is no branch ${spec.source_branch}; see ${BRANCHES}`);
   if (code !== "WORKSPACE_REFUSED") return error;
-  const { code: refusal, message } = said(error);
+  const { code: refusal, message } = refusalOf(error);
   const advice = refusal === "ALREADY_EXISTS"
     ? `the name is taken, by a branch or by a deleted branch that can still be restored. Choose another name, or connect ` +
       `to it: ${optionText({ branch: id }, `connect({ branch: "${id}" })`)}`
@@ -210,51 +215,51 @@ function explainRefusal(error: unknown, id: string, spec: BranchSpec, lost: bool
       inTypeScript("db.dropBranch(name)", "lakebase branch drop NAME")
     } deletes one`
     : undefined;
-  return fail(`the workspace refuses, "${message}"${advice === undefined ? "" : `; ${advice}`}`);
+  return refused(`the workspace refuses, "${message}"${advice === undefined ? "" : `; ${advice}`}`);
 }
 
 /** Deletes a branch that could not be completed, and returns the error to throw. */
-async function dropIncomplete(made: MadeBranch, error: unknown): Promise<unknown> {
+async function dropIncomplete(branch: CreatedBranch, error: unknown): Promise<unknown> {
   try {
-    await made.delete();
+    await branch.delete();
     return error;
   } catch {
-    const left = `The branch "${made.id}" may be left; ${dropText(made.id)}`;
+    const leftover = `The branch "${branch.id}" may still exist; ${dropText(branch.id)}`;
     if (!(error instanceof LakebaseError)) {
-      await announceLeft([left]);
+      await announceLeftovers([leftover]);
       return error;
     }
-    return new LakebaseError(error.code, `${sentence(error.message)} ${left}`, { cause: error });
+    return new LakebaseError(error.code, `${sentence(error.message)} ${leftover}`, { cause: error });
   }
 }
 
-/** Errors that a new branch gives at first, because its roles, its address and its endpoint take a while. */
+/** Errors of a new branch whose roles, address or endpoint are not ready yet. */
 const SETTLING = new Set(["LOGIN_REFUSED", "ENDPOINT_NOT_READY", "ENDPOINT_NOT_FOUND", "DNS", "UNREACHABLE"]);
 
 /** Connects to a new branch in the same way as to its source. */
-async function open(parts: LakebaseParts, made: MadeBranch, signal: AbortSignal | undefined): Promise<Branch> {
+async function open(parts: LakebaseParts, branch: CreatedBranch, signal: AbortSignal | undefined): Promise<Branch> {
   const read = parts.read!;
   const settings = {
     ...read.settings,
-    endpoint: made.name,
+    endpoint: branch.name,
     branch: undefined,
     host: undefined,
     unconfirmedHost: undefined,
   };
-  const settled = performance.now() + SETTLE_MS;
+  const deadline = performance.now() + SETTLE_MS;
   for (let attempt = 0;; attempt++) {
-    const release = read.hold();
-    const opening = openParts({ ...read, settings, release });
+    const releaseLocal = read.leaseLocal();
+    const opening = openParts({ ...read, settings, releaseLocal });
     try {
-      return new Branch(await until(opening, signal), made);
+      return new Branch(await until(opening, signal), branch);
     } catch (error) {
       opening.then(({ pool, credentials }) => {
         credentials?.close();
         return pool.end();
       }).catch(() => {}); // the error that is caught here gives the reason
-      await release();
-      const settling = error instanceof LakebaseError && SETTLING.has(error.code);
-      if (!settling || signal?.aborted || performance.now() > settled) throw error;
+      await releaseLocal();
+      const isSettling = error instanceof LakebaseError && SETTLING.has(error.code);
+      if (!isSettling || signal?.aborted || performance.now() > deadline) throw error;
       await pause(backoff(attempt, { first: 500, most: 4000 }), signal);
     }
   }
@@ -279,30 +284,30 @@ async function open(parts: LakebaseParts, made: MadeBranch, signal: AbortSignal 
  * ```
  */
 export class Branch extends Lakebase {
-  readonly #made: MadeBranch;
+  readonly #branch: CreatedBranch;
 
   /** Made by `Lakebase.branch`. */
-  constructor(parts: LakebaseParts, made: MadeBranch) {
-    const release = parts.onClose;
+  constructor(parts: LakebaseParts, branch: CreatedBranch) {
+    const { onClose } = parts;
     super({
       ...parts,
-      about: () => factsOf(made),
+      facts: () => branchFacts(branch),
       onClose: async () => {
-        await made.leave();
-        await release?.();
+        await branch.deleteUnlessKept();
+        await onClose?.();
       },
     });
-    this.#made = made;
+    this.#branch = branch;
   }
 
   /** The branch's id, which `connect({ branch })` takes. */
   get name(): string {
-    return this.#made.id;
+    return this.#branch.id;
   }
 
   /** When the branch expires; `undefined` for never. */
   get expires(): Date | undefined {
-    return this.#made.state?.expires;
+    return this.#branch.state?.expires;
   }
 
   /**
@@ -312,16 +317,16 @@ export class Branch extends Lakebase {
    */
   async drop(...none: []): Promise<void> {
     takesNothing("drop", none, "db.dropBranch(name) leaves a branch that can be restored", "drop the branch");
-    this.#made.awaited = true;
-    this.#made.keep = false;
-    this.#made.failure = undefined;
+    this.#branch.reportsFailure = true;
+    this.#branch.keep = false;
+    this.#branch.failure = undefined;
     await this.close();
-    if (this.#made.failure === undefined) return await this.#made.delete();
-    throw this.#made.failure;
+    if (this.#branch.failure === undefined) return await this.#branch.delete();
+    throw this.#branch.failure;
   }
 }
 
-function factsOf({ id, state, keep }: MadeBranch): [string, string][] {
+function branchFacts({ id, state, keep }: CreatedBranch): [string, string][] {
   const { parent, expires } = state ?? {};
   return [[
     "branch",

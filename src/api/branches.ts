@@ -10,7 +10,7 @@ import type { LakebaseParts } from "./open_connection.ts";
 
 /** How `Lakebase.dropBranch` deletes a branch. */
 export interface DropBranchOptions extends Pick<QueryOptions, "signal" | "timeout"> {
-  /** Whether the branch is gone at once. Otherwise it can be restored in the workspace for some days. @default {false} */
+  /** Whether the branch is deleted for good. Otherwise it can be restored in the workspace for some days. @default {false} */
   purge?: boolean;
 }
 
@@ -20,9 +20,9 @@ export interface BranchInfo {
   name: string;
   /** Its state, such as `READY` or `ARCHIVED`. */
   state: string;
-  /** The id of the branch that it was made from; `null` for a root branch. */
+  /** The id of the branch that it was copied from; `null` for a root branch. */
   parent: string | null;
-  /** When it was made. */
+  /** When it was created; `null` if that is not known. */
   created: Date | null;
   /** When it expires; `null` for never. */
   expires: Date | null;
@@ -49,8 +49,9 @@ export const BRANCH_REFERENCE = [
 /** The call or the command that lists the branches, for an error. */
 export const BRANCHES: string = inTypeScript("db.branches()", "lakebase branch list");
 
-/** The branches of a connection's project, and the branch that it is connected to. */
-export interface BranchPlace {
+/** The project of a connection, and the branch that it is connected to. */
+export interface ConnectedProject {
+  /** The workspace's calls for branches. */
   api: BranchApi;
   /** The project's full name, such as `projects/p`. */
   project: string;
@@ -59,16 +60,16 @@ export interface BranchPlace {
 }
 
 /**
- * Finds the branch that a connection is to.
+ * Finds the project and the branch that a connection is connected to.
  *
- * @param doing What the caller does with the branch, for the error.
+ * @param action What the caller wants to do, for the error.
  * @throws {LakebaseError} `BAD_SETTING` for an instance of Lakebase Provisioned, and for a connection without a workspace.
  */
-export function branchPlace({ endpoint, workspace, read }: LakebaseParts, doing: string): BranchPlace {
+export function connectedProject({ endpoint, workspace, read }: LakebaseParts, action: string): ConnectedProject {
   if (endpoint !== undefined && "instance" in endpoint.target) {
     throw new LakebaseError(
       "BAD_SETTING",
-      `Cannot ${doing}: ${endpoint.name} is an instance of Lakebase Provisioned, which has no branches; connect to a ` +
+      `Cannot ${action}: ${endpoint.name} is an instance of Lakebase Provisioned, which has no branches; connect to a ` +
         `project with ${quotedOption("endpoint")}`,
     );
   }
@@ -78,7 +79,7 @@ export function branchPlace({ endpoint, workspace, read }: LakebaseParts, doing:
   }
   throw new LakebaseError(
     "BAD_SETTING",
-    `Cannot ${doing}: this connection has a native password and knows no workspace; connect with the workspace's login ` +
+    `Cannot ${action}: this connection has a native password and knows no workspace; connect with the workspace's login ` +
       `(DATABRICKS_HOST and DATABRICKS_TOKEN, or ${quotedOption("profile")}), and leave out ${quotedOption("host")} ` +
       "(PGHOST), so that the workspace is asked for the endpoint",
   );
@@ -96,14 +97,14 @@ const FIELDS = fieldsFor({
 /** Lists the branches of a connection's project; see `Lakebase.branches`. */
 export async function listBranches(
   parts: LakebaseParts,
-  given: Pick<QueryOptions, "signal" | "timeout">,
+  options: Pick<QueryOptions, "signal" | "timeout">,
 ): Promise<ListingParts<BranchInfo>> {
-  const options = checkCall("list the branches", given, {});
-  const { api, project, connected } = branchPlace(parts, "list the branches");
-  using stop = stoppable(options, "the list of branches");
+  const stops = checkCall("list the branches", options, {});
+  const { api, project, connected } = connectedProject(parts, "list the branches");
+  using stop = stoppable(stops, "the list of branches");
   const started = performance.now();
-  const found = await api.list(project, false, stop.signal);
-  const rows = found.map((branch): BranchInfo => ({
+  const branches = await api.list(project, false, stop.signal);
+  const rows = branches.map((branch): BranchInfo => ({
     name: branchId(branch.name),
     state: branch.state,
     parent: branch.parent === undefined ? null : branchId(branch.parent),
@@ -141,59 +142,58 @@ function drawBranches(rows: readonly BranchInfo[], project: string, elapsed: num
 export async function dropBranch(
   parts: LakebaseParts,
   name: string,
-  given: DropBranchOptions,
+  options: DropBranchOptions,
   inUse: readonly (string | undefined)[],
 ): Promise<void> {
-  const doing = "drop the branch";
-  const { purge = false, ...stops } = checkCall(doing, given, { purge: ON_OR_OFF }) as DropBranchOptions;
+  const action = "drop the branch";
+  const { purge = false, ...stops } = checkCall(action, options, { purge: ON_OR_OFF }) as DropBranchOptions;
   if (!BRANCH_REFERENCE[0](name)) {
-    const found = Deno.inspect(name, { depth: 1, strAbbreviateSize: 40 });
+    const shown = Deno.inspect(name, { depth: 1, strAbbreviateSize: 40 });
     throw new LakebaseError(
       "BAD_PARAMETER",
-      `Cannot ${doing}: the name is ${found}; it must be ${BRANCH_REFERENCE[1]}`,
+      `Cannot ${action}: the name is ${shown}; it must be ${BRANCH_REFERENCE[1]}`,
     );
   }
-  const { api, project } = branchPlace(parts, doing);
-  const full = branchIn(project, name);
+  const { api, project } = connectedProject(parts, action);
+  const fullName = branchIn(project, name);
   using stop = stoppable(stops, "the deletion");
-  const all = await api.list(full.split("/branches/")[0]!, true, stop.signal);
-  checkDroppable(full, all, purge, inUse);
-  const operation = await api.delete(full, purge, stop.signal);
-  if (operation !== undefined) await api.finish(operation, `${doing} "${branchId(full)}"`, stop.signal);
+  const all = await api.list(fullName.split("/branches/")[0]!, true, stop.signal);
+  checkDroppable(fullName, all, purge, inUse);
+  const operation = await api.delete(fullName, purge, stop.signal);
+  if (operation !== undefined) await api.finish(operation, `${action} "${branchId(fullName)}"`, stop.signal);
   stop.succeeded();
 }
 
 function checkDroppable(
-  full: string,
+  fullName: string,
   all: readonly BranchState[],
   purge: boolean,
   inUse: readonly (string | undefined)[],
 ): void {
-  const id = branchId(full);
-  const fail = (state: string, code: "ENDPOINT_NOT_FOUND" | "BAD_PARAMETER" = "BAD_PARAMETER") => {
-    throw new LakebaseError(code, `Cannot drop the branch "${id}": ${state}`);
-  };
-  const there = all.filter(({ deleted }) => deleted === undefined);
-  const found = all.find(({ name }) => name === full);
-  if (found === undefined) {
-    const near = closest(id, there.map(({ name }) => branchId(name)));
-    fail(
-      `no branch has that name${near === undefined ? `; see ${BRANCHES}` : `; did you mean "${near}"?`}`,
+  const id = branchId(fullName);
+  const refused = (state: string, code: "ENDPOINT_NOT_FOUND" | "BAD_PARAMETER" = "BAD_PARAMETER") =>
+    new LakebaseError(code, `Cannot drop the branch "${id}": ${state}`);
+  const existing = all.filter(({ deleted }) => deleted === undefined);
+  const branch = all.find(({ name }) => name === fullName);
+  if (branch === undefined) {
+    const nearest = closest(id, existing.map(({ name }) => branchId(name)));
+    throw refused(
+      `no branch has that name${nearest === undefined ? `; see ${BRANCHES}` : `; did you mean "${nearest}"?`}`,
       "ENDPOINT_NOT_FOUND",
     );
   }
-  if (found!.deleted !== undefined && !purge) {
-    fail(`it is deleted already; ${optionText({ purge: true })} removes it for good`, "ENDPOINT_NOT_FOUND");
+  if (branch.deleted !== undefined && !purge) {
+    throw refused(`it is deleted already; ${optionText({ purge: true })} removes it for good`, "ENDPOINT_NOT_FOUND");
   }
-  if (found!.isDefault) fail("it is the project's default branch, which can't be dropped");
-  if (found!.isProtected) fail("it is protected; take the protection away in the workspace first");
-  const children = there.filter(({ parent }) => parent === full).map(({ name }) => branchId(name));
-  if (children.length > 0) fail(`${children.slice(0, 10).join(", ")} were made from it; drop them first`);
-  if (inUse.includes(full)) {
-    const todo = inTypeScript(
+  if (branch.isDefault) throw refused("it is the project's default branch, which can't be dropped");
+  if (branch.isProtected) throw refused("it is protected; remove the protection in the workspace first");
+  const children = existing.filter(({ parent }) => parent === fullName).map(({ name }) => branchId(name));
+  if (children.length > 0) throw refused(`${children.slice(0, 10).join(", ")} were made from it; drop them first`);
+  if (inUse.includes(fullName)) {
+    const remedy = inTypeScript(
       "this program is connected to it; close() that connection first",
       "this command connects to it; leave out --branch (LAKEBASE_BRANCH) and LAKEBASE_ENDPOINT, or name another branch there",
     );
-    fail(todo);
+    throw refused(remedy);
   }
 }

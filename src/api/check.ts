@@ -13,7 +13,7 @@ import type { ConnectOptions } from "../settings/options.ts";
 import { readSettings } from "../settings/read_settings.ts";
 import { checkUnstoppable, type OptionChecks } from "../sql/options.ts";
 import { Lookup } from "./display.ts";
-import { useLocal } from "./local_server.ts";
+import { leaseLocal } from "./local_server.ts";
 import { type Listing, makeListing } from "./result.ts";
 
 /** The steps of connecting, with a row for each, in order. The list draws itself as a table. */
@@ -59,7 +59,7 @@ const EXTRA_STEPS: OptionChecks<ExtraSteps> = {
   ],
 };
 
-/** Like {@linkcode check}, but starts at once, and can be stopped. */
+/** Like {@linkcode check}, but it starts at once and can be stopped. */
 export async function diagnose(
   options: ConnectOptions,
   checkOptions: CheckOptions = {},
@@ -67,10 +67,10 @@ export async function diagnose(
 ): Promise<Checkup> {
   const started = performance.now();
   try {
-    const { settings, found, warehouse, envFile, release } = await readSettings(options, useLocal);
+    const { settings, explicit, warehouse, envFile, releaseLocal } = await readSettings(options, leaseLocal);
     if (envFile !== undefined) announceEnvFile(envFile);
-    await using _local = { [Symbol.asyncDispose]: release };
-    return makeListing(await runSteps(new CheckState(settings, found, { warehouse, volumes }), checkOptions));
+    await using _local = { [Symbol.asyncDispose]: releaseLocal };
+    return makeListing(await runSteps(new CheckState(settings, explicit, { warehouse, volumes }), checkOptions));
   } catch (error) {
     checkOptions.signal?.throwIfAborted();
     const detail = (checkOptions.messageOf ?? messageOf)(error);

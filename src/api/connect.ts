@@ -1,18 +1,18 @@
 import { LakebaseError } from "../core/errors.ts";
 import { announceConnection, announceEnvFile } from "../draw/notices.ts";
 import type { ConnectOptions } from "../settings/options.ts";
-import { originsBehind, originsOfAll, type Setting } from "../settings/origin.ts";
+import { originsBehind, originsOfDatabase, type Setting } from "../settings/origin.ts";
 import { readSettings } from "../settings/read_settings.ts";
 import type { Settings } from "../settings/settings.ts";
 import { enclosing } from "../sql/transaction.ts";
+import { fullAddress } from "./address.ts";
 import { CLOSE_BECAUSE, type Lakebase, PARTS, SESSION } from "./lakebase.ts";
 import { openConnection } from "./open_connection.ts";
-import { useLocal } from "./local_server.ts";
-import { placeInFull } from "./place.ts";
+import { leaseLocal } from "./local_server.ts";
 import { makeSql, type Sql } from "./sql.ts";
 
 /**
- * Connects to a Lakebase: finds the endpoint, logs in, verifies the server and wakes the compute.
+ * Connects to a Lakebase: finds the endpoint, verifies the server, logs in, and wakes the compute.
  *
  * A second call with the same settings, for example when a cell is run twice, returns the connection that is open. A call
  * with other settings for the same database and role closes the old connection and opens a new one.
@@ -56,48 +56,48 @@ async function callConnect(options: ConnectOptions): Promise<Opened> {
 /** The outcome of a call of connect(). */
 interface Opened {
   db: Lakebase;
-  /** The settings, each with its origin. */
-  found: readonly Setting[];
+  /** The settings that do not have their defaults, with their origins. */
+  explicit: readonly Setting[];
 }
 
-/** The number of calls of connect(). Each call is identified by its number. */
+/** The number of calls of connect(). A call is identified by its number. */
 let calls = 0;
 /** The calls that are under way, in their order. */
 const pending = new Map<number, Promise<Opened>>();
 /** The connection of the last call that did not fail, open or closed. */
 let current: { call: number; db: Lakebase } | undefined;
-/** The error of the last call that a person made and that failed. */
+/** The error of the last call of a person that failed. */
 let lastFailure: unknown;
 
 async function open(options: ConnectOptions, call: number): Promise<Opened> {
-  const found = await readSettings(options, useLocal);
-  const { settings, release } = found;
-  if (found.envFile !== undefined) announceEnvFile(found.envFile);
+  const read = await readSettings(options, leaseLocal);
+  const { settings, explicit, envFile, releaseLocal } = read;
+  if (envFile !== undefined) announceEnvFile(envFile);
   const key = await identity(settings);
-  for (let open = connections.get(key); open !== undefined; open = connections.get(key)) {
-    const db = await open.connection.catch(() => undefined); // the caller of that connect() gets the error
-    const changed = db === undefined || db.closed ? [] : changedSettings(open.settings, settings);
+  for (let earlier = connections.get(key); earlier !== undefined; earlier = connections.get(key)) {
+    const db = await earlier.connection.catch(() => undefined); // the caller of that connect() gets the error
+    const changed = db === undefined || db.closed ? [] : changedSettings(earlier.settings, settings);
     if (db !== undefined && !db.closed && changed.length === 0) {
-      await release();
-      return { db, found: found.found };
+      await releaseLocal();
+      return { db, explicit };
     }
-    if (connections.get(key) === open) connections.delete(key);
+    if (connections.get(key) === earlier) connections.delete(key);
     await (db === undefined ? undefined : db[CLOSE_BECAUSE](replacedBy(changed)));
   }
-  const closed = async () => {
-    if (connections.get(key) === opened) connections.delete(key); // or the registry would keep every login
-    await release();
+  const onClosed = async () => {
+    if (connections.get(key) === opened) connections.delete(key); // otherwise the map would keep every login
+    await releaseLocal();
   };
-  const opened: Connection = { settings, connection: openConnection({ ...found, release: closed }) };
+  const opened: Connection = { settings, connection: openConnection({ ...read, releaseLocal: onClosed }) };
   connections.set(key, opened);
   try {
     const db = await opened.connection;
     // Only the last call makes the current connection.
     if (call === calls) openedListeners.forEach((listener) => listener());
-    return { db, found: found.found };
+    return { db, explicit };
   } catch (error) {
-    await closed();
-    throw withOrigins(error, found.found);
+    await onClosed();
+    throw withOrigins(error, explicit);
   }
 }
 
@@ -126,10 +126,10 @@ function replacedBy(changed: readonly string[]): string {
     "Use the connection that the later connect() returned";
 }
 
-function withOrigins(error: unknown, found: readonly Setting[]): unknown {
+function withOrigins(error: unknown, explicit: readonly Setting[]): unknown {
   if (!(error instanceof LakebaseError)) return error;
   const { code, message, cause, sqlstate } = error;
-  const origins = originsBehind(code, found);
+  const origins = originsBehind(code, explicit);
   return origins === ""
     ? error
     : new LakebaseError(code, `${message}${/[.?]$/.test(message) ? "" : "."} ${origins}`, { cause, sqlstate });
@@ -179,13 +179,13 @@ export async function currentConnection(): Promise<Lakebase> {
   return await (implicit ??= connectImplicitly().finally(() => implicit = undefined));
 }
 
-/** A connect that no person called. All statements that wait for a connection share it. */
+/** The connection that is being opened because a statement ran before any `connect()`. All such statements share it. */
 let implicit: Promise<Lakebase> | undefined;
 
 async function connectImplicitly(): Promise<Lakebase> {
-  const { db, found } = await callConnect({});
+  const { db, explicit } = await callConnect({});
   await announceConnection(
-    `Connected to ${placeInFull(db[PARTS])}, because connect() was not called. ${originsOfAll(found)}`,
+    `Connected to ${fullAddress(db[PARTS])}, because connect() was not called. ${originsOfDatabase(explicit)}`,
   );
   return db;
 }

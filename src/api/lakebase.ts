@@ -21,13 +21,13 @@ import type { LoadOptions } from "../transfer/load/options.ts";
 import type { LoadResult } from "../transfer/load/load.ts";
 import type { LoadSource } from "../transfer/load/source.ts";
 import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
+import { addressesOfTwo, connectionFacts, shortAddress } from "./address.ts";
 import type { Branch, BranchOptions } from "./branch.ts";
 import type { BranchInfo, DropBranchOptions } from "./branches.ts";
 import type { Checkup } from "./check.ts";
 import { Lookup } from "./display.ts";
 import { checkLakehouse, type Lakehouse, type LakehouseOptions, openLakehouse, volumesOf } from "./lakehouse.ts";
 import type { LakebaseParts } from "./open_connection.ts";
-import { connectionFacts, placeAmong, placesOfTwo } from "./place.ts";
 import {
   type Listing,
   makeListing,
@@ -274,7 +274,6 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   }
 
   /**
-   * Computes statistics of each column of a table or a query. The database computes them, in one read-only transaction. Of a
    * Computes statistics of each column of a table or a query. The database computes them, in one read-only transaction.
    * It reads a random sample of 50,000 rows of a table with more than 200,000 rows, and the first 200,000 rows of a
    * query. If so, `sampled` and the drawing say it, and the option `sample` sets another number (`Infinity` reads all
@@ -392,7 +391,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
         }`,
       );
     }
-    const [here, there] = placesOfTwo(this.#parts, other.#parts);
+    const [here, there] = addressesOfTwo(this.#parts, other.#parts);
     return { before: { find: this.#find, name: here }, after: { find: other.#find, name: there } };
   }
 
@@ -591,7 +590,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
 
   #place(): string | undefined {
     if (open.size < 2) return undefined;
-    return placeAmong(this.#parts, [...open].filter((other) => other !== this).map((other) => other.#parts));
+    return shortAddress(this.#parts, [...open].filter((other) => other !== this).map((other) => other.#parts));
   }
 
   /** @internal */

@@ -13,7 +13,7 @@ import { checkUnstoppable, type OptionChecks, STOP_CHECKS, takesNothing } from "
 import type { OpenVolumes } from "../sql/session.ts";
 import { type StopOptions, stoppable } from "../sql/stop.ts";
 import { Lookup } from "./display.ts";
-import { useLocal } from "./local_server.ts";
+import { leaseLocal } from "./local_server.ts";
 import { type Listing, makeListing } from "./result.ts";
 import { type Sql, sqlFor } from "./sql.ts";
 import type { WarehouseEngine } from "./warehouse_engine.ts";
@@ -29,7 +29,7 @@ export interface LakehouseOptions {
   catalog?: string;
   /** The schema of names that have none. @default {the warehouse's} */
   schema?: string;
-  /** Stops the search for the warehouse. */
+  /** Cancels the search for the warehouse. */
   signal?: AbortSignal;
 }
 
@@ -59,11 +59,12 @@ const CHECKS: OptionChecks<LakehouseOptions> = {
   schema: isName("taxi"),
 };
 const NO_OPTIONS = "a signal or a timeout is for queries: lake.sql`...`.with({ timeout: 5 })";
-const checkedLater = [() => true, ""] as const; // checked with the other settings
+/** No check: these options are checked with the other settings. */
+const checkedLater = [() => true, ""] as const;
 
 /**
- * Finds a SQL warehouse of the workspace, for a program without a Lakebase. With a Lakebase, use `db.lakehouse()`.
- * Starts the warehouse if it is stopped.
+ * Finds a SQL warehouse of the workspace, for a program that uses no Lakebase; a program that uses one calls
+ * `db.lakehouse()`. A warehouse that is stopped is started.
  *
  * @param options The warehouse and the workspace.
  * @throws {LakebaseError} `ENDPOINT_NOT_FOUND`; `ENDPOINT_AMBIGUOUS` if several fit, with a list and their states;
@@ -86,18 +87,18 @@ export async function lakehouse(options: WorkspaceLakehouseOptions = {}): Promis
     envFile: checkedLater,
     local: checkedLater,
   };
-  const { warehouse, catalog, schema, signal, ...where } = checkOptions(options, checks);
+  const { warehouse, catalog, schema, signal, ...workspaceOptions } = checkOptions(options, checks);
   const [{ readWorkspaceSettings }, { openWorkspace }] = await Promise.all([
     import("../settings/read_settings.ts"),
     import("./open_connection.ts"),
   ]);
-  const read = await readWorkspaceSettings(where, useLocal);
+  const read = await readWorkspaceSettings(workspaceOptions, leaseLocal);
   if (read.envFile !== undefined) announceEnvFile(read.envFile);
   try {
-    const wanted = { warehouse: warehouse ?? read.warehouse, catalog, schema };
-    return await openLakehouse(openWorkspace(read.settings), wanted, { signal }, read.release);
+    const names = { warehouse: warehouse ?? read.warehouse, catalog, schema };
+    return await openLakehouse(openWorkspace(read.settings), names, { signal }, read.releaseLocal);
   } catch (error) {
-    await read.release();
+    await read.releaseLocal();
     throw error;
   }
 }
@@ -111,7 +112,7 @@ function checkOptions<Options extends object>(options: Options, checks: OptionCh
   return checkUnstoppable("open the lakehouse", options, checks, '{ warehouse: "etl" }');
 }
 
-/** Finds the warehouse of a workspace. @param release Ends what was started for it. */
+/** Finds the warehouse of a workspace. @param release Releases what was started for the lakehouse. */
 export async function openLakehouse(
   workspace: Workspace,
   { warehouse, catalog, schema }: { [name in "warehouse" | "catalog" | "schema"]: string | undefined },
@@ -142,7 +143,7 @@ interface LakehouseParts {
   sql: Sql;
   /** The address of the workspace. */
   workspace: string;
-  /** Ends what was started for the lakehouse. */
+  /** Releases what was started for the lakehouse. */
   release: () => Promise<void>;
 }
 
@@ -151,8 +152,8 @@ interface LakehouseParts {
  * Made by `db.lakehouse()` or {@linkcode lakehouse}.
  *
  * Its queries are like those of a Lakebase, in the dialect of the warehouse. `${values}` are bound as named parameters
- * with their types; a warehouse takes no arrays. Each statement is submitted once and runs by itself, because there are
- * no transactions.
+ * with their types; a warehouse takes no arrays. Each statement is submitted once, and commits its own changes, because a
+ * warehouse has no transactions.
  *
  * @example From the lakehouse into a Lakebase
  * ```ts
@@ -235,7 +236,7 @@ export class Lakehouse extends SelfDrawn implements AsyncDisposable {
     }, (count) => `${table}: ${countText(count, "column")}`);
   }
 
-  /** Ends what `lakehouse({ local })` started. The warehouse itself goes on, and stops by itself when it is idle. */
+  /** Stops what `lakehouse({ local })` started. A warehouse of a workspace keeps running until it has been idle for a while. */
   async close(): Promise<void> {
     const { canceledEverywhere } = await import("../lake/warehouse.ts");
     await canceledEverywhere();
@@ -249,13 +250,13 @@ export class Lakehouse extends SelfDrawn implements AsyncDisposable {
 
   #list<Row extends object>(
     names: readonly (keyof Row & string)[],
-    look: (ask: Ask) => Promise<Row[]>,
+    read: (ask: Ask) => Promise<Row[]>,
     title: (count: number) => string,
   ): Lookup<Listing<Row>> {
     const { engine } = this.#parts;
     return new Lookup(async () => {
       const started = performance.now();
-      const rows = await look((query) => engine.ask(query, {}));
+      const rows = await read((query) => engine.ask(query, {}));
       const elapsed = performance.now() - started;
       const typeOf = (name: string) => name === "nullable" ? "bool" : "text";
       const fields = names.map((name) => ({ name, key: name, type: typeOf(name), oid: BUILT_IN[typeOf(name)]![0] }));
@@ -295,8 +296,8 @@ export function volumesOf(workspace: (() => Workspace) | undefined, used?: Set<s
           `of a workspace, or give the option ${optionName("workspace")} too`,
       );
     }
-    const place = readVolumePath(path);
-    if (typeof place !== "string") used?.add(place.root);
+    const volume = readVolumePath(path);
+    if (typeof volume !== "string") used?.add(volume.root);
     const { Volumes } = await import("../lake/volumes.ts"); // loaded late, because most programs do not need it
     return new Volumes(workspace(), { signal });
   };

@@ -1,7 +1,7 @@
 import { LakebaseError } from "../core/errors.ts";
 import { lazyImport } from "../core/lazy_import.ts";
 import type { LocalOptions } from "../core/local_options.ts";
-import type { LocalUse } from "../settings/read_settings.ts";
+import type { LocalLease } from "../settings/read_settings.ts";
 
 /** The members of a local Lakebase that this module uses. Its own module is loaded when one starts. */
 interface LocalServer {
@@ -10,43 +10,45 @@ interface LocalServer {
   close(): Promise<void>;
 }
 
-interface Shared {
+interface RunningServer {
   server: Promise<LocalServer>;
-  users: number;
+  /** The number of its leases. */
+  leases: number;
 }
 
-const running = new Map<string, Shared>();
+/** The servers that are running or starting, by their options. */
+const running = new Map<string, RunningServer>();
 
 /**
- * Starts a Lakebase on this machine, or shares the one that runs with the same options.
+ * Takes a lease of a local Lakebase. If none runs with the same options, this starts one.
  *
  * @param options The options of `startLocal`.
  */
-export async function useLocal(options: LocalOptions): Promise<LocalUse> {
+export async function leaseLocal(options: LocalOptions): Promise<LocalLease> {
   const key = JSON.stringify(options);
-  const shared = running.get(key) ?? { server: start(options), users: 0 };
-  running.set(key, shared);
-  const hold = () => useOf(key, shared);
-  const release = hold();
+  const local = running.get(key) ?? { server: start(options), leases: 0 };
+  running.set(key, local);
+  const leaseAgain = () => addLease(key, local);
+  const release = leaseAgain();
   try {
-    return { env: (await shared.server).inlineEnv, release, hold };
+    return { env: (await local.server).inlineEnv, release, leaseAgain };
   } catch (error) {
     await release();
     throw error;
   }
 }
 
-/** Begins a use, and returns the function that ends it. */
-function useOf(key: string, shared: Shared): () => Promise<void> {
-  shared.users++;
+/** Adds a lease, and returns the function that releases it. The last release closes the server. */
+function addLease(key: string, local: RunningServer): () => Promise<void> {
+  local.leases++;
   let released = false;
   return async () => {
     if (released) return;
     released = true;
-    if (--shared.users > 0) return;
+    if (--local.leases > 0) return;
     running.delete(key);
-    const awake = setInterval(() => {}, 1000); // keeps the process alive until the server has closed: the server is unref'd
-    await shared.server.then((server) => server.close(), () => {}) // it did not start
+    const awake = setInterval(() => {}, 1000); // keeps the process alive until the server, which is unref'd, has closed
+    await local.server.then((server) => server.close(), () => {}) // a server that did not start needs no close
       .finally(() => clearInterval(awake));
   };
 }

@@ -19,7 +19,7 @@ import { makeListing } from "./result.ts";
 
 /** The parts that a {@linkcode Lakebase} is made from. */
 export interface LakebaseParts {
-  /** The settings of the connection, for another one like it. */
+  /** The settings of the connection, from which a connection to a branch is made. */
   read?: ReadSettings;
   /** The pool; it has logged in once. */
   pool: LakebasePool;
@@ -43,15 +43,15 @@ export interface LakebaseParts {
   workspace?: (() => Workspace) | undefined;
   /** The SQL warehouse that the settings name. */
   warehouse?: string | undefined;
-  /** Runs each step of connecting by itself. */
+  /** Runs each step of connecting separately. */
   check: (volumes: readonly string[]) => Promise<Checkup>;
-  /** Further lines of its drawing. */
-  about?: () => [name: string, value: string][];
+  /** Facts that its drawing shows first. */
+  facts?: () => [name: string, value: string][];
   /** Stops what belongs to the connection, such as a local Lakebase. */
   onClose?: () => Promise<void> | void;
 }
 
-/** Opens a connection from {@linkcode openParts}. */
+/** Opens a connection. */
 export async function openConnection(read: ReadSettings): Promise<Lakebase> {
   return new Lakebase(await (isTraced() ? openInSpan(read) : openParts(read)));
 }
@@ -68,7 +68,7 @@ function openInSpan(read: ReadSettings): Promise<LakebaseParts> {
 
 /** Finds the server, logs in, wakes the compute, and returns the parts of a new connection. */
 export async function openParts(read: ReadSettings): Promise<LakebaseParts> {
-  const { settings, found, warehouse, release } = read;
+  const { settings, explicit, warehouse, releaseLocal } = read;
   let opened: Workspace | undefined;
   const workspace = () => opened ??= openWorkspace(settings);
   const { endpoint, host, user, credentials } = await logIn(settings, workspace);
@@ -111,8 +111,8 @@ export async function openParts(read: ReadSettings): Promise<LakebaseParts> {
       types,
       workspace: settings.workspace === undefined && settings.login === undefined ? undefined : workspace,
       warehouse,
-      check: async (volumes) => makeListing(await runSteps(new CheckState(settings, found, { warehouse, volumes }))),
-      onClose: release,
+      check: async (volumes) => makeListing(await runSteps(new CheckState(settings, explicit, { warehouse, volumes }))),
+      onClose: releaseLocal,
     };
   } catch (error) {
     credentials?.close();
@@ -121,6 +121,7 @@ export async function openParts(read: ReadSettings): Promise<LakebaseParts> {
   }
 }
 
+/** The endpoint, and how to log in to it. */
 interface Login {
   endpoint: Endpoint | undefined;
   host: string;
@@ -128,17 +129,18 @@ interface Login {
   credentials: CredentialCache | undefined;
 }
 
-/** Asks the workspace for what the settings do not say. It makes independent requests at the same time. */
+/** Asks the workspace for the endpoint, the user and the credential, as far as the settings do not have them. The requests run in
+ * parallel. */
 async function logIn(settings: Settings, openWorkspace: () => Workspace): Promise<Login> {
   const { password, host, user, group, tokenTtl: ttl } = settings;
   if (password !== undefined && host !== undefined && user !== undefined) {
     return { endpoint: undefined, host, user, credentials: undefined };
   }
   const workspace = openWorkspace();
-  const asGiven = settings.unconfirmedHost === undefined;
+  const isTrusted = settings.unconfirmedHost === undefined;
   const deadline = workspace.deadline();
-  const wanted = asGiven ? settings : { ...settings, host: undefined };
-  const finding = findEndpoint(workspace, wanted, { deadline }).then((endpoint) => {
+  const target = isTrusted ? settings : { ...settings, host: undefined };
+  const finding = findEndpoint(workspace, target, { deadline }).then((endpoint) => {
     confirmHost(settings, endpoint.host);
     return endpoint;
   });
@@ -174,7 +176,7 @@ async function explainLogin(
   if (!missing || settings.host === undefined) return error;
   return await findEndpoint(workspace, { ...settings, host: undefined }, { deadline }).then(
     () => error,
-    (better) => better,
+    (betterError) => betterError,
   );
 }
 

@@ -6,7 +6,7 @@ import { keepSecret } from "../core/redact.ts";
 import { sentence } from "../core/text.ts";
 import type { WorkspaceClientLike } from "../settings/options.ts";
 import { quotedName } from "../settings/read_option.ts";
-import { loginKinds, type WorkspaceLogin } from "../settings/workspace.ts";
+import { loginMethods, type WorkspaceLogin } from "../settings/workspace.ts";
 import { open, type OpenAnswer, send, unavailable } from "./http.ts";
 import { azureClient, clientCredentialsClient, RESOURCE_ID_HEADER } from "./service_principal.ts";
 import {
@@ -318,7 +318,7 @@ const AUTH_TYPES: readonly string[] = [
 /** @throws {Error} For several logins, for an unknown login method, and for a login that would go along with a redirect. */
 function checkLogin({ attributes, host }: WorkspaceLogin): void {
   const { authType } = attributes;
-  const kinds = loginKinds(attributes);
+  const kinds = loginMethods(attributes);
   if (authType === undefined && kinds.size > 1) {
     const given = [...kinds].map(([kind, variables]) => `${kind} (${variables.join(", ")})`);
     throw new Error(

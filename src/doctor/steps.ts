@@ -26,12 +26,12 @@ const OLDEST_DENO = [2, 9, 1];
 /** The largest difference between clocks that is not confusing in logs. Logins work with any difference. */
 const CLOCK_LIMIT_MS = 30_000;
 
-/** The settings that are checked, and what the steps have found so far. */
+/** The settings that are checked, and the results of the steps so far. */
 export class CheckState implements AsyncDisposable {
   /** The settings of `connect()`. */
   readonly settings: Settings;
-  /** The settings by name, each with its origin. */
-  readonly found: readonly Setting[];
+  /** The settings that do not have their defaults, with their origins. */
+  readonly explicit: readonly Setting[];
   /** The workspace. */
   readonly workspace: Workspace;
   /** The id or the name of the SQL warehouse that the settings name. */
@@ -57,14 +57,14 @@ export class CheckState implements AsyncDisposable {
   /** Sends no request. */
   constructor(
     settings: Settings,
-    found: readonly Setting[],
+    explicit: readonly Setting[],
     { warehouse, volumes = [] }: { warehouse?: string | undefined; volumes?: readonly string[] } = {},
   ) {
     this.volumes = volumes;
     const { workspace: client, login, connectTimeout } = settings;
     this.warehouse = warehouse;
     this.settings = settings;
-    this.found = found;
+    this.explicit = explicit;
     this.workspace = new Workspace({ client, login, limit: connectTimeout * 1000 });
   }
 
@@ -142,14 +142,14 @@ function checkRuntime(): Promise<Finding> {
   );
 }
 
-function listSettings({ found }: CheckState): Promise<Finding> {
-  if (found.length === 0) {
+function listSettings({ explicit }: CheckState): Promise<Finding> {
+  if (explicit.length === 0) {
     return Promise.resolve(
       "none given: ~/.databrickscfg, if it exists, and the workspace decide",
     );
   }
   return Promise.resolve(
-    found.map(({ setting, value, origin }) =>
+    explicit.map(({ setting, value, origin }) =>
       origin.source === "option" || describeOrigin(origin) === setting
         ? `${setting} = ${value}`
         : `${setting} = ${value} (${describeOrigin(origin)})`

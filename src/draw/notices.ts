@@ -2,11 +2,11 @@ import { redact } from "../core/redact.ts";
 import { printable } from "../core/text.ts";
 import { type Bundle, clearOutputs, displayLive, displayNow, inNotebook, type LiveDisplay } from "./notebook.ts";
 
-/** A notice in a notebook that says why connecting takes time. It is shown once. */
+/** A notice in a notebook that says why connecting takes long. It is shown once. */
 interface WaitingNotice {
-  /** An attempt failed, and another one will follow. */
+  /** Tells the notice that an attempt failed and another one will follow. */
   failed: () => void;
-  /** The connection is open. */
+  /** Tells the notice that the connection is open. */
   connected: () => void;
 }
 
@@ -67,9 +67,9 @@ export function announceStart(name: string, reason: string): () => void {
 }
 
 /**
- * Shows in a notebook the server to which a statement connects, if no cell has called `connect()`.
+ * Shows a line about a connection in the running cell. Outside of a notebook it shows nothing.
  *
- * @param line The line to show.
+ * @param line The line, such as the server to which a statement connects if no cell has called `connect()`.
  */
 export async function announceConnection(line: string): Promise<void> {
   if (inNotebook()) await displayNow(textBundle(line));
@@ -144,33 +144,33 @@ function writeError(text: string): void {
 /**
  * Names the objects that could not be deleted, in the cell or on standard error.
  *
- * @param lines A line for each object that is left.
+ * @param lines A line for each object that still exists.
  * @param ending Whether the program is ending, so that a cell no longer shows outputs.
  */
-export async function announceLeft(lines: readonly string[], ending = false): Promise<void> {
+export async function announceLeftovers(lines: readonly string[], ending = false): Promise<void> {
   const text = lines.map((line) => printable(redact(line))).join("\n");
   if (!ending && inNotebook()) return await displayNow(textBundle(text)).catch(() => {}); // see ignoringFailure
   writeError(`lakebase: ${text}\n`);
 }
 
-/** The use that a connection makes of a `.env`. */
+/** The use of a `.env` by a connection. */
 interface EnvFileNotice {
   /** The file. */
   path: string;
   /** The variables that are used. */
-  taken: readonly string[];
-  /** The other variables, each with the reason. */
+  used: readonly string[];
+  /** The variables that are never taken from a `.env`, each with the reason. */
   refused: readonly (readonly [name: string, reason: string])[];
 }
 
 const announced = new Set<string>();
 
 /** Reports once which variables of a `.env` are used, in the cell or on standard error: their names, not their values. */
-export function announceEnvFile({ path, taken, refused }: EnvFileNotice): void {
+export function announceEnvFile({ path, used, refused }: EnvFileNotice): void {
   const text = [
-    ...(taken.length === 0 ? [] : [`From ${path}: ${taken.join(", ")}`]),
+    ...(used.length === 0 ? [] : [`From ${path}: ${used.join(", ")}`]),
     ...refused.map(([name, reason]) => `Not taken from ${path}: ${name}, since ${reason}`),
-    ...(taken.includes("LAKEBASE_LOCAL") ? ["This database is on this machine and keeps no data"] : []),
+    ...(used.includes("LAKEBASE_LOCAL") ? ["This database is on this machine and keeps no data"] : []),
   ].join(". ");
   if (announced.has(text)) return;
   announced.add(text);

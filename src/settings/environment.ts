@@ -2,18 +2,18 @@ import { parseEnv } from "node:util";
 import config from "../../deno.json" with { type: "json" };
 import { LakebaseError, optionText } from "../core/errors.ts";
 import { SETTING_NAMES } from "./options.ts";
-import type { Found, Origin } from "./origin.ts";
+import type { Origin, WithOrigin } from "./origin.ts";
 import { badSetting } from "./read_option.ts";
 import { IN_ENV_FILE, NEVER_IN_ENV_FILE } from "./workspace.ts";
 
 /** The variables of the environment, and those of `.env` that the environment does not have, by name. */
-export type Variables = ReadonlyMap<string, Found>;
+export type Variables = ReadonlyMap<string, WithOrigin>;
 
 /** The variable that names a SQL warehouse. */
 export const WAREHOUSE = "DATABRICKS_WAREHOUSE_ID";
 
 /** The only variables that are taken from a `.env`. Any other variable might name a program to run. */
-const TAKEN_FROM_FILE = new Set([
+const ALLOWED_IN_FILE = new Set([
   ...Object.values(SETTING_NAMES).flat(),
   "LAKEBASE_LOCAL",
   WAREHOUSE,
@@ -33,9 +33,9 @@ export function mergeVariables(
   file?: EnvFile,
   source: Origin["source"] = "environment",
 ): Variables {
-  const variables = new Map<string, Found>();
+  const variables = new Map<string, WithOrigin>();
   for (const [name, { value, line, fault }] of file?.values ?? []) {
-    if (!TAKEN_FROM_FILE.has(name) || env[name]) continue;
+    if (!ALLOWED_IN_FILE.has(name) || env[name]) continue;
     const origin = { source: ".env", name, file: file!.path, line } as const;
     if (fault !== undefined) {
       throw badSetting(`${name} in ${file!.path}, line ${line}: ${fault}`, { setting: name, origin });
@@ -46,13 +46,13 @@ export function mergeVariables(
   return variables;
 }
 
-/** The variables that are never taken from a `.env`, with the reasons. */
+/** The variables of a `.env` that are never taken from such a file, with the reasons. */
 export function refusedNames(file: EnvFile | undefined): [name: string, reason: string][] {
   return Object.entries(NEVER_IN_ENV_FILE).filter(([name]) => file?.values.has(name));
 }
 
 /** Milliseconds that the download of `@std/dotenv` may take; after that, Node's parser is used. */
-const ARRIVAL_LIMIT_MS = 3000;
+const DOWNLOAD_LIMIT_MS = 3000;
 /** The largest `.env` that is read, in bytes. A larger file is something else under that name. */
 const SIZE_LIMIT = 1_000_000;
 
@@ -87,23 +87,23 @@ export async function readEnvFile(path?: string): Promise<EnvFile | undefined> {
   if (text === undefined) return undefined;
   const values = scanDotenv(text);
   const parsed = values.size === 0 ? {} : (await (parser ??= loadParser())).parse(canonicalDotenv(values));
-  for (const [key, found] of values) found.value = parsed[key] ?? found.value;
+  for (const [key, assignment] of values) assignment.value = parsed[key] ?? assignment.value;
   return { path: name, values };
 }
 
 /** A folder `.env` is usually a Python environment, so it is ignored unless the caller named it. */
-async function readText(path: string, asked: boolean): Promise<string | undefined> {
+async function readText(path: string, isNamed: boolean): Promise<string | undefined> {
   if (path === "/dev/null") return undefined; // the usual way to say "no file"
   let bytes: Uint8Array;
   try {
     const { isFile, isDirectory, size } = await Deno.stat(path); // opening a pipe would wait for its writer
-    if (isDirectory && !asked) return undefined;
+    if (isDirectory && !isNamed) return undefined;
     if (!isFile) throw unreadable(path, `it is ${isDirectory ? "a folder" : "not a file"}`);
     if (size > SIZE_LIMIT) throw unreadable(path, `it has ${size} bytes; the limit is ${SIZE_LIMIT}`);
     bytes = await Deno.readFile(path);
   } catch (cause) {
     const absent = cause instanceof Deno.errors.NotFound || cause instanceof Deno.errors.NotCapable;
-    if (absent && !asked) return undefined;
+    if (absent && !isNamed) return undefined;
     if (cause instanceof LakebaseError) throw cause;
     throw unreadable(path, cause instanceof Error ? cause.message : String(cause), cause);
   }
@@ -118,7 +118,7 @@ async function readText(path: string, asked: boolean): Promise<string | undefine
 function unreadable(path: string, state: string, cause?: unknown): LakebaseError {
   const message = `Cannot read the environment file "${path}": ${state}. ${
     optionText({ envFile: false }, "envFile: false")
-  } (LAKEBASE_ENV_FILE=) leaves it`;
+  } (LAKEBASE_ENV_FILE=) turns it off`;
   return new LakebaseError("BAD_SETTING", message, { cause, setting: "envFile", origin: path });
 }
 
@@ -129,10 +129,7 @@ interface Parser {
 /** Loaded once in a process, for the first `.env` file that assigns something. */
 let parser: Promise<Parser> | undefined;
 
-/**
- * The name is not a literal in `import()`, because Deno would download the package before the first line of a script
- * runs.
- */
+/** The name is not a literal in `import()`: Deno would download the package before the first line of a script runs. */
 async function loadParser(): Promise<Parser> {
   const specifier = config.imports["@std/dotenv"];
   if (await isAvailable(specifier)) return await import(specifier);
@@ -156,18 +153,18 @@ async function isAvailable(specifier: string): Promise<boolean> {
     stdout: "null",
     stderr: "null",
   }).spawn();
-  const timer = setTimeout(() => child.kill("SIGKILL"), ARRIVAL_LIMIT_MS);
+  const timer = setTimeout(() => child.kill("SIGKILL"), DOWNLOAD_LIMIT_MS);
   const { success } = await child.status;
   clearTimeout(timer);
   return success;
 }
 
 const NAME = /[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*)[ \t]*=[ \t]*/y;
-const UNCLEAR = "there is text after the closing quote";
+const TEXT_AFTER_QUOTE = "there is text after the closing quote";
 
 /**
- * Finds the assignments in the text of a `.env` file. `@std/dotenv` and Node's `parseEnv` read most files alike, but silently
- * drop what they can't read, which cuts passwords short. This function differs from them as follows:
+ * Finds the assignments in the text of a `.env` file. `@std/dotenv` and Node's `parseEnv` read most files in the same way, but
+ * they silently drop what they can't read, so a password may lose its end. This function differs from them as follows:
  *
  * - `"say \"hi\""` is `say "hi"`; the parsers end the value at the second quote. A `\"` with no further quote on its
  *   line ends the value, so that `"C:\dir\"` is a path that ends in a backslash.
@@ -183,9 +180,9 @@ export function scanDotenv(text: string): Map<string, Assignment> {
   for (let at = text.startsWith("\ufeff") ? 1 : 0; at < text.length;) {
     NAME.lastIndex = at;
     const match = NAME.exec(text);
-    const end = match === null ? lineEnd(text, at) : readValue(text, NAME.lastIndex, line, (found) => {
+    const end = match === null ? lineEnd(text, at) : readValue(text, NAME.lastIndex, line, (assignment) => {
       values.delete(match[1]!);
-      values.set(match[1]!, found);
+      values.set(match[1]!, assignment);
     });
     for (; at <= end; at++) if (text[at] === "\n") line++;
   }
@@ -193,7 +190,7 @@ export function scanDotenv(text: string): Map<string, Assignment> {
 }
 
 /** Reads one value, and returns the index where its last line ends. */
-function readValue(text: string, start: number, line: number, give: (found: Assignment) => void): number {
+function readValue(text: string, start: number, line: number, assign: (assignment: Assignment) => void): number {
   const quote = text[start];
   const close = quote === "'" || quote === '"' ? closingQuote(text, start, quote) : -1;
   if (close < 0) {
@@ -201,15 +198,15 @@ function readValue(text: string, start: number, line: number, give: (found: Assi
     const whole = text.slice(start, end);
     const comment = whole.indexOf("#");
     const value = (comment < 0 ? whole : whole.slice(0, comment)).trim();
-    const inside = comment > 0 && !/\s/.test(whole[comment - 1]!);
-    give(inside ? { value, line, fault: 'a value that contains "#" must be in quotes' } : { value, line });
+    const cutsValue = comment > 0 && !/\s/.test(whole[comment - 1]!);
+    assign(cutsValue ? { value, line, fault: 'a value that contains "#" must be in quotes' } : { value, line });
     return end;
   }
   const inner = text.slice(start + 1, close);
   const value = (quote === "'" ? inner : unescaped(inner)).replace(/^\r?\n|\r?\n$/g, "");
   const end = lineEnd(text, close + 1);
-  const clear = /^[ \t\r]*(#|$)/.test(text.slice(close + 1, end));
-  give(clear ? { value, line } : { value, line, fault: UNCLEAR });
+  const isClear = /^[ \t\r]*(#|$)/.test(text.slice(close + 1, end));
+  assign(isClear ? { value, line } : { value, line, fault: TEXT_AFTER_QUOTE });
   return end;
 }
 
@@ -235,8 +232,8 @@ function unescaped(text: string): string {
 }
 
 /**
- * Writes the assignments so that `@std/dotenv` and Node's `parseEnv` read them alike. A value that they can't represent is
- * left out; the caller keeps the value that {@linkcode scanDotenv} read.
+ * Writes the assignments so that `@std/dotenv` and Node's `parseEnv` read them in the same way. It leaves out a value that
+ * they can't represent; the caller keeps the value that {@linkcode scanDotenv} read.
  */
 export function canonicalDotenv(values: ReadonlyMap<string, Assignment>): string {
   const lines: string[] = [];

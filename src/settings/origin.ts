@@ -1,11 +1,11 @@
 import { type LakebaseErrorCode, redact } from "../core/errors.ts";
 
-/** The kinds of places that a setting can come from. */
+/** The kinds of sources that a setting can come from. */
 type OriginKind = "option" | "environment" | "profile" | "machine" | ".env" | "default";
 
 /** Where a value comes from. */
 export interface Origin {
-  /** The kind of place. */
+  /** The kind of source. */
   source: OriginKind;
   /** The name of the option, the variable or the profile. */
   name: string;
@@ -15,8 +15,8 @@ export interface Origin {
   line?: number;
 }
 
-/** A value and where it comes from. */
-export interface Found<T = string> {
+/** A value, and where it comes from. */
+export interface WithOrigin<T = string> {
   /** The value. */
   value: T;
   /** Where it comes from. */
@@ -55,15 +55,15 @@ export function trustRank({ source }: Origin): number {
 export function describeOrigin({ source, name, file, line }: Origin): string {
   if (source === "option") return `the option "${name}"`;
   if (source === "machine") return name;
-  const place = line === undefined ? file : `${file}, line ${line}`;
-  if (source === "profile") return `the profile "${name}" of ${place}`;
-  return source === ".env" ? `${name} in ${place}` : name;
+  const position = line === undefined ? file : `${file}, line ${line}`;
+  if (source === "profile") return `the profile "${name}" of ${position}`;
+  return source === ".env" ? `${name} in ${position}` : name;
 }
 
 const SECRET = /password|token|secret|credential|key|_url$/i;
 
 /** A setting as an entry of a list for a person, without secrets. */
-export function toSetting(setting: string, { value, origin }: Found<unknown>): Setting {
+export function toSetting(setting: string, { value, origin }: WithOrigin<unknown>): Setting {
   return { setting, value: displayValue(setting, value), origin };
 }
 
@@ -89,19 +89,27 @@ const CAUSES: Partial<Record<LakebaseErrorCode, readonly string[]>> = {
 };
 
 /**
- * Says where the settings that may have caused a failure come from: people easily forget an old `.env`. It leaves out
- * options in code, because the reader sees the code.
+ * Says where the settings that may have caused a failure come from, because people easily forget an old `.env`. Options in
+ * code are left out, because the reader sees the code.
  *
  * @param code The failure.
- * @param settings The settings that were given.
+ * @param explicit The settings that do not have their defaults.
  * @returns A sentence without its full stop; empty where there is nothing to say.
  */
-export function originsBehind(code: LakebaseErrorCode, settings: readonly Setting[]): string {
-  const said = (CAUSES[code] ?? []).flatMap((name) => {
-    const origin = settings.find(({ setting }) => setting === name)?.origin;
-    return origin === undefined || origin.source === "option" ? [] : [{ name, by: `by ${describeOrigin(origin)}` }];
-  });
-  return said.map(({ name, by }, index) => index === 0 ? `The ${name} is set ${by}` : `the ${name} ${by}`).join(", ");
+export function originsBehind(code: LakebaseErrorCode, explicit: readonly Setting[]): string {
+  return listOrigins(findSettings(CAUSES[code] ?? [], explicit).filter(({ origin }) => origin.source !== "option"));
+}
+
+/** The settings of these names, in the order of the names. */
+function findSettings(names: readonly string[], explicit: readonly Setting[]): Setting[] {
+  return names.flatMap((name) => explicit.find(({ setting }) => setting === name) ?? []);
+}
+
+function listOrigins(settings: readonly Setting[]): string {
+  return settings.map(({ setting, origin }, index) => {
+    const name = setting === "local" ? "local Lakebase" : setting;
+    return `${index === 0 ? `The ${name} is set` : `the ${name}`} by ${describeOrigin(origin)}`;
+  }).join(", ");
 }
 
 /** The settings that decide which database a statement runs on, in reading order. */
@@ -110,16 +118,10 @@ const DECISIVE = ["local", "workspace", "endpoint", "instance", "host", "databas
 /**
  * Says where the settings that decide which database is used come from.
  *
- * @param settings The settings that were given.
+ * @param explicit The settings that do not have their defaults.
  * @returns A sentence, such as `The workspace is set by DATABRICKS_HOST, the database by PGDATABASE in .env, line 3.`
  */
-export function originsOfAll(settings: readonly Setting[]): string {
-  const given = DECISIVE.flatMap((name) => {
-    const found = settings.find(({ setting }) => setting === name);
-    return found === undefined
-      ? []
-      : [{ name: name === "local" ? "local Lakebase" : name, by: `by ${describeOrigin(found.origin)}` }];
-  });
-  const said = given.map(({ name, by }, index) => index === 0 ? `The ${name} is set ${by}` : `the ${name} ${by}`);
-  return said.length === 0 ? "" : `${said.join(", ")}.`;
+export function originsOfDatabase(explicit: readonly Setting[]): string {
+  const origins = listOrigins(findSettings(DECISIVE, explicit));
+  return origins === "" ? "" : `${origins}.`;
 }

@@ -1,11 +1,11 @@
 import { LakebaseError } from "../core/errors.ts";
-import type { Found } from "./origin.ts";
+import type { WithOrigin } from "./origin.ts";
 
-/** A profile file has one section for each workspace; a larger file is something else. */
+/** The largest file that is read, in bytes. A larger file is something else under that name. */
 const SIZE_LIMIT = 1_000_000;
 
 /** The values of one section by their names in the file, such as `host` and `client_id`. */
-export type ConfigProfile = ReadonlyMap<string, Found>;
+export type ConfigProfile = ReadonlyMap<string, WithOrigin>;
 
 /** The sections of a `~/.databrickscfg`. */
 export interface Profiles {
@@ -22,23 +22,23 @@ export interface Profiles {
  *
  * @param env The process's environment.
  * @returns The profiles; no sections where the file does not exist or may not be read.
- * @throws {LakebaseError} `BAD_SETTING` for a file that others may write: they could redirect a login to a host of theirs.
+ * @throws {LakebaseError} `BAD_SETTING` for a file that others may write, because they could redirect a login to their host.
  */
 export async function readProfiles(env: Record<string, string | undefined>): Promise<Profiles> {
   const home = env["HOME"] || env["USERPROFILE"] || "";
-  const named = env["DATABRICKS_CONFIG_FILE"] || "~/.databrickscfg";
-  const path = named.startsWith("~") ? home + named.slice(1) : named;
+  const shownPath = env["DATABRICKS_CONFIG_FILE"] || "~/.databrickscfg";
+  const path = shownPath.startsWith("~") ? home + shownPath.slice(1) : shownPath;
   try {
     const { isFile, size, mode } = await Deno.stat(path);
     if (!isFile || size > SIZE_LIMIT) throw unusable(path, isFile ? `it has ${size} bytes` : "it is not a file");
     if (mode !== null && (mode & 0o022) !== 0) {
       throw unusable(path, `other users can write to it; run: chmod go-w ${path}`);
     }
-    return parseProfiles(await Deno.readTextFile(path), named);
+    return parseProfiles(await Deno.readTextFile(path), shownPath);
   } catch (cause) {
     if (cause instanceof LakebaseError) throw cause;
     const absent = cause instanceof Deno.errors.NotFound || cause instanceof Deno.errors.NotCapable;
-    if (absent) return { path: named, sections: new Map(), chosen: undefined };
+    if (absent) return { path: shownPath, sections: new Map(), chosen: undefined };
     throw unusable(path, cause instanceof Error ? cause.message : String(cause), cause);
   }
 }
@@ -53,7 +53,7 @@ function unusable(path: string, state: string, cause?: unknown): LakebaseError {
  * around a value, a byte order mark. Lines above the first section belong to the section DEFAULT.
  */
 export function parseProfiles(text: string, path: string): Profiles {
-  const sections = new Map<string, Map<string, Found>>();
+  const sections = new Map<string, Map<string, WithOrigin>>();
   let section = "DEFAULT";
   for (const [index, whole] of text.replace(/^\ufeff/, "").split(/\r\n|\r|\n/).entries()) {
     const line = whole.trim();
@@ -65,7 +65,7 @@ export function parseProfiles(text: string, path: string): Profiles {
     }
     const mark = line.search(/[=:]/);
     if (mark < 1) continue;
-    const values = sections.get(section) ?? new Map<string, Found>();
+    const values = sections.get(section) ?? new Map<string, WithOrigin>();
     const origin = { source: "profile", name: section, file: path, line: index + 1 } as const;
     const value = plainValue(line.slice(mark + 1).trim());
     if (value !== "") values.set(line.slice(0, mark).trim().toLowerCase(), { value, origin });
@@ -82,9 +82,9 @@ function plainValue(text: string): string {
   return comment < 0 ? text : text.slice(0, comment).trim();
 }
 
-/** The profile to use where none is named: the chosen one, DEFAULT, or the only one. */
+/** The profile that is used if none is named: the chosen one, DEFAULT, or the only one. */
 export function defaultProfile({ sections, chosen }: Profiles): string | undefined {
-  const named = [...sections].filter(([, values]) => values.size > 0).map(([name]) => name);
   if (chosen !== undefined) return chosen;
-  return named.includes("DEFAULT") ? "DEFAULT" : named.length === 1 ? named[0] : undefined;
+  const names = [...sections].filter(([, values]) => values.size > 0).map(([name]) => name);
+  return names.includes("DEFAULT") ? "DEFAULT" : names.length === 1 ? names[0] : undefined;
 }

@@ -1,7 +1,7 @@
 import { unknownOption } from "../core/closest.ts";
 import { LakebaseError, quotedOption, redact } from "../core/errors.ts";
 import { type ConnectOptions, SETTING_NAMES } from "./options.ts";
-import { describeOrigin, type Found, type Origin } from "./origin.ts";
+import { describeOrigin, type Origin, type WithOrigin } from "./origin.ts";
 import type { Variables } from "./environment.ts";
 
 /** The setting that an error is about. */
@@ -13,12 +13,12 @@ interface SettingReference {
 }
 
 /** The error for a setting that can't be used. */
-export function badSetting(state: string, about?: SettingReference): LakebaseError {
-  const fields = about === undefined ? {} : { setting: about.setting, origin: originText(about.origin) };
+export function badSetting(state: string, reference?: SettingReference): LakebaseError {
+  const fields = reference === undefined ? {} : { setting: reference.setting, origin: originField(reference.origin) };
   return new LakebaseError("BAD_SETTING", `Cannot connect: ${state}`, fields);
 }
 
-function originText(origin: Origin): string {
+function originField(origin: Origin): string {
   return origin.source === "option" ? "option" : describeOrigin(origin);
 }
 
@@ -58,9 +58,9 @@ export function quotedName(value: string): string {
 
 /** The numbers that an option accepts. */
 export interface Range {
-  /** The least. */
+  /** The least number. */
   min: number;
-  /** The greatest. @default {the longest wait of a timer, in seconds} */
+  /** The greatest number. @default {the longest wait of a timer, in seconds} */
   max?: number;
   /** The default. */
   fallback: number | undefined;
@@ -70,8 +70,8 @@ export interface Range {
 
 /** Reads options, or the variables that stand for them, and records each value with its origin. */
 export class OptionReader {
-  /** The values that were given, by the name of the option. */
-  readonly found: Map<string, Found<unknown>> = new Map();
+  /** The values that were read and do not have their defaults, by the names of their options. */
+  readonly explicit: Map<string, WithOrigin<unknown>> = new Map();
   readonly #options: ConnectOptions;
   readonly #variables: Variables;
 
@@ -81,33 +81,33 @@ export class OptionReader {
     this.#variables = variables;
   }
 
-  /** Reads a text. With `false` as the second argument, it reads the options only. */
-  text(option: keyof ConnectOptions, variables = true): Found | undefined {
-    const given = this.#given(option);
-    if (given === undefined) return variables ? this.#variable(option) : undefined;
-    const { value } = given;
-    if (typeof value === "string" && value.trim() !== "" && !value.includes("\0")) return given as Found;
-    throw badOption(given, "it must be a string that is not empty");
+  /** Reads a text. If `readsVariables` is false, only an option counts. */
+  text(option: keyof ConnectOptions, readsVariables = true): WithOrigin | undefined {
+    const found = this.#option(option);
+    if (found === undefined) return readsVariables ? this.#variable(option) : undefined;
+    const { value } = found;
+    if (typeof value === "string" && value.trim() !== "" && !value.includes("\0")) return found as WithOrigin;
+    throw badOption(found, "it must be a string that is not empty");
   }
 
   /** Reads a password. No error shows it. */
-  password(): Found<NonNullable<ConnectOptions["password"]>> | undefined {
-    const given = this.#given("password");
-    if (given === undefined) return this.#variable("password");
-    const { value } = given;
+  password(): WithOrigin<NonNullable<ConnectOptions["password"]>> | undefined {
+    const found = this.#option("password");
+    if (found === undefined) return this.#variable("password");
+    const { value } = found;
     if (typeof value === "function" || (typeof value === "string" && value !== "")) {
-      return given as Found<NonNullable<ConnectOptions["password"]>>;
+      return found as WithOrigin<NonNullable<ConnectOptions["password"]>>;
     }
     const state = `option "password" is ${value === "" ? "empty" : typeof value}`;
-    throw badSetting(`${state}; it must be a text or a function`, { setting: "password", origin: given.origin });
+    throw badSetting(`${state}; it must be a text or a function`, { setting: "password", origin: found.origin });
   }
 
   /** Reads a boolean. */
   flag(option: keyof ConnectOptions): boolean {
-    const given = this.#given(option);
-    if (given === undefined) return false;
-    if (typeof given.value === "boolean") return given.value;
-    throw badOption(given, "it must be true or false");
+    const found = this.#option(option);
+    if (found === undefined) return false;
+    if (typeof found.value === "boolean") return found.value;
+    throw badOption(found, "it must be true or false");
   }
 
   /** Reads a number. */
@@ -115,37 +115,37 @@ export class OptionReader {
     option: keyof ConnectOptions,
     { min, max = 2_147_483, fallback, fraction = false }: Range & { fallback: Fallback },
   ): number | Fallback {
-    const given = this.#given(option) ?? this.#variable(option);
-    if (given === undefined) return fallback;
-    const value = given.origin.source === "option" ? given.value : Number(given.value);
+    const found = this.#option(option) ?? this.#variable(option);
+    if (found === undefined) return fallback;
+    const value = found.origin.source === "option" ? found.value : Number(found.value);
     const fits = typeof value === "number" && value >= min && value <= max;
     if (fits && (fraction || Number.isInteger(value))) return value;
-    throw badOption(given, `it must be a ${fraction ? "" : "whole "}number from ${min} to ${max}`);
+    throw badOption(found, `it must be a ${fraction ? "" : "whole "}number from ${min} to ${max}`);
   }
 
-  /** Reads an option unchecked. */
-  other(option: keyof ConnectOptions): Found<unknown> | undefined {
-    return this.#given(option);
+  /** Reads an option without a check of its value. */
+  unchecked(option: keyof ConnectOptions): WithOrigin<unknown> | undefined {
+    return this.#option(option);
   }
 
-  #given(option: keyof ConnectOptions): Found<unknown> | undefined {
+  #option(option: keyof ConnectOptions): WithOrigin<unknown> | undefined {
     const value: unknown = this.#options[option];
     if (value === undefined || value === null) return undefined;
     return this.#keep(option, { value, origin: { source: "option", name: option } });
   }
 
-  #variable(option: keyof ConnectOptions): Found | undefined {
+  #variable(option: keyof ConnectOptions): WithOrigin | undefined {
     const name = SETTING_NAMES[option]?.find((name) => this.#variables.has(name));
     return name === undefined ? undefined : this.#keep(option, this.#variables.get(name)!);
   }
 
-  #keep<T>(option: string, found: Found<T>): Found<T> {
-    this.found.set(option, found);
-    return found;
+  #keep<T>(option: string, value: WithOrigin<T>): WithOrigin<T> {
+    this.explicit.set(option, value);
+    return value;
   }
 }
 
-function badOption({ value, origin }: Found<unknown>, wanted: string): Error {
+function badOption({ value, origin }: WithOrigin<unknown>, rule: string): Error {
   const subject = origin.source === "option" ? `option ${quotedOption(origin.name)}` : describeOrigin(origin);
-  return badSetting(`${subject} is ${quoted(value)}; ${wanted}`, { setting: origin.name, origin });
+  return badSetting(`${subject} is ${quoted(value)}; ${rule}`, { setting: origin.name, origin });
 }

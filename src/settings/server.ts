@@ -1,17 +1,17 @@
 import { isIP } from "node:net";
 import { LakebaseError, quotedOption } from "../core/errors.ts";
 import type { ConnectOptions } from "./options.ts";
-import type { Found } from "./origin.ts";
+import type { WithOrigin } from "./origin.ts";
 import { badSetting, type OptionReader, quoted, quotedName } from "./read_option.ts";
 import type { Settings } from "./settings.ts";
 
 /** The server that the settings name. */
 interface Server extends Pick<Settings, "endpoint" | "branch" | "instance"> {
-  /** Whether the workspace must be asked for the host, because the given host belongs to another branch. */
-  ownHost: boolean;
+  /** Whether a host from the environment is ignored, because it belongs to another branch. The workspace names the host. */
+  ignoreHost: boolean;
 }
 
-/** The endpoint or the instance. Where an option names one of them, the environment is not read for the other one. */
+/** Finds the endpoint or the instance. If an option names one of them, the environment is not read for the other one. */
 export function findServer(options: ConnectOptions, read: OptionReader): Server {
   const variables = options.endpoint === undefined && options.instance === undefined;
   const endpoint = read.text("endpoint", variables);
@@ -28,17 +28,17 @@ export function findServer(options: ConnectOptions, read: OptionReader): Server 
     endpoint: endpoint === undefined ? undefined : checkEndpoint(endpoint),
     instance: instance === undefined ? undefined : checkInstance(instance),
   };
-  // An option that names a branch or an instance is not overruled by the environment.
-  const named = endpoint?.origin.source === "option" && server.endpoint!.includes("/branches/");
-  const branch = read.text("branch", !named && options.instance === undefined);
-  if (branch === undefined) return { ...server, branch: undefined, ownHost: false };
-  return findBranch(checkBranch(branch), { ...server, named }, options);
+  // The environment does not overrule an option that names a branch or an instance.
+  const namesBranch = endpoint?.origin.source === "option" && server.endpoint!.includes("/branches/");
+  const branch = read.text("branch", !namesBranch && options.instance === undefined);
+  if (branch === undefined) return { ...server, branch: undefined, ignoreHost: false };
+  return replaceBranch(checkBranch(branch), { ...server, namesBranch }, options);
 }
 
-/** Replaces the branch in the endpoint's name. */
-function findBranch(
+/** Puts a branch in the place of the endpoint's. */
+function replaceBranch(
   branch: string,
-  { endpoint, instance, named }: Pick<Settings, "endpoint" | "instance"> & { named: boolean },
+  { endpoint, instance, namesBranch }: Pick<Settings, "endpoint" | "instance"> & { namesBranch: boolean },
   options: ConnectOptions,
 ): Server {
   if (instance !== undefined) {
@@ -54,8 +54,8 @@ function findBranch(
   const name = branch.startsWith("projects/") || project === undefined
     ? branch
     : `projects/${project}/branches/${branch}`;
-  const same = endpoint === name || endpoint?.startsWith(`${name}/`) === true;
-  if (named && !same) {
+  const isSame = endpoint === name || endpoint?.startsWith(`${name}/`) === true;
+  if (namesBranch && !isSame) {
     throw badSetting(
       `options ${quotedOption("branch")} and ${quotedOption("endpoint")} name different branches, ${
         quotedName(branch)
@@ -63,21 +63,21 @@ function findBranch(
         "keep one, or name only the project as the endpoint",
     );
   }
-  if (same) return { endpoint, branch: undefined, instance, ownHost: false };
+  if (isSame) return { endpoint, branch: undefined, instance, ignoreHost: false };
   if (options.host !== undefined) {
     throw badSetting(
       `option ${quotedOption("host")} is ${quoted(options.host)}, and ${quotedOption("branch")} is ${
         quotedName(branch)
-      }, which has a host of its own; ` +
+      }, which has its own host; ` +
         "keep one",
       { setting: "host", origin: { source: "option", name: "host" } },
     );
   }
-  const whole = name.startsWith("projects/");
-  return { endpoint: whole ? name : undefined, branch: whole ? undefined : name, instance, ownHost: true };
+  const isFullName = name.startsWith("projects/");
+  return { endpoint: isFullName ? name : undefined, branch: isFullName ? undefined : name, instance, ignoreHost: true };
 }
 
-function checkBranch({ value, origin }: Found): string {
+function checkBranch({ value, origin }: WithOrigin): string {
   const name = value.trim();
   if (/^(projects\/\w[\w.-]*\/branches\/)?\w[\w.-]*$/.test(name)) return name;
   throw badSetting(
@@ -88,7 +88,7 @@ function checkBranch({ value, origin }: Found): string {
   );
 }
 
-function checkEndpoint({ value, origin }: Found): string {
+function checkEndpoint({ value, origin }: WithOrigin): string {
   const name = value.trim();
   if (
     /^(projects\/\w[\w.-]*(\/branches\/\w[\w.-]*(\/endpoints\/\w[\w.-]*)?)?|\w[\w.-]*)$/
@@ -103,7 +103,7 @@ function checkEndpoint({ value, origin }: Found): string {
   );
 }
 
-function checkInstance({ value, origin }: Found): string {
+function checkInstance({ value, origin }: WithOrigin): string {
   if (/^\w[\w.-]*$/.test(value)) return value;
   throw badSetting(
     `${quotedOption("instance")} (LAKEBASE_INSTANCE) is ${
@@ -113,7 +113,7 @@ function checkInstance({ value, origin }: Found): string {
   );
 }
 
-/** Returns the host as given. @throws {LakebaseError} `BAD_SETTING` for anything but a host name or an IP address. */
+/** Returns the host unchanged. @throws {LakebaseError} `BAD_SETTING` for anything but a host name or an IP address. */
 export function checkHost(host: string): string {
   if (/^[A-Za-z0-9_.-]+$/.test(host) && !host.startsWith("-") || isIP(host) === 6) return host;
   throw badSetting(

@@ -11,15 +11,15 @@ import {
   type TypeParsers,
   type WorkspaceClientLike,
 } from "./options.ts";
-import { describeOrigin, type Found, type Origin, type Setting, toSetting, trustRank } from "./origin.ts";
+import { describeOrigin, type Origin, type Setting, toSetting, trustRank, type WithOrigin } from "./origin.ts";
 import type { Profiles } from "./profiles.ts";
 import { badSetting, checkOptionNames, OptionReader, quoted, type Range } from "./read_option.ts";
 import { checkHost, checkTakesOAuth, findServer, isLoopback } from "./server.ts";
-import { type FoundWorkspace, resolveWorkspace, untrustedSetting, type WorkspaceLogin } from "./workspace.ts";
+import { resolveWorkspace, untrustedSetting, type WorkspaceLogin, type WorkspaceWithOrigins } from "./workspace.ts";
 
 /** {@linkcode ConnectOptions} with every value resolved. */
 export interface Settings {
-  /** The endpoint as the caller named it; `undefined` for the only one. */
+  /** The endpoint as the caller named it; `undefined` for the workspace's only endpoint. */
   endpoint: string | undefined;
   /** The id of a branch of the only project, where no endpoint is named. */
   branch: string | undefined;
@@ -27,11 +27,11 @@ export interface Settings {
   instance: string | undefined;
   /** Whether every transaction is read only. */
   readOnly: boolean;
-  /** The caller's own client; without it one is made from `login`. */
+  /** The caller's own client; if `undefined`, a client is made from `login`. */
   workspace: WorkspaceClientLike | undefined;
   /** The workspace and the login for it; `undefined` where no workspace is needed. */
   login: WorkspaceLogin | undefined;
-  /** The server's host; `undefined` for the endpoint's. */
+  /** The server's host; `undefined` for the host of the endpoint. */
   host: string | undefined;
   /**
    * The error to report unless the workspace names `host` for the endpoint; `undefined` where the host needs no
@@ -72,12 +72,12 @@ export interface Settings {
   types: TypeParsers;
 }
 
-/** {@linkcode Settings}, with their origins. */
-export interface FoundSettings {
+/** {@linkcode Settings}, and the origins of those that do not have their defaults. */
+export interface SettingsWithOrigins {
   /** The settings. */
   settings: Settings;
-  /** The settings that were given, in the order of the options. All other settings have their defaults. */
-  found: Setting[];
+  /** The settings that do not have their defaults, in the order of the options. */
+  explicit: Setting[];
 }
 
 /**
@@ -86,27 +86,31 @@ export interface FoundSettings {
  *
  * @param options The caller's options.
  * @param variables The environment over `.env`.
- * @param profiles The profiles of `~/.databrickscfg`, where they are needed.
+ * @param profiles The profiles of `~/.databrickscfg`; `undefined` if they are not needed.
  * @returns Every value that `connect()` needs and that can be known without a request to the workspace.
  * @throws {LakebaseError} `BAD_SETTING`, with the name of the setting, the value found and what is allowed; also where
  * a less trusted source would decide where a login goes.
  */
-export function resolveSettings(options: ConnectOptions, variables: Variables, profiles?: Profiles): FoundSettings {
+export function resolveSettings(
+  options: ConnectOptions,
+  variables: Variables,
+  profiles?: Profiles,
+): SettingsWithOrigins {
   checkOptionNames(options, OPTION_NAMES);
   const read = new OptionReader(options, variables);
   const profile = options.profile === undefined ? undefined : read.text("profile");
-  const { endpoint, branch, instance, ownHost } = findServer(options, read);
+  const { endpoint, branch, instance, ignoreHost } = findServer(options, read);
   const password = read.password();
   const group = checkLength(read.text("group"), LONGEST_NAME)?.value;
-  const host = ownHost ? undefined : read.text("host");
+  const host = ignoreHost ? undefined : read.text("host");
   if (host !== undefined) checkHost(host.value);
   const client = workspaceClient(options, read);
   const ca = read.text("ca");
   const sslMode = checkSslMode(read, host?.value);
   const user = checkLength(read.text("user"), LONGEST_NAME)?.value ?? group ?? servicePrincipal(options, variables);
   checkLogin({ host: host?.value, user, password: password?.value, group, tokenTtl: options.tokenTtl });
-  const alone = password !== undefined && host !== undefined && user !== undefined;
-  const workspace = alone || client !== undefined
+  const needsNoWorkspace = password !== undefined && host !== undefined && user !== undefined;
+  const workspace = needsNoWorkspace || client !== undefined
     ? undefined
     : resolveWorkspace({ profile: profile?.value, variables }, profiles);
   const login = { password, workspace, client: client !== undefined };
@@ -131,18 +135,18 @@ export function resolveSettings(options: ConnectOptions, variables: Variables, p
     onConnect: checkOnConnect(read),
     types: checkTypes(read),
   };
-  read.other("envFile");
-  read.other("local");
-  return { settings, found: settingsList(read, workspace, variables) };
+  read.unchecked("envFile");
+  read.unchecked("local");
+  return { settings, explicit: explicitSettings(read, workspace, variables) };
 }
 
 /**
- * The most characters of a value. The server takes 10,000 bytes of a login, and closes the connection without an error
- * if it has more.
+ * The most characters of a value. The server accepts logins of up to 10,000 bytes, and closes the connection of a longer
+ * one without an error.
  */
 const [LONGEST_NAME, LONGEST_OPTIONS] = [250, 6000];
 
-function checkLength(found: Found | undefined, most: number): Found | undefined {
+function checkLength(found: WithOrigin | undefined, most: number): WithOrigin | undefined {
   if (found === undefined || found.value.length <= most) return found;
   const { value, origin } = found;
   const subject = origin.source === "option" ? `option "${origin.name}"` : describeOrigin(origin);
@@ -166,33 +170,39 @@ function numbers(read: OptionReader): Numbers {
   return Object.fromEntries(names.map((name) => [name, read.number(name, NUMBERS[name])])) as unknown as Numbers;
 }
 
-function findPort(read: OptionReader): Found<unknown> | undefined {
+function findPort(read: OptionReader): WithOrigin<unknown> | undefined {
   read.number("port", NUMBERS.port);
-  return read.found.get("port");
+  return read.explicit.get("port");
 }
 
 /** The role of a service principal is its client id. */
 function servicePrincipal(options: ConnectOptions, variables: Variables): string | undefined {
-  const ownLogin = options.workspace === undefined && options.profile === undefined;
-  return ownLogin ? variables.get("DATABRICKS_CLIENT_ID")?.value : undefined;
+  const usesEnvironment = options.workspace === undefined && options.profile === undefined;
+  return usesEnvironment ? variables.get("DATABRICKS_CLIENT_ID")?.value : undefined;
 }
 
-/** The settings that were given, as the doctor lists them. */
-function settingsList(read: OptionReader, workspace: FoundWorkspace | undefined, variables: Variables): Setting[] {
-  const named = [...read.found].map(([setting, found]) => toSetting(setting, found));
-  const used = workspace?.used ?? new Map<string, Found>();
-  const others = [...used].sort().map(([name, found]) => toSetting(name, found));
+/** The settings that do not have their defaults, as the doctor lists them. */
+function explicitSettings(
+  read: OptionReader,
+  workspace: WorkspaceWithOrigins | undefined,
+  variables: Variables,
+): Setting[] {
+  const options = [...read.explicit].map(([setting, value]) => toSetting(setting, value));
+  const used = workspace?.used ?? new Map<string, WithOrigin>();
+  const others = [...used].sort().map(([name, value]) => toSetting(name, value));
   const address = workspace?.login.host === undefined || workspace.host === undefined
     ? []
     : [toSetting("workspace", { value: workspace.login.host, origin: workspace.host })];
-  const role = read.found.has("user") || read.found.has("group") ? undefined : variables.get("DATABRICKS_CLIENT_ID");
-  return [...named, ...(role && workspace ? [toSetting("user", role)] : []), ...address, ...others];
+  const role = read.explicit.has("user") || read.explicit.has("group")
+    ? undefined
+    : variables.get("DATABRICKS_CLIENT_ID");
+  return [...options, ...(role && workspace ? [toSetting("user", role)] : []), ...address, ...others];
 }
 
 function workspaceClient(options: ConnectOptions, read: OptionReader): WorkspaceClientLike | undefined {
   const client = options.workspace;
   if (client === undefined) return undefined;
-  const { origin } = read.other("workspace") ?? { origin: { source: "option" as const, name: "workspace" } };
+  const { origin } = read.unchecked("workspace") ?? { origin: { source: "option" as const, name: "workspace" } };
   if (typeof client?.config?.getHost === "function" && typeof client.config.authenticate === "function") return client;
   throw badSetting(
     `option "workspace" is ${quoted(client)}; it must be a WorkspaceClient of @databricks/sdk-experimental`,
@@ -201,7 +211,7 @@ function workspaceClient(options: ConnectOptions, read: OptionReader): Workspace
 }
 
 function checkOnConnect(read: OptionReader): Settings["onConnect"] {
-  const found = read.other("onConnect");
+  const found = read.unchecked("onConnect");
   if (found === undefined) return undefined;
   const { value, origin } = found;
   if (typeof value === "function") return value as () => string;
@@ -216,24 +226,24 @@ function checkOnConnect(read: OptionReader): Settings["onConnect"] {
 
 /** The parsers of the option `types`, under the names that results have for their types. */
 function checkTypes(read: OptionReader): TypeParsers {
-  const found = read.other("types");
+  const found = read.unchecked("types");
   if (found === undefined) return {};
   const { value: types, origin } = found;
-  const bad = (state: string) => badSetting(`option "types" ${state}`, { setting: "types", origin });
+  const badTypes = (state: string) => badSetting(`option "types" ${state}`, { setting: "types", origin });
   if (typeof types !== "object" || types === null || Array.isArray(types)) {
-    throw bad(`is ${quoted(types)}; it must be an object such as { numeric: Number }`);
+    throw badTypes(`is ${quoted(types)}; it must be an object such as { numeric: Number }`);
   }
   return Object.fromEntries(
-    Object.entries(types).map(([given, parser]) => {
-      const name = plainName(given);
+    Object.entries(types).map(([key, parser]) => {
+      const name = plainName(key);
       if (!builtInNames().includes(name)) {
-        const near = closest(name, builtInNames());
-        throw bad(
-          `has "${given}", which is not a Postgres type${near === undefined ? "" : `; did you mean "${near}"?`}`,
+        const nearest = closest(name, builtInNames());
+        throw badTypes(
+          `has "${key}", which is not a Postgres type${nearest === undefined ? "" : `; did you mean "${nearest}"?`}`,
         );
       }
       if (typeof parser === "function") return [name, parser as TypeParser];
-      throw bad(`has ${typeText(parser)} for "${given}"; it must be a function`);
+      throw badTypes(`has ${typeText(parser)} for "${key}"; it must be a function`);
     }),
   );
 }
@@ -250,7 +260,7 @@ function checkLogin(
     throw badSetting(
       `"password" is a native login; ${
         quotedOption("group")
-      } and "tokenTtl" belong to OAuth. Take one away, or unset PGPASSWORD`,
+      } and "tokenTtl" belong to OAuth. Leave one of them out, or unset PGPASSWORD`,
     );
   }
   if (password !== undefined && user === undefined) {
@@ -261,35 +271,35 @@ function checkLogin(
   if (password === undefined && host !== undefined) checkTakesOAuth(host);
 }
 
-function checkSslMode(read: OptionReader, host: string | undefined): Found<SslMode> {
+function checkSslMode(read: OptionReader, host: string | undefined): WithOrigin<SslMode> {
   const found = read.text("sslMode");
   if (found === undefined) return { value: "verify-full", origin: { source: "default", name: "sslMode" } };
   const { value: mode, origin } = found;
   const from = origin.source === "option" ? `option ${quotedOption("sslMode")}` : describeOrigin(origin);
-  const about = { setting: "sslMode", origin };
+  const setting = { setting: "sslMode", origin };
   if (mode === "verify-full" || mode === "require") return { value: mode, origin };
   if (mode === "no-verify" && origin.source === "option") return { value: mode, origin };
   if (mode !== "disable" && mode !== "prefer" && mode !== "allow") {
-    throw badSetting(`${from} is ${quoted(mode)}; it must be verify-full or require (both verify the server)`, about);
+    throw badSetting(`${from} is ${quoted(mode)}; it must be verify-full or require (both verify the server)`, setting);
   }
   if (host !== undefined && isLoopback(host)) return { value: "disable", origin };
   throw badSetting(
     `${from} is "${mode}", which may send the login in plain text; that is for loopback hosts. Use verify-full`,
-    about,
+    setting,
   );
 }
 
 interface LoginSources {
-  password: Found<unknown> | undefined;
-  workspace: FoundWorkspace | undefined;
+  password: WithOrigin<unknown> | undefined;
+  workspace: WorkspaceWithOrigins | undefined;
   client: boolean;
 }
 
 interface ServerSources {
-  host: Found | undefined;
-  port: Found<unknown> | undefined;
-  ca: Found | undefined;
-  sslMode: Found<SslMode>;
+  host: WithOrigin | undefined;
+  port: WithOrigin<unknown> | undefined;
+  ca: WithOrigin | undefined;
+  sslMode: WithOrigin<SslMode>;
 }
 
 /**
@@ -300,18 +310,18 @@ interface ServerSources {
  * @returns The error to report unless the workspace confirms the host; `undefined` where the host needs no
  * confirmation.
  */
-function checkTrust({ password, workspace, client }: LoginSources, to: ServerSources): string | undefined {
+function checkTrust({ password, workspace, client }: LoginSources, server: ServerSources): string | undefined {
   const code: Origin = { source: "option", name: "workspace" };
   const login = password?.origin ?? (client ? code : workspace!.from);
-  const ways: [Origin | undefined, string][] = [
-    [Number(to.port?.value ?? 5432) === 5432 ? undefined : to.port?.origin, "names the server's port"],
-    [to.ca?.value === "system" ? undefined : to.ca?.origin, "names whom to trust"],
-    [to.sslMode.value === "disable" ? to.sslMode.origin : undefined, "turns TLS off"],
+  const weakenings: [origin: Origin | undefined, does: string][] = [
+    [Number(server.port?.value ?? 5432) === 5432 ? undefined : server.port?.origin, "names the server's port"],
+    [server.ca?.value === "system" ? undefined : server.ca?.origin, "names the certificate authorities to trust"],
+    [server.sslMode.value === "disable" ? server.sslMode.origin : undefined, "turns TLS off"],
   ];
-  for (const [way, does] of ways) {
-    if (way?.source === ".env" && login.source !== ".env") throw untrustedSetting(way, does, login);
+  for (const [origin, does] of weakenings) {
+    if (origin?.source === ".env" && login.source !== ".env") throw untrustedSetting(origin, does, login);
   }
-  const host = to.host?.origin;
+  const host = server.host?.origin;
   if (password !== undefined) {
     const named = host ?? (workspace?.host?.source === ".env" ? workspace.host : undefined);
     if (named !== undefined && trustRank(named) > trustRank(login)) {

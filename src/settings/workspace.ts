@@ -1,31 +1,31 @@
 import { type LakebaseError, optionText } from "../core/errors.ts";
-import { describeOrigin, type Found, type Origin, trustRank } from "./origin.ts";
+import { describeOrigin, type Origin, trustRank, type WithOrigin } from "./origin.ts";
 import { type ConfigProfile, defaultProfile, type Profiles } from "./profiles.ts";
 import { badSetting, quotedName } from "./read_option.ts";
 import type { Variables } from "./environment.ts";
 
 /** A workspace and the login for it, as the Databricks SDK takes them. */
 export interface WorkspaceLogin {
-  /** Its address, such as `https://w.cloud.databricks.com`; `undefined` where none is named. */
+  /** The workspace's address, such as `https://w.cloud.databricks.com`; `undefined` if none is named. */
   host: string | undefined;
-  /** Its id, for a host that serves several workspaces. */
+  /** The workspace's id, for a host that serves several workspaces. */
   workspaceId: string | undefined;
   /** The profile of `~/.databrickscfg`. */
   profile: string | undefined;
-  /** Where no address is found: the profiles that could be chosen instead. */
+  /** The profiles that could be chosen, if no address is known. */
   choices?: readonly string[];
   /** The other attributes by their names in the SDK, such as `token` and `clientId`. */
   attributes: Readonly<Record<string, string>>;
 }
 
-/** A {@linkcode WorkspaceLogin}, with where its parts come from. */
-export interface FoundWorkspace {
+/** A {@linkcode WorkspaceLogin}, and the origins of its parts. */
+export interface WorkspaceWithOrigins {
   /** The login. */
   login: WorkspaceLogin;
   /** Where the workspace's address comes from. */
   host: Origin | undefined;
   /** The values that are used, by the names of their variables. */
-  used: ReadonlyMap<string, Found>;
+  used: ReadonlyMap<string, WithOrigin>;
   /** Where the login comes from: the most trusted origin of its secrets. */
   from: Origin;
 }
@@ -77,15 +77,15 @@ export function isSecret(attribute: string): boolean {
 }
 
 /**
- * The login methods, such as `azure` and `pat`, that some attributes belong to, in alphabetical order, each with the
- * variables of its attributes.
+ * The login methods that some attributes belong to, such as `azure` and `pat`, in alphabetical order, each with the variables of
+ * its attributes.
  */
-export function loginKinds(attributes: Readonly<Record<string, string>>): Map<string, string[]> {
-  const kinds = new Map<string, string[]>();
+export function loginMethods(attributes: Readonly<Record<string, string>>): Map<string, string[]> {
+  const methods = new Map<string, string[]>();
   for (const [variable, { name, method }] of Object.entries(ATTRIBUTES)) {
-    if (name in attributes && method !== undefined) kinds.set(method, [...kinds.get(method) ?? [], variable]);
+    if (name in attributes && method !== undefined) methods.set(method, [...methods.get(method) ?? [], variable]);
   }
-  return new Map([...kinds].sort());
+  return new Map([...methods].sort());
 }
 
 /** The variables that are taken from `.env`, in addition to those of this module's own options. */
@@ -105,7 +105,7 @@ export const NEVER_IN_ENV_FILE: Readonly<Record<string, string>> = {
 /** The origin of a login that a tool on this machine keeps: `databricks`, `az`, `gcloud`. */
 const MACHINE: Origin = { source: "machine", name: 'the one that "databricks auth login" or another tool keeps' };
 
-/** The attributes that each login method needs. With a host from `.env` the SDK must not fall back to logins of this machine. */
+/** The attributes that each login method needs. */
 const METHOD_ATTRIBUTES: Readonly<Record<string, readonly string[]>> = {
   "pat": ["token"],
   "basic": ["username", "password"],
@@ -130,45 +130,47 @@ export function needsProfiles({ profile, variables }: WorkspaceSources): boolean
 /**
  * Decides which workspace to use, and with which login. A profile is used as a whole: its login goes to its own host.
  *
- * @param profiles The profiles of `~/.databrickscfg`, where {@linkcode needsProfiles} says so.
- * @throws {LakebaseError} `BAD_SETTING` where the login would go to a host from a less trusted source.
+ * @param profiles The profiles of `~/.databrickscfg`, if {@linkcode needsProfiles} says so.
+ * @throws {LakebaseError} `BAD_SETTING` if the login would go to a host from a less trusted source.
  */
-export function resolveWorkspace(sources: WorkspaceSources, profiles: Profiles | undefined): FoundWorkspace {
+export function resolveWorkspace(sources: WorkspaceSources, profiles: Profiles | undefined): WorkspaceWithOrigins {
   const named = sources.profile === undefined
     ? sources.variables.get("DATABRICKS_CONFIG_PROFILE")
     : optionProfile(sources.profile);
-  const given = sources.profile === undefined ? attributesOf(sources.variables) : machineAttributes(sources.variables);
-  const host = given.get("host");
+  const attributes = sources.profile === undefined
+    ? attributesOf(sources.variables)
+    : machineAttributes(sources.variables);
+  const host = attributes.get("host");
   const address = host === undefined ? undefined : checkAddress(host);
-  const name = named?.value ?? (profiles === undefined ? undefined : impliedProfile(given, address, profiles));
+  const name = named?.value ?? (profiles === undefined ? undefined : impliedProfile(attributes, address, profiles));
   const profile = name === undefined ? undefined : profiles?.sections.get(name);
-  const own = profile?.get("host");
-  const ownAddress = own === undefined ? undefined : checkAddress(own);
-  if (address !== undefined && ownAddress !== undefined && address.origin !== ownAddress.origin) {
+  const profileHost = profile?.get("host");
+  const profileAddress = profileHost === undefined ? undefined : checkAddress(profileHost);
+  if (address !== undefined && profileAddress !== undefined && address.url !== profileAddress.url) {
     throw badSetting(
-      `${describeOrigin(host!.origin)} is ${address.origin}, and ${
-        describeOrigin(own!.origin)
-      } is for ${ownAddress.origin}; ` +
-        "a profile's login goes to its own host. Leave one of the two out",
+      `${describeOrigin(host!.origin)} is ${address.url}, and ${
+        describeOrigin(profileHost!.origin)
+      } is for ${profileAddress.url}; a profile's login goes to its own host. Leave one of the two out`,
     );
   }
-  const all = new Map([...attributesIn(profile), ...given]);
-  const trusted = mostTrusted([host?.origin, own?.origin]);
-  const found = (address ?? ownAddress)?.origin;
-  const choices = found !== undefined || profiles === undefined ? [] : profilesWithHost(profiles);
-  const login = {
-    host: found,
-    workspaceId: checkWorkspaceId(all.get("workspaceId"))?.value ?? address?.workspaceId ?? ownAddress?.workspaceId,
-    profile: name,
-    ...(choices.length === 0 ? {} : { choices }),
-    attributes: plainAttributes(all),
-  };
-  const from = loginOrigin(all);
-  checkTrust({ host: trusted, all, own: attributesIn(profile), from });
+  const merged = new Map([...attributesIn(profile), ...attributes]);
+  const hostOrigin = mostTrusted([host?.origin, profileHost?.origin]);
+  const url = (address ?? profileAddress)?.url;
+  const workspaceId = checkWorkspaceId(merged.get("workspaceId"))?.value ?? address?.workspaceId ??
+    profileAddress?.workspaceId;
+  const choices = url !== undefined || profiles === undefined ? [] : profilesWithHost(profiles);
+  const from = loginOrigin(merged);
+  checkTrust({ host: hostOrigin, attributes: merged, profile: attributesIn(profile), from });
   return {
-    login: { ...login, attributes: bindToMethod(login.attributes, trusted) },
-    host: trusted,
-    used: usedOf(given, own),
+    login: {
+      host: url,
+      workspaceId,
+      profile: name,
+      ...(choices.length === 0 ? {} : { choices }),
+      attributes: bindToMethod(plainAttributes(merged), hostOrigin),
+    },
+    host: hostOrigin,
+    used: usedVariables(attributes, profileHost),
     from,
   };
 }
@@ -177,25 +179,29 @@ function profilesWithHost({ sections }: Profiles): string[] {
   return [...sections].filter(([, values]) => values.has("host")).map(([name]) => name);
 }
 
-function optionProfile(name: string): Found {
+function optionProfile(name: string): WithOrigin {
   return { value: name, origin: { source: "option", name: "profile" } };
 }
 
-function usedOf(given: ReadonlyMap<string, Found>, own: Found | undefined): Map<string, Found> {
-  const names = Object.entries(ATTRIBUTES).filter(([, { name }]) => given.has(name));
-  const used = new Map(names.map(([variable, { name }]) => [variable, given.get(name)!]));
-  if (own !== undefined && !used.has("DATABRICKS_HOST")) used.set("DATABRICKS_HOST", own);
+/** The values that are used, by the names of their variables. */
+function usedVariables(
+  attributes: ReadonlyMap<string, WithOrigin>,
+  profileHost: WithOrigin | undefined,
+): Map<string, WithOrigin> {
+  const names = Object.entries(ATTRIBUTES).filter(([, { name }]) => attributes.has(name));
+  const used = new Map(names.map(([variable, { name }]) => [variable, attributes.get(name)!]));
+  if (profileHost !== undefined && !used.has("DATABRICKS_HOST")) used.set("DATABRICKS_HOST", profileHost);
   return used;
 }
 
-/** Where code names a profile, only the variables that describe the machine are taken from the environment. */
-function machineAttributes(variables: Variables): Map<string, Found> {
+/** If code names a profile, only the variables that describe this machine are taken from the environment. */
+function machineAttributes(variables: Variables): Map<string, WithOrigin> {
   const found = variables.get("DATABRICKS_CLI_PATH");
   return new Map(found === undefined ? [] : [["databricksCliPath", found]]);
 }
 
 /** The variables by their names in the SDK. If the environment has one login method, `.env` does not add another. */
-function attributesOf(variables: Variables): Map<string, Found> {
+function attributesOf(variables: Variables): Map<string, WithOrigin> {
   const found = Object.entries(ATTRIBUTES).flatMap(([variable, attribute]) => {
     const value = variables.get(variable);
     return value === undefined ? [] : [{ ...attribute, found: value }];
@@ -208,7 +214,7 @@ function attributesOf(variables: Variables): Map<string, Found> {
   return new Map(kept.map(({ name, found }) => [name, found]));
 }
 
-function attributesIn(profile: ConfigProfile | undefined): Map<string, Found> {
+function attributesIn(profile: ConfigProfile | undefined): Map<string, WithOrigin> {
   const found = Object.values(ATTRIBUTES).flatMap(({ name }) => {
     const value = profile?.get(name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
     return value === undefined ? [] : [[name, value] as const];
@@ -217,46 +223,49 @@ function attributesIn(profile: ConfigProfile | undefined): Map<string, Found> {
 }
 
 /** Whether a login method is given. If so, the profiles are not read. */
-function hasLogin(attributes: ReadonlyMap<string, Found>): boolean {
+function hasLogin(attributes: ReadonlyMap<string, WithOrigin>): boolean {
   return attributes.has("authType") || attributes.has("metadataServiceUrl") ||
     Object.values(ATTRIBUTES).some(({ name, method }) => method !== undefined && attributes.has(name));
 }
 
-/** The profile to use where none is named: the one for the host, or the default one. */
+/** The profile that is used if none is named: the one for the host, or the default one. */
 function impliedProfile(
-  given: ReadonlyMap<string, Found>,
+  attributes: ReadonlyMap<string, WithOrigin>,
   address: Address | undefined,
   profiles: Profiles,
 ): string | undefined {
-  if (hasLogin(given)) return undefined;
+  if (hasLogin(attributes)) return undefined;
   if (address === undefined) return defaultProfile(profiles);
   const fitting = [...profiles.sections].filter(([, values]) => {
     const host = values.get("host");
-    return host !== undefined && parseAddress(host.value)?.origin === address.origin;
+    return host !== undefined && parseAddress(host.value)?.url === address.url;
   }).map(([name]) => name);
-  const usual = defaultProfile(profiles);
   if (fitting.length < 2) return fitting[0];
-  if (usual !== undefined && fitting.includes(usual)) return usual;
+  const chosen = defaultProfile(profiles);
+  if (chosen !== undefined && fitting.includes(chosen)) return chosen;
   throw badSetting(
-    `the profiles ${fitting.join(", ")} of ${profiles.path} are all for ${address.origin}; ` +
+    `the profiles ${fitting.join(", ")} of ${profiles.path} are all for ${address.url}; ` +
       'name one of them as "profile" (DATABRICKS_CONFIG_PROFILE)',
   );
 }
 
+/** The address of a workspace. */
 interface Address {
-  origin: string;
+  /** Its scheme, host and port. */
+  url: string;
+  /** The workspace's id that the address has. */
   workspaceId?: string;
 }
 
-/** Parses a workspace's address. It drops the path, and takes the workspace's id from `?o=`. */
+/** Parses a workspace's address, without its path. The parameter `o` has the workspace's id. */
 function parseAddress(text: string): Address | undefined {
   const url = URL.parse(/^https?:\/\//i.test(text) ? text : `https://${text}`);
   if (url === null || url.hostname === "" || url.username !== "" || url.password !== "") return undefined;
   const id = url.searchParams.get("o");
-  return { origin: url.origin, ...(id !== null && /^\d+$/.test(id) ? { workspaceId: id } : {}) };
+  return { url: url.origin, ...(id !== null && /^\d+$/.test(id) ? { workspaceId: id } : {}) };
 }
 
-function checkAddress({ value, origin }: Found): Address {
+function checkAddress({ value, origin }: WithOrigin): Address {
   const address = parseAddress(value.trim());
   if (address !== undefined) return address;
   const state = value.includes("@") ? "holds a login, which is not shown" : `is ${quotedName(value)}`;
@@ -270,7 +279,7 @@ function checkAddress({ value, origin }: Found): Address {
 }
 
 /** Checks that an id has only digits, because the id is sent in a header. */
-function checkWorkspaceId(found: Found | undefined): Found | undefined {
+function checkWorkspaceId(found: WithOrigin | undefined): WithOrigin | undefined {
   if (found === undefined || /^\d{1,30}$/.test(found.value)) return found;
   throw badSetting(
     `${describeOrigin(found.origin)} is ${quotedName(found.value)}; it must be the digits of a workspace's id`,
@@ -281,9 +290,12 @@ function checkWorkspaceId(found: Found | undefined): Found | undefined {
   );
 }
 
-function plainAttributes(all: ReadonlyMap<string, Found>): Record<string, string> {
-  const left = new Set(["host", "workspaceId"]);
-  return Object.fromEntries([...all].filter(([name]) => !left.has(name)).map(([name, { value }]) => [name, value]));
+function plainAttributes(attributes: ReadonlyMap<string, WithOrigin>): Record<string, string> {
+  return Object.fromEntries(
+    [...attributes].filter(([name]) => name !== "host" && name !== "workspaceId").map((
+      [name, { value }],
+    ) => [name, value]),
+  );
 }
 
 function mostTrusted(origins: readonly (Origin | undefined)[]): Origin | undefined {
@@ -291,25 +303,32 @@ function mostTrusted(origins: readonly (Origin | undefined)[]): Origin | undefin
 }
 
 /** Where the login comes from: the origin of its secrets, or else this machine. */
-function loginOrigin(all: ReadonlyMap<string, Found>): Origin {
-  const secrets = Object.values(ATTRIBUTES).flatMap(({ name, secret }) => secret ? all.get(name)?.origin ?? [] : []);
+function loginOrigin(attributes: ReadonlyMap<string, WithOrigin>): Origin {
+  const secrets = Object.values(ATTRIBUTES).flatMap(({ name, secret }) =>
+    secret ? attributes.get(name)?.origin ?? [] : []
+  );
   return mostTrusted(secrets) ?? MACHINE;
 }
 
-interface Login {
+interface LoginSources {
+  /** Where the workspace's address comes from. */
   host: Origin | undefined;
-  all: ReadonlyMap<string, Found>;
-  own: ReadonlyMap<string, Found>;
+  /** All attributes of the login. */
+  attributes: ReadonlyMap<string, WithOrigin>;
+  /** The attributes of the profile. */
+  profile: ReadonlyMap<string, WithOrigin>;
+  /** Where the login comes from. */
   from: Origin;
 }
 
-function checkTrust({ host, all, own, from }: Login): void {
+/** Applies the rule of trust to the workspace's address: a login goes only where its own source, or a more trusted one, sends it. */
+function checkTrust({ host, attributes, profile, from }: LoginSources): void {
   if (host !== undefined && trustRank(host) > trustRank(from)) {
     throw untrustedSetting(host, "names the workspace", from);
   }
   for (const name of ["authType", "azureEnvironment"]) {
-    const chosen = all.get(name);
-    if (chosen === undefined || chosen.value === own.get(name)?.value) continue;
+    const chosen = attributes.get(name);
+    if (chosen === undefined || chosen.value === profile.get(name)?.value) continue;
     if (chosen.origin.source === ".env" && from.source !== ".env") {
       throw untrustedSetting(chosen.origin, "chooses how to log in", from);
     }
@@ -340,16 +359,16 @@ export function untrustedSetting(setting: Origin, does: string, login: Origin): 
 }
 
 /**
- * Where `.env` names the host, the whole login must be in that file too: the SDK must not fall back to logins of this
- * machine.
+ * Chooses the login method if `.env` names the host. The whole login must be in that file then, because the SDK must not fall
+ * back to logins of this machine.
  */
 function bindToMethod(attributes: Record<string, string>, host: Origin | undefined): Record<string, string> {
   if (host?.source !== ".env") return attributes;
-  const whole = Object.keys(METHOD_ATTRIBUTES).filter((method) =>
+  const complete = Object.keys(METHOD_ATTRIBUTES).filter((method) =>
     METHOD_ATTRIBUTES[method]!.every((name) => name in attributes)
   );
   const { authType } = attributes;
-  const method = authType === undefined ? whole[0] : whole.find((name) => name === authType);
+  const method = authType === undefined ? complete[0] : complete.find((name) => name === authType);
   if (method !== undefined) return { ...attributes, authType: method };
   throw untrustedSetting(host, "names the workspace, but has no complete login for it", MACHINE);
 }

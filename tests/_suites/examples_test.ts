@@ -1,5 +1,5 @@
 import { connect } from "../../mod.ts";
-import { useLocal } from "../../src/api/local_server.ts";
+import { leaseLocal } from "../../src/api/local_server.ts";
 import { codeBlocks, readDocument, runDocuments } from "../docs/markdown.ts";
 import { filesBelow, ROOT } from "../support/files.ts";
 import { dropContent } from "../support/shared_servers.ts";
@@ -8,7 +8,7 @@ import { dropContent } from "../support/shared_servers.ts";
 // for each example. `deno task check` checks the types of the examples.
 
 const folder = await Deno.makeTempDir({ prefix: "lakebase-examples-" });
-const held = await useLocal({});
+const held = await leaseLocal({});
 
 for (const [at, example] of (await examples()).entries()) {
   Deno.test({

@@ -223,7 +223,7 @@ test("a branch that can't be completed is deleted, or the error names it", async
   assert.deepEqual(await ids(db), []);
   local.faults.workspace(`DELETE ${BRANCHES}/*`, { status: 403 });
   const { message } = await failed(db.branch({ name: "stays" }));
-  assert.match(message, /The branch "stays" may be left; delete it with: lakebase branch drop stays$/);
+  assert.match(message, /The branch "stays" may still exist; delete it with: lakebase branch drop stays$/);
   local.faults.reset();
   await db.dropBranch("stays", { purge: true });
 });
@@ -249,7 +249,7 @@ test("an answer that names no operation counts as lost, because the branch may e
     const before = local.requests.length;
     const { code, message } = await failed(db.branch({ name: "whose" }));
     assert.equal(code, "CONNECTION_LOST");
-    assert.match(message, /names no operation\. If there is a branch of that name now, see whose/);
+    assert.match(message, /names no operation\. If there is a branch of that name now, find out whose/);
     assert.equal((await failed(db.branch())).code, "CONNECTION_LOST");
     const paths = local.requests.slice(before).map(({ path }) => path);
     assert.ok(!paths.some((path) => path.includes("evil") || path.includes("operations")), paths.join("\n"));
@@ -263,7 +263,7 @@ test("if the answer to a request is lost, no branch with a generated name remain
   assert.equal((await failed(db.branch())).code, "CONNECTION_LOST");
   assert.deepEqual(await ids(db), []);
   const { message } = await failed(db.branch({ name: "whose" }));
-  assert.match(message, /see whose it is before you delete it with: lakebase branch drop whose$/);
+  assert.match(message, /find out whose it is before you delete it with: lakebase branch drop whose$/);
   assert.deepEqual(await ids(db), ["whose"]); // another program may have made it
   await db.dropBranch("whose", { purge: true });
 });

@@ -5,7 +5,7 @@ import type { ConnectOptions } from "../../src/settings/options.ts";
 import { describeOrigin, originsBehind } from "../../src/settings/origin.ts";
 import { parseProfiles } from "../../src/settings/profiles.ts";
 import { resolveLocal } from "../../src/settings/read_settings.ts";
-import { type FoundSettings, resolveSettings } from "../../src/settings/settings.ts";
+import { resolveSettings, type SettingsWithOrigins } from "../../src/settings/settings.ts";
 
 type Env = Record<string, string | undefined>;
 
@@ -17,12 +17,12 @@ function variables(env: Env, file: string | Env = "") {
   return mergeVariables(env, { path: ".env", values: scanDotenv(text) });
 }
 
-function found(options: ConnectOptions, env: Env, file: string | Env = "", profiles = ""): FoundSettings {
+function resolve(options: ConnectOptions, env: Env, file: string | Env = "", profiles = ""): SettingsWithOrigins {
   return resolveSettings(options, variables(env, file), parseProfiles(profiles, "~/.databrickscfg"));
 }
 
 function settle(options: ConnectOptions, env: Env, file: string | Env = "", profiles = "") {
-  return found(options, env, file, profiles).settings;
+  return resolve(options, env, file, profiles).settings;
 }
 
 Deno.test("resolveSettings() prefers options to the environment, the environment to .env, and .env to defaults", () => {
@@ -541,7 +541,7 @@ Deno.test("the error for a bad setting has fields for its name and its origin", 
 
 Deno.test("the settings found are listed with their origins, and show no secret", () => {
   const list = (options: ConnectOptions, env: Env, file = "", profiles = "") =>
-    found(options, env, file, profiles).found.map(({ setting, value, origin }) =>
+    resolve(options, env, file, profiles).explicit.map(({ setting, value, origin }) =>
       `${setting} = ${value} from ${describeOrigin(origin)}`
     );
   assert.deepEqual(list({}, {}), []);
@@ -572,7 +572,7 @@ Deno.test("originsBehind() says where the settings behind a failure come from, e
     env: Env,
     file = "",
     profiles = "",
-  ) => originsBehind(code, found(options, env, file, profiles).found);
+  ) => originsBehind(code, resolve(options, env, file, profiles).explicit);
   const login = "DATABRICKS_HOST=https://w\nDATABRICKS_TOKEN=t\n";
   assert.equal(said("DNS", {}, {}, `${login}PGHOST=h`), "The host is set by PGHOST in .env, line 3");
   assert.equal(said("DNS", { host: "h" }, {}, `${login}PGHOST=g`), "");

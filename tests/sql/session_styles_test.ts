@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { connect, type ConnectOptions, Lakebase } from "../../mod.ts";
-import { useLocal } from "../../src/api/local_server.ts";
+import { leaseLocal } from "../../src/api/local_server.ts";
 import { openParts } from "../../src/api/open_connection.ts";
 import { readSettings } from "../../src/settings/read_settings.ts";
 import { startLocal } from "../../src/local/mod.ts";
@@ -282,7 +282,7 @@ const asOptions = (settings: string[]) =>
 
 /** Connects with its own PGOPTIONS, because the tests of a process share their environment. */
 async function openWith(serverOptions: string, options: ConnectOptions): Promise<Lakebase> {
-  const read = await readSettings({ ...options, envFile: false }, useLocal);
+  const read = await readSettings({ ...options, envFile: false }, leaseLocal);
   return new Lakebase(await openParts({ ...read, settings: { ...read.settings, serverOptions } }));
 }
 

@@ -1,23 +1,24 @@
 import { type BranchApi, branchId, type BranchState, isMissing } from "../auth/branch.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { utcText } from "../core/text.ts";
-import { announceLeft } from "../draw/notices.ts";
+import { announceLeftovers } from "../draw/notices.ts";
 import { inNotebook } from "../draw/notebook.ts";
 
 /** Milliseconds that deleting a branch may take at the end of a script or of a failure. */
 const DELETE_LIMIT_MS = 20_000;
 
-/** A branch that this program has made, until it is deleted. */
-export class MadeBranch {
+/** A branch that this program has created, until it is deleted. */
+export class CreatedBranch {
   /** `projects/p/branches/b`. */
   readonly name: string;
   readonly #api: BranchApi;
-  /** Whether the end of its connection keeps the branch. */
+  /** Whether the branch stays when its connection is closed. */
   keep: boolean;
-  /** Whether a person waits for the outcome of the deletion. */
-  awaited = false;
-  /** The error of a deletion that a person waits for. */
+  /** Whether the caller of `close()` gets the error of a deletion. Otherwise a notice shows it. */
+  reportsFailure = false;
+  /** The error of a deletion that the caller gets. */
   failure: unknown;
+  /** The branch as the workspace describes it. */
   state: BranchState | undefined;
   #deleting: Promise<void> | undefined;
 
@@ -31,15 +32,15 @@ export class MadeBranch {
     return branchId(this.name);
   }
 
-  /** Notes that the branch exists, so that the end of the program deletes it. */
-  begin(): void {
+  /** Makes the end of the program delete the branch. */
+  deleteAtEnd(): void {
     if (this.keep) return;
-    live.add(this);
+    temporary.add(this);
     unlisten ??= listenForEnd();
   }
 
-  /** Reads the state, with the id that tells it from another branch of the same name. */
-  async look(signal?: AbortSignal): Promise<void> {
+  /** Reads the state, which has the id that distinguishes the branch from another one of the same name. */
+  async readState(signal?: AbortSignal): Promise<void> {
     this.state = await this.#api.get(this.name, signal);
   }
 
@@ -48,42 +49,42 @@ export class MadeBranch {
     return this.#deleting ??= this.#delete().catch((error) => {
       this.#deleting = undefined;
       throw error;
-    }).finally(() => forget(this));
+    }).finally(() => stopTracking(this));
   }
 
   async #delete(): Promise<void> {
     const signal = AbortSignal.timeout(DELETE_LIMIT_MS);
     const doing = `delete the branch "${this.id}"`;
-    let now: BranchState;
+    let current: BranchState;
     try {
-      now = await this.#api.get(this.name, signal);
+      current = await this.#api.get(this.name, signal);
     } catch (error) {
       if (isMissing(error)) return;
       throw error;
     }
-    const another = this.state?.uid !== undefined && now.uid !== this.state.uid;
-    if (another || now.deleted !== undefined) return;
-    if (now.isDefault || now.isProtected) {
-      const what = now.isDefault ? "the project's default branch" : "protected";
+    const isAnother = this.state?.uid !== undefined && current.uid !== this.state.uid;
+    if (isAnother || current.deleted !== undefined) return;
+    if (current.isDefault || current.isProtected) {
+      const what = current.isDefault ? "the project's default branch" : "protected";
       throw new LakebaseError("WORKSPACE_REFUSED", `Cannot ${doing}: it is now ${what}, so it was not deleted`);
     }
     const operation = await this.#api.delete(this.name, true, signal);
     if (operation !== undefined) await this.#api.finish(operation, doing, signal);
   }
 
-  /** Deletes the branch, unless it is to be kept. Gives an error only to a person who waits for the outcome. */
-  async leave(): Promise<void> {
+  /** Deletes the branch at the end of its connection, unless `keep` is set. It never throws; see `reportsFailure`. */
+  async deleteUnlessKept(): Promise<void> {
     if (this.keep) return;
     try {
       await this.delete();
     } catch (error) {
-      if (this.awaited) this.failure = error;
-      else await announceLeft([`${(error as Error).message}. ${this.left()}`]);
+      if (this.reportsFailure) this.failure = error;
+      else await announceLeftovers([`${(error as Error).message}. ${this.keptText()}`]);
     }
   }
 
-  /** Says that the branch still exists, until when, and how to delete it. */
-  left(): string {
+  /** Says that the branch still exists, when it expires, and how to delete it. */
+  keptText(): string {
     const { expires } = this.state ?? {};
     const end = expires === undefined ? "" : ` until it expires at ${utcText(expires)}`;
     return `Branch ${this.id} is kept${end}; ${dropText(this.id)}`;
@@ -91,13 +92,13 @@ export class MadeBranch {
 }
 
 /** The branches that the end of the program deletes. */
-const live = new Set<MadeBranch>();
+const temporary = new Set<CreatedBranch>();
 /** Removes the listeners for the end of the program; `undefined` while there is no branch. */
 let unlisten: (() => void) | undefined;
 
-function forget(made: MadeBranch): void {
-  live.delete(made);
-  if (live.size > 0) return;
+function stopTracking(branch: CreatedBranch): void {
+  temporary.delete(branch);
+  if (temporary.size > 0) return;
   unlisten?.();
   unlisten = undefined;
 }
@@ -105,11 +106,11 @@ function forget(made: MadeBranch): void {
 /** The signals that end a script. Windows has only the first of them. */
 const SIGNALS: readonly Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM", "SIGHUP"];
 /** The function that the "Deno + SQL" kernel calls at its end. */
-const AT_THE_END = Symbol.for("lakebase.end");
+const END = Symbol.for("lakebase.end");
 
 /**
- * Deletes the branches at the end of a script: when there is nothing left to do, and when a signal ends the script.
- * `Deno.exit()` and an uncaught error leave no time for that, so only the names of the branches are printed.
+ * Deletes the branches at the end of a script: when its event loop is empty, and when a signal ends it. `Deno.exit()` and an
+ * uncaught error leave no time for deleting, so only the names of the branches are printed.
  *
  * @returns A function that removes the listeners.
  */
@@ -119,20 +120,20 @@ function listenForEnd(): () => void {
     globalThis.addEventListener(type, listener);
     stack.defer(() => globalThis.removeEventListener(type, listener));
   };
-  const nameThem = () => void announceLeft([...live].map((made) => made.left()), true);
+  const nameBranches = () => void announceLeftovers([...temporary].map((branch) => branch.keptText()), true);
   listen("beforeunload", (event) => {
-    event.preventDefault(); // the script ends after the branches are deleted
-    void leaveAll();
+    event.preventDefault(); // the script ends once the branches are deleted
+    void deleteAll();
   });
-  listen("unload", nameThem);
+  listen("unload", nameBranches);
   if (inNotebook()) {
-    // There SIGINT means Stop, and an error ends only a cell, so no other event is the end of the program.
-    Object.defineProperty(globalThis, AT_THE_END, { value: leaveAll, configurable: true });
-    stack.defer(() => Reflect.deleteProperty(globalThis, AT_THE_END));
+    // In a notebook, SIGINT means Stop, and an error ends only a cell, so no other event is the end of the program.
+    Object.defineProperty(globalThis, END, { value: deleteAll, configurable: true });
+    stack.defer(() => Reflect.deleteProperty(globalThis, END));
   } else {
-    for (const type of ["error", "unhandledrejection"]) listen(type, nameThem);
+    for (const type of ["error", "unhandledrejection"]) listen(type, nameBranches);
     for (const signal of SIGNALS) {
-      const listener = () => void endBy(signal);
+      const listener = () => void endWithSignal(signal);
       Deno.addSignalListener(signal, listener);
       stack.defer(() => Deno.removeSignalListener(signal, listener));
     }
@@ -142,16 +143,16 @@ function listenForEnd(): () => void {
 }
 
 /** Deletes the branches, and then lets the signal end the script. */
-async function endBy(signal: Deno.Signal): Promise<void> {
-  const branches = [...live];
+async function endWithSignal(signal: Deno.Signal): Promise<void> {
+  const branches = [...temporary];
   unlisten?.(); // a second signal ends the script at once
   unlisten = undefined;
-  await Promise.all(branches.map((made) => made.leave()));
+  await Promise.all(branches.map((branch) => branch.deleteUnlessKept()));
   Deno.kill(Deno.pid, signal);
 }
 
-async function leaveAll(): Promise<void> {
-  await Promise.all([...live].map((made) => made.leave()));
+async function deleteAll(): Promise<void> {
+  await Promise.all([...temporary].map((branch) => branch.deleteUnlessKept()));
 }
 
 /** Says how to delete a branch, as the end of a sentence. */

@@ -1,9 +1,9 @@
 import { utcText } from "../core/text.ts";
 import type { LakebaseParts } from "./open_connection.ts";
 
-/** The address of a connection, which distinguishes it from other connections. */
-interface Place {
-  /** The endpoint or the instance; `undefined` if none was looked up. */
+/** The address of a connection. It distinguishes the connection from others. */
+interface Address {
+  /** The endpoint or the instance; `undefined` if the workspace was not asked for one. */
   endpoint: { readonly name: string } | undefined;
   /** The server's host. */
   host: string;
@@ -18,7 +18,7 @@ interface Place {
 }
 
 /** The whole address, to follow "Connected to": `project p, branch b, ...`. */
-export function placeInFull({ endpoint, host, port, database, user, readOnly }: Place): string {
+export function fullAddress({ endpoint, host, port, database, user, readOnly }: Address): string {
   const [, project, branch, name] =
     /^projects\/([^/]+)\/branches\/([^/]+)\/endpoints\/([^/]+)$/.exec(endpoint?.name ?? "") ??
       [];
@@ -31,41 +31,36 @@ export function placeInFull({ endpoint, host, port, database, user, readOnly }: 
 }
 
 /** The names that distinguish two connections: those of their branches, or else their addresses. */
-export function placesOfTwo(one: Place, other: Place): [one: string, other: string] {
-  const [here, there] = [branchOf(one), branchOf(other)];
+export function addressesOfTwo(one: Address, other: Address): [one: string, other: string] {
+  const [[, here], [, there]] = [branchPath(one), branchPath(other)];
   if (here !== undefined && there !== undefined && here !== there) return [`branch ${here}`, `branch ${there}`];
-  return [placeAmong(one, [other]), placeAmong(other, [one])];
-}
-
-function branchOf(place: Place): string | undefined {
-  return branchName(place)[1];
+  return [shortAddress(one, [other]), shortAddress(other, [one])];
 }
 
 /** The project and the branch of an endpoint. */
-function branchName({ endpoint }: Place): [project?: string, branch?: string] {
+function branchPath({ endpoint }: Address): [project?: string, branch?: string] {
   const [, project, branch] = /^projects\/([^/]+)\/branches\/([^/]+)/.exec(endpoint?.name ?? "") ?? [];
   return project === undefined || branch === undefined ? [] : [project, branch];
 }
 
-/** The shortest address that distinguishes a connection from the others: the branch's name, if nothing else differs. */
-export function placeAmong(place: Place, others: readonly Place[]): string {
-  const [project, branch] = branchName(place);
-  const elsewhere = (other: Place) => branchName(other)[0] === project && branchName(other)[1] !== branch;
-  if (branch !== undefined && others.every(elsewhere)) return `branch ${branch}`;
-  const short = ({ database, host, port }: Place) => `${database} at ${host}:${port}`;
-  const same = others.filter((other) => short(other) === short(place));
-  const role = same.some(({ user }) => user !== place.user) ? ` as ${place.user}` : "";
-  const reads = same.some(({ readOnly }) => readOnly !== place.readOnly) && place.readOnly ? ", read only" : "";
-  return `${short(place)}${role}${reads}`;
+/** The shortest address that distinguishes a connection from the others: if only branches of one project are open, the branch. */
+export function shortAddress(address: Address, others: readonly Address[]): string {
+  const [project, branch] = branchPath(address);
+  const onAnotherBranch = (other: Address) => branchPath(other)[0] === project && branchPath(other)[1] !== branch;
+  if (branch !== undefined && others.every(onAnotherBranch)) return `branch ${branch}`;
+  const short = ({ database, host, port }: Address) => `${database} at ${host}:${port}`;
+  const same = others.filter((other) => short(other) === short(address));
+  const role = same.some(({ user }) => user !== address.user) ? ` as ${address.user}` : "";
+  const reads = same.some(({ readOnly }) => readOnly !== address.readOnly) && address.readOnly ? ", read only" : "";
+  return `${short(address)}${role}${reads}`;
 }
 
-/** The facts that a connection shows about itself, by name, without secrets. */
+/** The facts that the drawing of a connection shows, by name, without secrets. */
 export function connectionFacts(parts: LakebaseParts, closed: boolean): [name: string, value: string][] {
   const { host, port, database, user, endpoint, readOnly, pool } = parts;
-  const named: [string, string][] = endpoint === undefined ? [] : [["endpoint", endpoint.name]];
   return [
-    ...(parts.about?.() ?? []),
-    ...named,
+    ...(parts.facts?.() ?? []),
+    ...(endpoint === undefined ? [] : [["endpoint", endpoint.name] as [string, string]]),
     ["host", `${host}:${port}`],
     ["database", `${database}${readOnly ? " (read only)" : ""}`],
     ["user", user],
