@@ -31,6 +31,6 @@ Deno.test({
       );
     }
     assert.match(shown[cells.findIndex((cell) => cell.includes("--limit 5"))]!, /first 5 rows/);
-    assert.match(shown[cells.findIndex((cell) => cell.includes("(${dear})"))]!, /SoHo +\| +10|Harlem +\| +9/);
+    assert.match(shown[cells.findIndex((cell) => cell.includes("(${expensive})"))]!, /SoHo +\| +10|Harlem +\| +9/);
   },
 });
