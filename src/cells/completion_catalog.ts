@@ -22,7 +22,7 @@ const tablesWhere = (condition: string) =>
 /** Types whose values only the server can make. */
 const UNCALLABLE = ["internal", "cstring"] as const;
 
-/** Reads the functions and procedures that a person can call. Trigger functions are left out, for example. */
+/** Reads the functions and procedures that SQL can call, so no trigger functions and no functions of {@linkcode UNCALLABLE} types. */
 const functionsWhere = (condition: string) =>
   `SELECT n.nspname AS schema, p.proname AS name, pg_catalog.pg_get_function_arguments(p.oid) AS args,
   coalesce(pg_catalog.pg_get_function_result(p.oid), '') AS result, pg_catalog.pg_function_is_visible(p.oid) AS visible

@@ -82,17 +82,17 @@ export function configure(command: Command, stopped: AbortSignal): void {
 
 async function create(name: string | undefined, values: CreateValues, signal: AbortSignal): Promise<void> {
   const { from, at, lsn, ttl, timeout } = values;
-  const given = Object.fromEntries(
+  const options = Object.fromEntries(
     Object.entries({ name, from, at, lsn, ttl, timeout }).filter(([, value]) => value !== undefined),
   );
   await withDatabase(values, signal, async (db) => {
-    await using branch = await db.branch({ ...given, keep: true, signal });
+    await using branch = await db.branch({ ...options, keep: true, signal });
     await print(Deno.stdout, exportLines(await variablesOf(branch)));
     const { expires } = branch;
-    const end = expires === undefined ? "never expires" : `expires at ${expires.toISOString()}`;
+    const expiry = expires === undefined ? "never expires" : `expires at ${expires.toISOString()}`;
     await print(
       Deno.stderr,
-      `Created branch ${branch.name}; it ${end}. Drop it with: lakebase branch drop ${branch.name}\n`,
+      `Created branch ${branch.name}; it ${expiry}. Drop it with: lakebase branch drop ${branch.name}\n`,
     );
   });
 }
@@ -126,17 +126,17 @@ async function diff(name: string, table: string | undefined, values: DiffValues,
   await withDatabase(login, signal, (db) =>
     withDatabase({ ...login, branch: name }, signal, async (branch) => {
       if (table === undefined) return await printListing(await db.diff(branch, options), format);
-      const found = await db.diff(branch, table, { ...options, ...(limit === undefined ? {} : { limit }) });
-      await printListing(found, format);
-      if (format !== "table") await print(Deno.stderr, countsOfMore(found));
+      const rows = await db.diff(branch, table, { ...options, ...(limit === undefined ? {} : { limit }) });
+      await printListing(rows, format);
+      if (format !== "table") await print(Deno.stderr, unprintedNotice(rows));
     }));
 }
 
 /**
- * Writes the counts of a comparison if rows that differ are not printed. A table contains the counts; a format for programs
- * does not.
+ * A notice with the counts of a comparison, if not all rows that differ are printed; otherwise an empty text. The table format
+ * has the counts, and a format for programs does not.
  */
-function countsOfMore({ length, table, key, added, removed, changed }: TableDiff): string {
+function unprintedNotice({ length, table, key, added, removed, changed }: TableDiff): string {
   if (length === added + removed + changed) return "";
   const reason = key === null ? "as the tables share no key" : "because of --limit";
   return `${table}: ${added} added, ${removed} removed, ${changed} changed; only ${length} of them are printed, ${reason}\n`;

@@ -1,6 +1,9 @@
 import { type Command, InvalidArgumentError, Option } from "npm:commander@15.1.0";
 import type { Lakebase } from "../api/lakebase.ts";
+import type { Lakehouse } from "../api/lakehouse.ts";
+import { optionName } from "../core/errors.ts";
 import type { ConnectOptions } from "../settings/options.ts";
+import { badParameter } from "../sql/parameter.ts";
 
 /** The connection options of a command. */
 export interface ConnectionValues extends Omit<ConnectOptions, "local" | "workspace" | "types" | "password"> {
@@ -85,12 +88,15 @@ export async function withDatabase<T>(
 export function connectOptions(values: ConnectionValues): ConnectOptions {
   const { local, dataDir } = values;
   return {
-    ...Object.fromEntries(NAMES.filter((name) => values[name] !== undefined).map((name) => [name, values[name]])),
+    ...Object.fromEntries(
+      SAME_OPTIONS.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]),
+    ),
     ...(local === undefined ? {} : { local: dataDir === undefined ? local : { dataDir } }),
   };
 }
 
-const NAMES = [
+/** The options that have the same name and values in the shell and in `connect()`. */
+const SAME_OPTIONS = [
   "endpoint",
   "branch",
   "instance",
@@ -108,6 +114,68 @@ const NAMES = [
   "max",
 ] as const;
 
+/** The options of a command that name a SQL warehouse. */
+export interface WarehouseValues {
+  /** The id or name of the warehouse. */
+  warehouse?: string;
+  /** The catalog of names that have none. */
+  catalog?: string;
+  /** The schema of names that have none. */
+  schema?: string;
+}
+
+/** Adds the options for a SQL warehouse. */
+export function addWarehouseOptions(command: Command): Command {
+  return command.optionsGroup("SQL warehouse:")
+    .option(
+      "--warehouse <name>",
+      "run the SQL in this SQL warehouse of the workspace, by its name or id, instead of in the Lakebase",
+    )
+    .option("--catalog <name>", "with --warehouse: the catalog of names without one")
+    .option("--schema <name>", "with --warehouse: the schema of names without one")
+    .optionsGroup("Options:");
+}
+
+/** The options of `connect()` that select the workspace. All others are for a Lakebase. */
+const WORKSPACE_OPTIONS: ReadonlySet<string> = new Set(["profile", "envFile", "local"]);
+
+/**
+ * Opens the warehouse that a command names, does some work, and waits until stopped statements are canceled there.
+ *
+ * @throws {LakebaseError} `BAD_PARAMETER` for options that apply only to a Lakebase.
+ */
+export async function withWarehouse<T>(
+  values: ConnectionValues & WarehouseValues,
+  signal: AbortSignal,
+  work: (lake: Lakehouse) => Promise<T>,
+): Promise<T> {
+  const { warehouse, catalog, schema } = values;
+  const connection = connectOptions(values);
+  const refused = Object.keys(connection).find((name) => !WORKSPACE_OPTIONS.has(name));
+  if (refused !== undefined) {
+    throw badParameter(
+      `${optionName(refused)} is for a Lakebase, and --warehouse runs the SQL elsewhere; leave one out`,
+    );
+  }
+  const [api, { until }] = await Promise.all([import("../api/lakehouse.ts"), import("../sql/stop.ts")]);
+  const opening = api.lakehouse({
+    ...connection,
+    ...(warehouse === undefined ? {} : { warehouse }),
+    ...(catalog === undefined ? {} : { catalog }),
+    ...(schema === undefined ? {} : { schema }),
+    signal,
+  });
+  await using lake = await until(opening, signal);
+  lake[api.ENGINE].cancelAtOnce(); // Ctrl-C ends the program
+  return await work(lake);
+}
+
+/** Refuses the options that need `--warehouse` when there is none. */
+export function checkWarehouse({ warehouse, catalog, schema }: WarehouseValues): void {
+  if (warehouse === undefined && catalog !== undefined) throw badParameter("--catalog is for --warehouse; give both");
+  if (warehouse === undefined && schema !== undefined) throw badParameter("--schema is for --warehouse; give both");
+}
+
 /** Reads a whole number, 0 or greater. */
 export function wholeNumber(text: string): number {
   if (/^\d{1,9}$/.test(text)) return Number(text);
@@ -123,10 +191,10 @@ export function seconds(text: string): number {
 
 /** Reads names such as `id,zone`. A name with a comma is in double quotes, as in SQL: `id,"c,d"`. */
 export function names(text: string): string[] {
-  const found = [...text.matchAll(/(?<=^|,)\s*(?:"((?:[^"]|"")*)"|([^",][^,]*|))\s*(?=,|$)/g)];
-  const read = found.map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain!.trimEnd());
-  const isComplete = found.map(([part]) => part).join(",") === text;
-  if (isComplete && !read.includes("") && new Set(read).size === read.length) return read;
+  const matches = [...text.matchAll(/(?<=^|,)\s*(?:"((?:[^"]|"")*)"|([^",][^,]*|))\s*(?=,|$)/g)];
+  const names = matches.map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain!.trimEnd());
+  const isComplete = matches.map(([match]) => match).join(",") === text;
+  if (isComplete && !names.includes("") && new Set(names).size === names.length) return names;
   throw new InvalidArgumentError('It must be different columns, such as id,zone; one with a comma as id,"a, b".');
 }
 

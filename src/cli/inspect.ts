@@ -68,7 +68,7 @@ interface DoctorValues extends ConnectionValues {
 }
 
 const DOCTOR_EXAMPLES = `
-The doctor tries each step of connecting by itself: the settings and their origins, the workspace, the endpoint, DNS, TCP,
+The doctor tries each step of connecting separately: the settings and their origins, the workspace, the endpoint, DNS, TCP,
 TLS, the credential, the login, a query, and the clocks; then the SQL warehouse, if DATABRICKS_WAREHOUSE_ID names one. It
 says what to do about the first step that fails, and the exit code is then 1. It shows no secret.
 ${LOGIN_HELP}
@@ -100,8 +100,8 @@ async function check(values: DoctorValues, signal: AbortSignal): Promise<void> {
   if (failed !== undefined) throw new Error(`failed at ${failed.step}`);
 }
 
-function addVolume(path: string, given: readonly string[] = []): string[] {
-  const place = readVolumePath(path);
-  if (typeof place === "string") throw new InvalidArgumentError(`${place[0]!.toUpperCase()}${place.slice(1)}.`);
-  return [...given, path];
+function addVolume(path: string, earlier: readonly string[] = []): string[] {
+  const volume = readVolumePath(path);
+  if (typeof volume === "string") throw new InvalidArgumentError(`${volume[0]!.toUpperCase()}${volume.slice(1)}.`);
+  return [...earlier, path];
 }

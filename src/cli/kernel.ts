@@ -43,21 +43,21 @@ export function configure(command: Command): void {
   addLocation(command.command("list").description("List the installed kernels"), "list only your own Jupyter folder")
     .action(async ({ prefix, user }: KernelValues) => {
       const { activeLocations, kernelsFolder, list } = await import("../kernel/install.ts");
-      const places = prefix === undefined && !user ? activeLocations() : [{ prefix }];
-      const kernels = (await Promise.all(places.map(list))).flat();
+      const locations = prefix === undefined && !user ? activeLocations() : [{ prefix }];
+      const kernels = (await Promise.all(locations.map(list))).flat();
       const lines = kernels.map(({ name, displayName, folder }) => `${name}\t${displayName}\t${folder}\n`);
       await print(Deno.stdout, lines.join(""));
       if (lines.length > 0) return;
-      const folders = places.map(kernelsFolder).join(" and ");
+      const folders = locations.map(kernelsFolder).join(" and ");
       await print(Deno.stderr, `No kernel is installed in ${folders}; to install one, run: lakebase kernel install\n`);
     });
 }
 
-function addLocation(command: Command, ofUser = "use your own Jupyter folder, which is the default"): Command {
+function addLocation(command: Command, userDescription = "use your own Jupyter folder, which is the default"): Command {
   return command.helpOption("-h, --help", "show this help")
     .addHelpText("after", EXAMPLES)
     .option("--prefix <folder>", "use this environment, such as a venv")
-    .addOption(new Option("--user", ofUser).conflicts("prefix"));
+    .addOption(new Option("--user", userDescription).conflicts("prefix"));
 }
 
 /** Checks the name before the kernel does, so that a wrong one counts as wrong usage. */

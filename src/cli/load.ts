@@ -95,9 +95,10 @@ async function load(table: string, files: string[], values: LoadValues, stopped:
 
 function loadOptions(values: LoadValues, signal: AbortSignal): LoadOptions {
   const { header, partitions, null: nullText, type: types, rename, replace = false, quiet = false } = values;
-  const given = NAMES.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]);
   return {
-    ...Object.fromEntries(given),
+    ...Object.fromEntries(
+      SAME_OPTIONS.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]),
+    ),
     ...(header === false ? { header } : {}), // the default is true, but not every format has a header
     ...(partitions === false ? { partitions } : {}),
     ...(nullText === undefined ? {} : { nullText }),
@@ -109,7 +110,8 @@ function loadOptions(values: LoadValues, signal: AbortSignal): LoadOptions {
   };
 }
 
-const NAMES = [
+/** The options that have the same name and values in the shell and in `load()`. */
+const SAME_OPTIONS = [
   "format",
   "create",
   "columns",
@@ -125,16 +127,17 @@ const NAMES = [
   "timeout",
 ] as const satisfies readonly (keyof LoadValues)[];
 
-function addType(text: string, given: Record<string, string> = {}): Record<string, string> {
-  return addPair(text, given, "column=type");
+function addType(text: string, earlier: Record<string, string> = {}): Record<string, string> {
+  return addPair(text, earlier, "column=type");
 }
 
-function addRename(text: string, given: Record<string, string> = {}): Record<string, string> {
-  return addPair(text, given, "old=new");
+function addRename(text: string, earlier: Record<string, string> = {}): Record<string, string> {
+  return addPair(text, earlier, "old=new");
 }
 
-function addPair(text: string, given: Record<string, string>, form: string): Record<string, string> {
+/** Adds the pair of a repeated option to the earlier ones. */
+function addPair(text: string, earlier: Record<string, string>, form: string): Record<string, string> {
   const at = text.indexOf("=");
-  if (at > 0 && at < text.length - 1) return { ...given, [text.slice(0, at)]: text.slice(at + 1) };
+  if (at > 0 && at < text.length - 1) return { ...earlier, [text.slice(0, at)]: text.slice(at + 1) };
   throw new InvalidArgumentError(`It must be ${form}.`);
 }

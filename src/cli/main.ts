@@ -109,11 +109,11 @@ async function makeProgram(args: readonly string[], stopped: AbortSignal, output
       getErrHelpWidth: () => 110,
     })
     .showHelpAfterError("See lakebase --help");
-  const named = args[0] === "help" ? args[1] : args[0];
+  const requested = args[0] === "help" ? args[1] : args[0];
   for (const [name, [summary, load]] of Object.entries(COMMANDS)) {
     const command = program.command(name).description(summary).helpOption("-h, --help", "show this help");
     command.showHelpAfterError(`See lakebase ${name} --help`);
-    if (name === named) (await load())(command, stopped);
+    if (name === requested) (await load())(command, stopped);
   }
   return program;
 }
@@ -127,7 +127,7 @@ const SIGNALS: readonly [Deno.Signal, number][] = Deno.build.os === "windows"
 const STOP_LIMIT_MS = 5000;
 
 /** A request to stop: Ctrl-C, or a signal of a service manager. */
-export interface Stop extends Disposable {
+interface Stop extends Disposable {
   /** Aborts when the request comes. */
   readonly signal: AbortSignal;
   /** The exit code of the signal; `undefined` until it comes. */
@@ -137,7 +137,7 @@ export interface Stop extends Disposable {
 }
 
 /** Listens for the signals that end a program. A second signal ends it at once. */
-export function listenForStop(): Stop {
+function listenForStop(): Stop {
   const controller = new AbortController();
   const overdue = Promise.withResolvers<never>();
   overdue.promise.catch(() => {}); // a command that has ended no longer waits for it

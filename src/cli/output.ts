@@ -50,7 +50,7 @@ export function exportLines(variables: Readonly<Record<string, string>>): string
 }
 
 /** A text as one word of a shell. */
-export function shellWord(value: string): string {
+function shellWord(value: string): string {
   return /^[\w@%+=:,./-]+$/.test(value) ? value : `'${value.replaceAll("'", `'\\''`)}'`;
 }
 
@@ -82,7 +82,7 @@ export function shellMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Whether the reader of the output has closed it. A broken connection to the server is a similar error that does not count. */
+/** Whether the reader of the output has closed it. The similar error of a broken connection to the server does not count. */
 function isBrokenPipe(error: unknown): boolean {
   if (error instanceof LakebaseError) return error.code === "BAD_FILE" && (error.cause as Error)?.name === "BrokenPipe";
   return error instanceof Deno.errors.BrokenPipe;

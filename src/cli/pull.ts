@@ -5,17 +5,20 @@ import { badPullOption, checkFormatOptions, type PullOptions } from "../transfer
 import { planTarget } from "../transfer/pull/target.ts";
 import {
   addConnectionOptions,
+  addWarehouseOptions,
+  checkWarehouse,
   type ConnectionValues,
   delimiter,
   LOGIN_HELP,
   names,
   seconds,
+  type WarehouseValues,
   wholeNumber,
   withDatabase,
+  withWarehouse,
 } from "./connection.ts";
 import { print } from "./output.ts";
 import { addParameter, type Parameters, readScript, toFragment } from "./script.ts";
-import { addWarehouseOptions, checkWarehouse, type WarehouseValues, withWarehouse } from "./warehouse.ts";
 
 interface PullValues
   extends
@@ -96,18 +99,19 @@ async function pull(args: (string | undefined)[], values: PullValues, stopped: A
   checkFormatOptions(options, planTarget(target, options).format); // before connecting, which may wake a compute
   checkWarehouse(values);
   const query = table === undefined ? await readQuery(values, stopped) : undefined;
+  const report = async (result: unknown) => {
+    if (!values.quiet) await print(target === "-" ? Deno.stderr : Deno.stdout, `${result}\n`);
+  };
   if (values.warehouse !== undefined) {
     if (query === undefined) throw badPullOption("with --warehouse, a pull takes a --sql or --file and a target");
     return await withWarehouse(values, stopped, async (lake) => {
-      const result = await lake.sql`${query}`.pull(target, options);
-      if (!values.quiet) await print(target === "-" ? Deno.stderr : Deno.stdout, `${result}\n`);
+      await report(await lake.sql`${query}`.pull(target, options));
     });
   }
   const { parallel } = options;
-  const connection = parallel === undefined ? values : { ...values, max: parallel + 1 }; // one more counts the rows
+  const connection = parallel === undefined ? values : { ...values, max: parallel + 1 }; // one more connection counts the rows
   await withDatabase(connection, stopped, async (db) => {
-    const result = await db.pull(query ?? table!, target, options);
-    if (!values.quiet) await print(target === "-" ? Deno.stderr : Deno.stdout, `${result}\n`);
+    await report(await db.pull(query ?? table!, target, options));
   });
 }
 
@@ -122,9 +126,10 @@ async function readQuery({ sql, file, param }: PullValues, stopped: AbortSignal)
 
 function pullOptions(values: PullValues, signal: AbortSignal): PullOptions {
   const { header, null: nullText, quiet = false } = values;
-  const given = NAMES.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]);
   return {
-    ...Object.fromEntries(given),
+    ...Object.fromEntries(
+      SAME_OPTIONS.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]),
+    ),
     ...(header === false ? { header } : {}), // the default is true, but not every format has a header
     ...(nullText === undefined ? {} : { nullText }),
     progress: !quiet,
@@ -132,7 +137,8 @@ function pullOptions(values: PullValues, signal: AbortSignal): PullOptions {
   };
 }
 
-const NAMES = [
+/** The options that have the same name and values in the shell and in `pull()`. */
+const SAME_OPTIONS = [
   "format",
   "columns",
   "delimiter",

@@ -3,23 +3,20 @@ import { SESSION } from "../api/lakebase.ts";
 import { badParameter } from "../sql/parameter.ts";
 import {
   addConnectionOptions,
+  addWarehouseOptions,
+  checkWarehouse,
   type ConnectionValues,
   delimiter,
   LOGIN_HELP,
   seconds,
+  type WarehouseValues,
   withDatabase,
+  withWarehouse,
 } from "./connection.ts";
 import { withOutput } from "./output.ts";
 import { type FormatOptions, FORMATS } from "./rows.ts";
-import { runScript } from "./run_script.ts";
+import { runInWarehouse, runScript } from "./run_script.ts";
 import { addParameter, type Parameters, readScript } from "./script.ts";
-import {
-  addWarehouseOptions,
-  checkWarehouse,
-  runInWarehouse,
-  type WarehouseValues,
-  withWarehouse,
-} from "./warehouse.ts";
 
 interface QueryValues extends ConnectionValues, WarehouseValues, Omit<FormatOptions, "color"> {
   file?: string;
@@ -35,7 +32,7 @@ replaces $name in double quotes.
 Several statements run in order on one connection, each in its own transaction, as in psql; BEGIN and COMMIT put them into
 one transaction. The first statement that fails ends the command. Rows are printed as they arrive, all of them.
 
-With --warehouse, the SQL runs in a SQL warehouse of the workspace, in its dialect, each statement by itself.
+With --warehouse, the SQL runs in a SQL warehouse of the workspace, in its dialect, one statement at a time.
 ${LOGIN_HELP}
 
 Examples:
@@ -97,6 +94,6 @@ function checkFormatOptions({ format, delimiter, null: nullText, header }: Query
       `--delimiter is ${JSON.stringify(delimiter)}; it must be one character that is not a quote or a line end`,
     );
   }
-  const json = format === "json" || format === "ndjson";
-  if (json && (nullText !== undefined || !header)) throw badParameter("--null and --no-header are for table and CSV");
+  const isJson = format === "json" || format === "ndjson";
+  if (isJson && (nullText !== undefined || !header)) throw badParameter("--null and --no-header are for table and CSV");
 }

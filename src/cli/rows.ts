@@ -163,11 +163,11 @@ interface TableRowsOptions {
   color: boolean;
 }
 
-/** Limits of the first rows, which determine the column widths: waiting for all rows could take too long. */
+/** The limits of the first rows, which determine the column widths. To wait for all rows could take too long. */
 const MEASURED_ROWS = 1000;
 const MEASURED_LENGTH = 1_000_000;
 
-/** A table in the form of psql. No cell is cut: the first thousand rows determine the widths, and a later, wider cell overflows. */
+/** A table in the form of psql. The first thousand rows determine the widths. No cell is cut: a later, wider cell overflows. */
 function tableRows(options: TableRowsOptions): RowFormat {
   const nullCell = {
     text: options.color ? `\x1b[2m${options.null}\x1b[22m` : options.null,
@@ -214,17 +214,17 @@ function tableRows(options: TableRowsOptions): RowFormat {
   };
 }
 
-/** Prints rows about the database: in the form in which they draw themselves, or in a format for programs. */
-export async function printListing(found: Listing<unknown>, format: FormatOptions["format"]): Promise<void> {
-  if (format === "table") return await print(Deno.stdout, `${found[DISPLAY]()["text/plain"]}\n`);
+/** Prints rows about the database: as a notebook draws them in text, or in a format for programs. */
+export async function printListing(listing: Listing<unknown>, format: FormatOptions["format"]): Promise<void> {
+  if (format === "table") return await print(Deno.stdout, `${listing[DISPLAY]()["text/plain"]}\n`);
   const rows = makeFormat({ format, header: true, color: false });
-  const cells = found.map((row) =>
-    found.fields.map(({ key, oid }) => {
+  const cells = listing.map((row) =>
+    listing.fields.map(({ key, oid }) => {
       const value = (row as Record<string, unknown>)[key] ?? null;
       return value === null ? null : rows.types.getTypeParser(oid)(textOf(value));
     })
   );
-  await print(Deno.stdout, rows.begin(found.fields) + rows.rows(cells) + rows.end());
+  await print(Deno.stdout, rows.begin(listing.fields) + rows.rows(cells) + rows.end());
 }
 
 function textOf(value: unknown): string {

@@ -1,3 +1,4 @@
+import type { Lakehouse } from "../api/lakehouse.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { noticeLines } from "../draw/table_text.ts";
 import { Reader } from "../sql/cursor.ts";
@@ -8,9 +9,9 @@ import { stoppable } from "../sql/stop.ts";
 import type { ParserSource } from "../sql/types.ts";
 import { print, type Write } from "./output.ts";
 import { type FormatOptions, makeFormat, type RowFormat } from "./rows.ts";
-import { bindParameters, type Parameters, type Script } from "./script.ts";
+import { bindParameters, type Parameters, type Script, toFragment } from "./script.ts";
 
-/** Options of {@linkcode runScript}. */
+/** Options of {@linkcode runScript} and {@linkcode runInWarehouse}. */
 export interface RunScriptOptions extends FormatOptions {
   /** The parameters' values. */
   param?: Parameters;
@@ -27,24 +28,54 @@ export interface RunScriptOptions extends FormatOptions {
  */
 export async function runScript(
   session: Session,
-  { name, statements }: Script,
+  script: Script,
   options: RunScriptOptions,
   write: Write,
 ): Promise<void> {
   const { types } = makeFormat(options);
-  await using scripted = await scriptSession(session, types);
-  for (const statement of statements) {
+  await using connection = await scriptSession(session, types);
+  for (const statement of script.statements) {
     try {
-      await runStatement(scripted, bindParameters(statement, options.param ?? new Map()), options, write);
+      await runStatement(connection, bindParameters(statement, options.param ?? new Map()), options, write);
     } catch (error) {
-      throw withLocation({ name, statements }, statement, error);
+      throw withLocation(script, statement, error);
     }
   }
-  await scripted.end();
+  await connection.end();
+}
+
+/** Runs a script in a SQL warehouse, one statement after the other, and writes the rows of each as they arrive. */
+export async function runInWarehouse(
+  lake: Lakehouse,
+  script: Script,
+  options: RunScriptOptions,
+  write: Write,
+): Promise<void> {
+  const api = await import("../api/lakehouse.ts"); // not at the start, because most scripts run in a Lakebase
+  for (const statement of script.statements) {
+    const format = makeFormat(options);
+    try {
+      const fragment = toFragment(statement, options.param ?? new Map());
+      const { fields, command, rows } = await lake[api.ENGINE].texts(fragment, options);
+      if (fields.length === 0) await write(format.command(command));
+      else {
+        const parsers = fields.map(({ oid }) => format.types.getTypeParser(oid));
+        await write(format.begin(fields));
+        for await (const batch of rows) {
+          await write(
+            format.rows(batch.map((row) => row.map((text, at) => text === null ? null : parsers[at]!(text)))),
+          );
+        }
+        await write(format.end());
+      }
+    } catch (error) {
+      throw withLocation(script, statement, error);
+    }
+  }
 }
 
 /** The error of a statement, with its line in the script as psql has it, unless it is the only statement. */
-export function withLocation({ name, statements }: Script, { line }: { line: number }, error: unknown): unknown {
+function withLocation({ name, statements }: Script, { line }: { line: number }, error: unknown): unknown {
   if (name === undefined && statements.length === 1) return error;
   if (!(error instanceof LakebaseError) || error.code !== "QUERY_FAILED") return error;
   const { code, message, sqlstate } = error;

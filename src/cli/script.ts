@@ -5,7 +5,7 @@ import { Fragment, type Statement, textStatement } from "../sql/fragment.ts";
 import { badParameter } from "../sql/parameter.ts";
 import { until } from "../sql/stop.ts";
 
-/** The places in which a command can have SQL. */
+/** The sources of the SQL of a command. */
 interface SqlSource {
   /** SQL, or `-` for standard input. */
   text?: string | undefined;
@@ -154,7 +154,7 @@ class StatementReader {
   }
 }
 
-/** Finds the lines of ascending positions, in one pass over the text. */
+/** Gives the line of each position, in one pass over the text. Positions must ascend. */
 class LineCounter {
   readonly #text: string;
   #line = 1;
@@ -181,14 +181,14 @@ export type Parameters = ReadonlyMap<string, string>;
  *
  * @throws {LakebaseError} `BAD_PARAMETER` for a parameter or a value without the other.
  */
-export function checkParameters(statements: readonly ScriptStatement[], given: Parameters): void {
+export function checkParameters(statements: readonly ScriptStatement[], values: Parameters): void {
   const parameters = new Set(statements.flatMap(({ names }) => names));
   for (const name of parameters) {
-    if (!given.has(name)) {
-      throw badParameter(`$${name} has no value; give -p ${name}=VALUE${suggestion(name, given.keys())}`);
+    if (!values.has(name)) {
+      throw badParameter(`$${name} has no value; give -p ${name}=VALUE${suggestion(name, values.keys())}`);
     }
   }
-  for (const name of given.keys()) {
+  for (const name of values.keys()) {
     if (parameters.has(name)) continue;
     throw badParameter(
       `the SQL has no $${name} for -p ${name}=...${
@@ -200,28 +200,28 @@ export function checkParameters(statements: readonly ScriptStatement[], given: P
 }
 
 function suggestion(name: string, candidates: Iterable<string>): string {
-  const near = closest(name, candidates);
-  return near === undefined ? "" : `; did you mean $${near}?`;
+  const similar = closest(name, candidates);
+  return similar === undefined ? "" : `; did you mean $${similar}?`;
 }
 
 /** A statement with its values. A value that is used twice is bound once. */
-export function bindParameters({ strings, names }: ScriptStatement, given: Parameters): Statement {
+export function bindParameters({ strings, names }: ScriptStatement, values: Parameters): Statement {
   const used = [...new Set(names)];
   const text = strings.map((string, index) =>
     index === 0 ? string : `$${used.indexOf(names[index - 1]!) + 1}${string}`
   );
-  return textStatement(text.join(""), used.map((name) => given.get(name)));
+  return textStatement(text.join(""), used.map((name) => values.get(name)));
 }
 
 /** A statement with its values, as a fragment of SQL. */
-export function toFragment({ strings, names }: ScriptStatement, given: Parameters): Fragment {
-  return new Fragment(strings, names.map((name) => given.get(name)));
+export function toFragment({ strings, names }: ScriptStatement, values: Parameters): Fragment {
+  return new Fragment(strings, names.map((name) => values.get(name)));
 }
 
 /** Adds a value that is written as `name=value`. */
-export function addParameter(text: string, given: Parameters = new Map()): Parameters {
+export function addParameter(text: string, values: Parameters = new Map()): Parameters {
   const [, name, value] = /^\$?(\w+)=([\s\S]*)$/u.exec(text) ?? [];
   if (name === undefined) throw new InvalidArgumentError("It must be name=value.");
-  if (given.has(name)) throw new InvalidArgumentError(`${name} already has a value.`);
-  return new Map([...given, [name, value!]]);
+  if (values.has(name)) throw new InvalidArgumentError(`${name} already has a value.`);
+  return new Map([...values, [name, value!]]);
 }
