@@ -1,16 +1,8 @@
 import { readVolumePath } from "../core/file_store.ts";
-import {
-  type CheckFacts,
-  type CheckOptions,
-  type CheckStep,
-  messageOf,
-  reportSteps,
-  runSteps,
-} from "../doctor/checkup.ts";
-import { CheckState } from "../doctor/steps.ts";
+import type { CheckFacts, CheckOptions, CheckStep } from "../doctor/checkup.ts";
 import { announceEnvFile } from "../draw/notices.ts";
 import type { ConnectOptions } from "../settings/options.ts";
-import { readSettings } from "../settings/read_settings.ts";
+import { type ReadSettings, readSettings } from "../settings/read_settings.ts";
 import { checkUnstoppable, type OptionChecks } from "../sql/options.ts";
 import { Lookup } from "./display.ts";
 import { leaseLocal } from "./local_server.ts";
@@ -67,13 +59,25 @@ export async function diagnose(
 ): Promise<Checkup> {
   const started = performance.now();
   try {
-    const { settings, explicit, warehouse, envFile, releaseLocal } = await readSettings(options, leaseLocal);
-    if (envFile !== undefined) announceEnvFile(envFile);
-    await using _local = { [Symbol.asyncDispose]: releaseLocal };
-    return makeListing(await runSteps(new CheckState(settings, explicit, { warehouse, volumes }), checkOptions));
+    const read = await readSettings(options, leaseLocal);
+    if (read.envFile !== undefined) announceEnvFile(read.envFile);
+    await using _local = { [Symbol.asyncDispose]: read.releaseLocal };
+    return await diagnoseSettings(read, volumes, checkOptions);
   } catch (error) {
     checkOptions.signal?.throwIfAborted();
+    const { messageOf, reportSteps } = await import("../doctor/checkup.ts");
     const detail = (checkOptions.messageOf ?? messageOf)(error);
     return makeListing(reportSteps([{ step: "settings", outcome: "failed", detail, ms: performance.now() - started }]));
   }
+}
+
+/** Runs each step of connecting with settings that were read. */
+export async function diagnoseSettings(
+  { settings, explicit, warehouse }: Pick<ReadSettings, "settings" | "explicit" | "warehouse">,
+  volumes: readonly string[],
+  options: CheckOptions = {},
+): Promise<Checkup> {
+  const { runSteps } = await import("../doctor/checkup.ts"); // loaded late, because most programs do not need it
+  const { CheckState } = await import("../doctor/steps.ts");
+  return makeListing(await runSteps(new CheckState(settings, explicit, { warehouse, volumes }), options));
 }

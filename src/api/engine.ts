@@ -11,7 +11,7 @@ import type { PlotOptions } from "../plot/options.ts";
 import type { Plot } from "../plot/plot.ts";
 import type { Columns } from "../transfer/columns/columns.ts";
 import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
-import { explainStatement, type Plan } from "./plan.ts";
+import type { Plan } from "./plan.ts";
 import { type Result, runForResult } from "./result.ts";
 
 /**
@@ -88,7 +88,10 @@ export function postgresEngine(find: FindSession): QueryEngine {
       return await run(find, query, { ...stops, types: EXACT });
     },
     iterate: (query, stops) => iterate(find, compile(query), stops),
-    explain: async (query, analyze, stops) => await explainStatement(find, compile(query), analyze, stops),
+    explain: async (query, analyze, stops) => {
+      const { explainStatement } = await import("./plan.ts"); // loaded late, as are the rooms below
+      return await explainStatement(find, compile(query), analyze, stops);
+    },
     columns: async (query, stops) =>
       await (await import("../transfer/columns/read_columns.ts")).readColumns(find, query, stops),
     pull: async (query, target, options) =>

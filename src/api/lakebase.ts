@@ -4,12 +4,11 @@ import { inTypeScript, LakebaseError } from "../core/errors.ts";
 import { type Bundle, DRAW, inNotebook, SelfDrawn } from "../draw/notebook.ts";
 import { announceConnection } from "../draw/notices.ts";
 import { renderCard } from "../draw/table.ts";
-import { describeTable } from "../explore/describe.ts";
 import type { DiffOptions } from "../explore/diff/rows.ts";
 import type { Pair, Side } from "../explore/diff/sides.ts";
 import type { ListingParts } from "../sql/result.ts";
-import { type ProfileOptions, profileRows } from "../explore/profile.ts";
-import { listSchemas, listTables, type SchemaInfo, type TableInfo } from "../explore/listings.ts";
+import type { ProfileOptions } from "../explore/profile.ts";
+import type { SchemaInfo, TableInfo } from "../explore/listings.ts";
 import { Fragment } from "../sql/fragment.ts";
 import { NotebookSession } from "../sql/notebook_session.ts";
 import { type QueryOptions, takesNothing } from "../sql/options.ts";
@@ -230,7 +229,10 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    * ```
    */
   tables(pattern: string = "*", options: ExploreOptions = {}): Lookup<Listing<TableInfo>> {
-    return this.#list((find) => listTables(find, pattern, options));
+    return this.#list(async (find) => {
+      const { listTables } = await import("../explore/listings.ts"); // loaded late, because most programs do not need it
+      return await listTables(find, pattern, options);
+    });
   }
 
   /**
@@ -240,7 +242,10 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    * @throws {LakebaseError} As {@linkcode query}.
    */
   schemas(options: ExploreOptions = {}): Lookup<Listing<SchemaInfo>> {
-    return this.#list((find) => listSchemas(find, options));
+    return this.#list(async (find) => {
+      const { listSchemas } = await import("../explore/listings.ts");
+      return await listSchemas(find, options);
+    });
   }
 
   /**
@@ -270,7 +275,10 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    * ```
    */
   describe(table: string | Fragment, options: ExploreOptions = {}): Lookup<TableDescription> {
-    return this.#list((find) => describeTable(find, table, options));
+    return this.#list(async (find) => {
+      const { describeTable } = await import("../explore/describe.ts");
+      return await describeTable(find, table, options);
+    });
   }
 
   /**
@@ -297,7 +305,10 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    * ```
    */
   profile(what: string | Fragment, options: ProfileOptions = {}): Lookup<Profile> {
-    return this.#list((find) => profileRows(find, what, options));
+    return this.#list(async (find) => {
+      const { profileRows } = await import("../explore/profile.ts");
+      return await profileRows(find, what, options);
+    });
   }
 
   /**

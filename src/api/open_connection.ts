@@ -3,8 +3,6 @@ import { confirmHost, type Endpoint, findEndpoint, isFullName } from "../auth/en
 import { Workspace } from "../auth/workspace.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { isTraced, traced } from "../core/trace.ts";
-import { runSteps } from "../doctor/checkup.ts";
-import { CheckState } from "../doctor/steps.ts";
 import { announceWaiting } from "../draw/notices.ts";
 import { LakebasePool } from "../net/pool.ts";
 import { tlsOptions } from "../net/tls.ts";
@@ -13,9 +11,8 @@ import type { ReadSettings, WorkspaceSettings } from "../settings/read_settings.
 import { isLoopback } from "../settings/server.ts";
 import type { Settings } from "../settings/settings.ts";
 import { sessionOpener } from "../sql/server_session.ts";
-import type { Checkup } from "./check.ts";
+import { type Checkup, diagnoseSettings } from "./check.ts";
 import { Lakebase } from "./lakebase.ts";
-import { makeListing } from "./result.ts";
 
 /** The parts that a {@linkcode Lakebase} is made from. */
 export interface LakebaseParts {
@@ -68,7 +65,7 @@ function openInSpan(read: ReadSettings): Promise<LakebaseParts> {
 
 /** Finds the server, logs in, wakes the compute, and returns the parts of a new connection. */
 export async function openParts(read: ReadSettings): Promise<LakebaseParts> {
-  const { settings, explicit, warehouse, releaseLocal } = read;
+  const { settings, warehouse, releaseLocal } = read;
   let opened: Workspace | undefined;
   const workspace = () => opened ??= openWorkspace(settings);
   const { endpoint, host, user, credentials } = await logIn(settings, workspace);
@@ -111,7 +108,7 @@ export async function openParts(read: ReadSettings): Promise<LakebaseParts> {
       types,
       workspace: settings.workspace === undefined && settings.login === undefined ? undefined : workspace,
       warehouse,
-      check: async (volumes) => makeListing(await runSteps(new CheckState(settings, explicit, { warehouse, volumes }))),
+      check: (volumes) => diagnoseSettings(read, volumes),
       onClose: releaseLocal,
     };
   } catch (error) {

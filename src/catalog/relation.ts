@@ -1,6 +1,5 @@
 import { LakebaseError } from "../core/errors.ts";
 import type { DescribedField } from "../sql/description.ts";
-import { suggest } from "../sql/diagnosis.ts";
 import { textStatement } from "../sql/fragment.ts";
 import type { StatementRows } from "../sql/result.ts";
 import { type FindSession, run } from "../sql/run.ts";
@@ -94,6 +93,7 @@ export async function expectTable<R extends Relation>(
   const cannot = `Cannot ${action} ${name}`;
   if (relation === undefined) {
     const missing = { code: "42P01", message: `relation "${name}" does not exist` };
+    const { suggest } = await import("../sql/diagnosis.ts");
     // On the same session: its transaction did not fail, and PGlite lets no other session run while one is open.
     const lookUp = (text: string, values: readonly unknown[]) =>
       queryCatalog<Record<string, unknown>>(find, text, values, {});

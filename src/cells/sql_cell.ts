@@ -12,8 +12,6 @@ import { commandRows } from "../core/psql_commands.ts";
 import { type Bundle, DISPLAY, holdIdle, inNotebook } from "../draw/notebook.ts";
 import { drawResult, originText, renderCommand, renderTable, type TableOptions } from "../draw/table.ts";
 import type { PlotOptions } from "../plot/options.ts";
-import { describeInDetail } from "../explore/describe.ts";
-import { isListCommand, listObjects } from "../explore/listings.ts";
 import { Fragment } from "../sql/fragment.ts";
 import { originOf, type Session } from "../sql/session.ts";
 import { stoppable, until } from "../sql/stop.ts";
@@ -329,6 +327,7 @@ async function answerCommand(
     );
   }
   if (command === "conninfo") return target;
+  const { isListCommand, listObjects } = await import("../explore/listings.ts"); // loaded with the first command
   if (isListCommand(command)) {
     if (session !== undefined) {
       return makeListing(await listObjects(() => session, command, argument, detailed === true), originOf(session));
@@ -339,6 +338,7 @@ async function answerCommand(
   const isPattern = /[*?]/.test(argument.replace(/"[^"]*"/g, ""));
   if (command === "d" && argument !== "" && !isPattern) {
     if (!detailed || session === undefined) return await describe.call(target, argument);
+    const { describeInDetail } = await import("../explore/describe.ts");
     return makeListing(await describeInDetail(() => session, argument), originOf(session));
   }
   return await tables.call(target, argument === "" ? undefined : argument);

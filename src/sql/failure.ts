@@ -3,7 +3,6 @@ import { maskPasswords, utf16Index } from "../core/sql_text.ts";
 import { textWidth } from "../core/text.ts";
 import { visible } from "../draw/escape.ts";
 import { adviceFor, hintFor } from "./advice.ts";
-import { explainRefusal, suggest } from "./diagnosis.ts";
 import type { Statement } from "./fragment.ts";
 import type { Session } from "./session.ts";
 
@@ -34,6 +33,7 @@ type Found = Pick<FailureContext, "suggestion" | "refusal">;
 
 /** Asks the database about a failure, for at most a second. */
 async function askDatabase(session: Session, error: unknown, text: string): Promise<Found> {
+  const { explainRefusal, suggest } = await import("./diagnosis.ts"); // loaded with the first failure
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
   if (code === "42501") return { refusal: await withinLimit(explainRefusal(session, String(message), text)) };
   return { suggestion: await withinLimit(suggest(session, error, text)) };
