@@ -277,25 +277,44 @@ function badPassword(state: string, cause?: unknown): LakebaseError {
  * The output formats that values are parsed from: the name of each setting, the value that is set, and a pattern for
  * readable values. Also `array_nulls`: while it is off, a NULL in an array that is bound or loaded becomes the text `NULL`.
  */
-const OUTPUT_FORMATS = `(VALUES
-  ('DateStyle', 'ISO', '^ISO'),
-  ('IntervalStyle', 'postgres', '^postgres$'),
-  ('bytea_output', 'hex', '^hex$'),
-  ('extra_float_digits', '1', '^[123]$'),
-  ('array_nulls', 'on', '^on$')) AS w (name, wanted, good)`;
-
-/**
- * Sets the output formats after the login, because a role, a database or PGOPTIONS may have set others. It is a
- * statement and not startup parameters, because poolers refuse those. It does not read `pg_settings`, which would make
- * rows of all settings at each login.
- */
-const SET_OUTPUT_FORMATS = `SELECT pg_catalog.set_config(w.name, w.wanted, false) FROM ${OUTPUT_FORMATS}
-  WHERE pg_catalog.current_setting(w.name) OPERATOR(pg_catalog.!~) w.good`;
+const OUTPUT_FORMATS = [
+  ["DateStyle", "ISO", "^ISO"],
+  ["IntervalStyle", "postgres", "^postgres$"],
+  ["bytea_output", "hex", "^hex$"],
+  ["extra_float_digits", "1", "^[123]$"],
+  ["array_nulls", "on", "^on$"],
+] as const;
 
 /** Sets the output formats again after a reset, but keeps those that the session has set since. */
-const RESTORE_OUTPUT_FORMATS = `SELECT pg_catalog.set_config(w.name, w.wanted, false) FROM ${OUTPUT_FORMATS}
+const RESTORE_OUTPUT_FORMATS = `SELECT pg_catalog.set_config(w.name, w.wanted, false)
+  FROM (VALUES ${OUTPUT_FORMATS.map((format) => `('${format.join("', '")}')`).join(", ")}) AS w (name, wanted, good)
   JOIN pg_catalog.pg_settings s ON s.name OPERATOR(pg_catalog.=) w.name
   WHERE s.setting OPERATOR(pg_catalog.!~) w.good AND s.source OPERATOR(pg_catalog.<>) 'session'`;
+
+/** Asks for the values of settings. A SELECT would take twice the time, because a new backend has cached no catalog. */
+async function showSettings(client: pg.Client, names: readonly string[]): Promise<[name: string, value: string][]> {
+  const found: unknown = await client.query(names.map((name) => `SHOW ${name}`).join("; "));
+  const results = (Array.isArray(found) ? found : [found]) as pg.QueryResult<Record<string, string>>[];
+  return results.flatMap(({ rows: [row] }) => Object.entries(row ?? {}));
+}
+
+/**
+ * Sets the output formats after the login where a role, a database or PGOPTIONS has set others. These are statements and
+ * not startup parameters, because poolers refuse those. If the server refuses, the values in an unreadable format are
+ * reported when they are read.
+ */
+async function setOutputFormats(client: pg.Client): Promise<void> {
+  try {
+    const reported = connectionOf(client).reported ?? new Map();
+    const unreported = OUTPUT_FORMATS.map(([name]) => name).filter((name) => !reported.has(name));
+    const values = new Map([...reported, ...await showSettings(client, unreported)]);
+    const unreadable = OUTPUT_FORMATS.filter(([name, , good]) => !new RegExp(good).test(values.get(name) ?? ""));
+    if (unreadable.length === 0) return;
+    await client.query(unreadable.map(([name, wanted]) => `SET ${name} TO '${wanted}'`).join("; "));
+  } catch (error) {
+    if ((error as { severity?: string }).severity !== "ERROR") throw error;
+  }
+}
 
 /**
  * Records the session settings that the server reports, and restores the output formats after a reset. It also restores
@@ -314,16 +333,6 @@ function keepOutputFormats(client: pg.Client): void {
   });
   connection.on("commandComplete", ({ text }: { text: string }) => {
     if (text !== "RESET" && text !== "DISCARD ALL") return;
-    setOutputFormats(client, RESTORE_OUTPUT_FORMATS).catch(() => {}); // a lost connection fails the next statement too
-  });
-}
-
-/**
- * Sets the output formats of a session. If the server refuses, the values in an unreadable format are reported when
- * they are read.
- */
-async function setOutputFormats(client: pg.Client, text = SET_OUTPUT_FORMATS): Promise<void> {
-  await client.query(text).catch((error) => {
-    if ((error as { severity?: string }).severity !== "ERROR") throw error;
+    client.query(RESTORE_OUTPUT_FORMATS).catch(() => {}); // a lost connection fails the next statement too
   });
 }
