@@ -126,7 +126,7 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
    * ```
    */
   async pull(target: PullTarget, options?: PullOptions): Promise<PullResult> {
-    const { batchOfRows, columnsOfFields } = await import("../transfer/columns/rows_batch.ts");
+    const { batchOfRows, columnsOfFields } = await import("../transfer/columns/read_columns.ts");
     const { pullFromMemory } = await import("../transfer/pull/in_memory.ts");
     const columns = columnsOfFields(this.fields);
     const { session } = this[OUTCOME];

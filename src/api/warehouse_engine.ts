@@ -256,7 +256,7 @@ async function open(result: WarehouseResult): Promise<Opened> {
     return { result, ...storedAs(fields, stored), batches: (async function* () {})() };
   }
   const arrow = import.meta.resolve("../transfer/formats/arrow/open.ts");
-  await (await import("../transfer/columns/columns.ts")).loadArrow();
+  await (await import("../transfer/formats/file_format.ts")).loadArrow();
   const { openArrowStreams } = await lazyImport<typeof import("../transfer/formats/arrow/open.ts")>(arrow);
   const opened = await openArrowStreams(arrowChunks(result.source));
   if (opened.columns.length !== fields.length) {

@@ -85,6 +85,13 @@ export type ColumnType =
 /** The names of Arrow's extension types. */
 export const ARROW_EXTENSIONS: Readonly<Partial<Record<ColumnType["kind"], string>>> = { uuid: "arrow.uuid" };
 
+/** The keys of a field's metadata that have the name and the parameters of its extension type. */
+export const EXTENSION_NAME = "ARROW:extension:name";
+export const EXTENSION_METADATA = "ARROW:extension:metadata";
+
+/** The key of the metadata of a Parquet file that has the Arrow schema. polars needs this schema to read JSON as text. */
+export const ARROW_SCHEMA = "ARROW:schema";
+
 /** How to read and store a column of a query. */
 interface ColumnChoice {
   /** How the values are stored. */
@@ -132,13 +139,13 @@ const MOST_DIGITS = 38;
 export function columnType(oid: number, modifier: number): ColumnChoice {
   const name = typeName(oid);
   const isList = name.endsWith("[]");
-  const own = isList ? name.slice(0, -2) : name;
-  const type = own === "numeric" ? decimalType(modifier) : TYPES[own];
+  const element = isList ? name.slice(0, -2) : name;
+  const type = element === "numeric" ? decimalType(modifier) : TYPES[element];
   if (type === undefined) return { type: TEXT, cast: !SENT_AS_TEXT.includes(name) };
   return { type: isList ? { kind: "list", element: type } : type, cast: false };
 }
 
-/** Gives the type of a `numeric`; `undefined` if its precision is unknown or too large, since only text is exact then. */
+/** Gives the type of a `numeric`; `undefined` if its precision is unknown or too large, because then only text is exact. */
 function decimalType(modifier: number): ColumnType | undefined {
   if (modifier < 4) return undefined;
   const precision = (modifier - 4) >>> 16;
@@ -148,7 +155,7 @@ function decimalType(modifier: number): ColumnType | undefined {
   return digits > MOST_DIGITS ? undefined : { kind: "decimal", precision: digits, scale: Math.max(0, scale) };
 }
 
-/** Gives the values as 32-bit words. Copying them changes no NaN and makes no bigint. */
+/** Gives the values as 32-bit words. A copy of words keeps the bits of a NaN, and needs no bigint. */
 export function words({ values }: ColumnData): Int32Array {
   const aligned = values.byteOffset % 4 === 0 ? values : values.slice();
   return new Int32Array(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength >> 2);
@@ -159,12 +166,12 @@ export function isSet(bitmap: Uint8Array, row: number): boolean {
   return (bitmap[row >> 3]! >> (row & 7) & 1) === 1;
 }
 
-/** Thrown for a value that a column can't store. The code that throws it knows only the value's place in the block. */
+/** Thrown for a value that a column can't store. The code that throws the error knows only the place of the value in a block. */
 export class CellProblem extends Error {
-  /** The value's place among the appended values, or in a batch, from 0; -1 if that is not known. */
+  /** The value's place among the appended values or in a batch, from 0; -1 if unknown. */
   readonly at: number;
 
-  /** Takes the value's place and the problem. */
+  /** Makes the error for the value at a place. */
   constructor(at: number, problem: string) {
     super(problem);
     this.at = at;
@@ -174,7 +181,7 @@ export class CellProblem extends Error {
 /**
  * Runs some work. If a part of a value has a problem, throws it with the place of the whole value.
  *
- * @param placeOf Gives the place of the whole from the place of the part; -1 if that is not known.
+ * @param placeOf Gives the place of the whole from the place of the part; -1 if unknown.
  */
 export function problemAt<T>(work: () => T, placeOf: (at: number) => number): T {
   try {
@@ -189,7 +196,7 @@ export function problemAt<T>(work: () => T, placeOf: (at: number) => number): T 
  *
  * @param columns The columns, for the case that there is no batch.
  * @param batches The batches, in order.
- * @returns One batch; the only one itself, without a copy.
+ * @returns One batch. A single batch is returned without a copy.
  */
 export function joinBatches(columns: readonly BatchColumn[], batches: readonly Batch[]): Batch {
   if (batches.length === 1) return batches[0]!;
@@ -219,12 +226,12 @@ function joinColumns(name: string, type: BatchColumn["type"], parts: readonly Co
     case "text":
     case "json":
     case "binary": {
-      const own = parts.map(({ length, values, offsets }) => {
+      const texts = parts.map(({ length, values, offsets }) => {
         const [from, to] = [offsets?.[0] ?? 0, offsets?.[length] ?? 0];
         return { length, offsets, from, size: to - from, bytes: (values as Uint8Array).subarray(from, to) };
       });
-      const values = joinValues(own.map(({ bytes }) => bytes), new Uint8Array());
-      return { ...column, values, offsets: joinOffsets(length, own) };
+      const values = joinValues(texts.map(({ bytes }) => bytes), new Uint8Array());
+      return { ...column, values, offsets: joinOffsets(length, texts) };
     }
     default: {
       const width = type.kind === "uuid" ? 16 : type.kind === "decimal" ? 4 : 1;
@@ -260,15 +267,15 @@ function joinValues<Values extends ColumnValues>(parts: readonly Values[], empty
   return all;
 }
 
-/** The offsets of one part of a column. They begin at `from` and cover `size` items. */
-interface Offsets {
+/** The offsets of one part of a column. They start at `from`, and cover `size` bytes or elements. */
+interface PartOffsets {
   length: number;
   offsets?: Int32Array | undefined;
   from: number;
   size: number;
 }
 
-function joinOffsets(length: number, parts: readonly Offsets[]): Int32Array {
+function joinOffsets(length: number, parts: readonly PartOffsets[]): Int32Array {
   const all = new Int32Array(length + 1);
   let row = 0;
   let before = 0;
@@ -281,17 +288,18 @@ function joinOffsets(length: number, parts: readonly Offsets[]): Int32Array {
   return all;
 }
 
-interface Bits {
+/** One bit for each value of one part of a column. */
+interface PartBits {
   length: number;
   /** One bit per value; `undefined` if all are set. */
   bits: Uint8Array | undefined;
 }
 
-function nullsOf({ length, nullBitmap, nullCount }: ColumnData): Bits {
+function nullsOf({ length, nullBitmap, nullCount }: ColumnData): PartBits {
   return { length, bits: nullCount === 0 ? undefined : nullBitmap };
 }
 
-function joinBits(length: number, parts: readonly Bits[]): Uint8Array {
+function joinBits(length: number, parts: readonly PartBits[]): Uint8Array {
   const all = new Uint8Array((length + 7) >> 3);
   let row = 0;
   for (const { length, bits } of parts) {
@@ -310,7 +318,7 @@ function joinBits(length: number, parts: readonly Bits[]): Uint8Array {
   return all;
 }
 
-/** Clears the bits behind the last one of its byte, which the next part sets. */
+/** Clears the rest of a byte, in which the next part only sets bits. */
 function clearRest(bits: Uint8Array, from: number): void {
   if (from % 8 !== 0) bits[from >> 3]! &= (1 << (from & 7)) - 1;
 }

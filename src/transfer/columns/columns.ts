@@ -2,7 +2,6 @@ import type { Table } from "npm:apache-arrow@21.2.0";
 import { closest } from "../../core/closest.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import { lazyImport } from "../../core/lazy_import.ts";
-import { giveTurn } from "../../core/pause.ts";
 import { type Bundle, DRAW, SelfDrawn } from "../../draw/notebook.ts";
 import { drawResult, type ResultOrigin, SHOWN_ROWS } from "../../draw/table.ts";
 import type { Fragment } from "../../sql/fragment.ts";
@@ -170,7 +169,7 @@ interface ColumnsParts {
   origin: ResultOrigin;
   /** Finds the connection on which `load()` runs. */
   find: FindSession;
-  /** Gives the readers of columns whose values say more than their storage. By default there are none. */
+  /** Gives the reader of a column whose stored values don't show its type. By default, the storage decides. */
   reader?: (field: Field, data: ColumnData) => ValueReader | undefined;
 }
 
@@ -242,11 +241,11 @@ export class Columns extends SelfDrawn implements Iterable<Column> {
       const found = Deno.inspect(name, { depth: 1, strAbbreviateSize: 40 });
       throw new LakebaseError("BAD_PARAMETER", `Cannot get the column: its name is ${found}; it must be a text`);
     }
-    const near = closest(name, this.names);
-    const instead = near === undefined ? `there are: ${listNames(this.names)}` : `did you mean "${near}"?`;
+    const similar = closest(name, this.names);
+    const hint = similar === undefined ? `there are: ${listNames(this.names)}` : `did you mean "${similar}"?`;
     throw new LakebaseError(
       "BAD_PARAMETER",
-      `Cannot get the column "${name}": there is no column with that name; ${instead}`,
+      `Cannot get the column "${name}": there is no column with that name; ${hint}`,
     );
   }
 
@@ -290,7 +289,7 @@ export class Columns extends SelfDrawn implements Iterable<Column> {
    */
   async toArrow(...none: []): Promise<ArrowTable> {
     takesNothing("toArrow", none, "the columns' types decide; cast in the query", "make an Arrow table");
-    await loadArrow();
+    await (await import("../formats/file_format.ts")).loadArrow();
     const writer = import.meta.resolve("../formats/arrow/write.ts");
     const { arrowTable } = await lazyImport<typeof import("../formats/arrow/write.ts")>(writer);
     return arrowTable(this.#batch);
@@ -330,7 +329,7 @@ export class Columns extends SelfDrawn implements Iterable<Column> {
   /** @internal */
   override [DRAW](): Bundle {
     const { fields, elapsed, length: rowCount } = this;
-    const about = {
+    const facts = {
       fields,
       elapsed,
       rowCount,
@@ -339,24 +338,11 @@ export class Columns extends SelfDrawn implements Iterable<Column> {
       more: false,
       ...this.#origin,
     };
-    return drawResult(Object.assign([...this.rows(0, SHOWN_ROWS)], about));
+    return drawResult(Object.assign([...this.rows(0, SHOWN_ROWS)], facts));
   }
 }
 
 /** Lists at most 20 names, since a table may have 1,600 columns. */
 function listNames(names: readonly string[]): string {
   return names.length > 20 ? `${names.slice(0, 20).join(", ")}, ...` : names.join(", ");
-}
-
-/** Parts of apache-arrow, each of which needs some of those before it. */
-const ARROW_PARTS = ["type", "ipc/metadata/message", "table", "ipc/writer"];
-
-/** Loads apache-arrow in pieces, because modules that are imported together also run together, and nothing else meanwhile. */
-export async function loadArrow(): Promise<void> {
-  await lazyImport("npm:flatbuffers@25.9.23");
-  for (const part of ARROW_PARTS) {
-    await giveTurn();
-    await lazyImport(`npm:apache-arrow@21.2.0/${part}`);
-  }
-  await giveTurn();
 }

@@ -7,7 +7,7 @@ export type ValueReader = (row: number) => unknown;
 
 const GREATEST_DAY = 2 ** 31 - 1;
 const LEAST_DAY = -(2 ** 31);
-/** What stands for the infinite timestamps. */
+/** The values that stand for the infinite timestamps. */
 export const GREATEST_TIME = 2n ** 63n - 1n;
 export const LEAST_TIME = -(2n ** 63n);
 
@@ -32,7 +32,7 @@ function presentReader(data: ColumnData): ValueReader {
     case "bool":
       return (row) => isSet(values as Uint8Array, row);
     case "int64":
-      return plainNumbers(data);
+      return wideNumbers(data);
     case "decimal":
       return (row) => decimalText(values as Uint32Array, row, type.scale);
     case "date":
@@ -40,7 +40,7 @@ function presentReader(data: ColumnData): ValueReader {
     case "time":
       return (row) => timeText(Number(values[row]));
     case "timestamp":
-      return timestampReader(plainNumbers(data), type.utc);
+      return timestampReader(wideNumbers(data), type.utc);
     case "uuid":
       return (row) => uuidText((values as Uint8Array).subarray(row * 16, row * 16 + 16));
     case "text":
@@ -55,7 +55,7 @@ function presentReader(data: ColumnData): ValueReader {
 }
 
 /** Reads 64-bit values from 32-bit words, and makes a bigint only for a value that a number can't hold exactly. */
-function plainNumbers(data: ColumnData): (row: number) => number | bigint {
+function wideNumbers(data: ColumnData): (row: number) => number | bigint {
   const halves = words(data);
   const values = data.values as BigInt64Array;
   return (row) => {
@@ -111,13 +111,13 @@ function timestampReader(read: (row: number) => number | bigint, utc: boolean): 
   };
 }
 
-/** Gives a `Date` if a query would; else the text. */
+/** Gives a `Date` where a query gives one; else the text. */
 function instantOf(microseconds: number | bigint): string | Date {
   if (typeof microseconds === "number") return new Date(Math.floor(microseconds / 1000)); // the years 1684 to 2255
   const year = yearOf(microseconds);
   if (year < 1 || year > 9999) return timestampText(microseconds, "+00");
-  const beyond = ((microseconds % 1000n) + 1000n) % 1000n;
-  return new Date(Number((microseconds - beyond) / 1000n));
+  const rest = ((microseconds % 1000n) + 1000n) % 1000n;
+  return new Date(Number((microseconds - rest) / 1000n));
 }
 
 function uuidText(bytes: Uint8Array): string {
@@ -137,13 +137,13 @@ const SAFE_HIGH = 2 ** 21;
 function decimalText(words: Uint32Array, row: number, scale: number): string {
   const at = row * 4;
   const [low, high, upper, top] = [words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!];
-  const small = upper === 0 && top === 0 && high < SAFE_HIGH;
-  if (small) return point(String(high * 2 ** 32 + low), scale);
+  const fitsNumber = upper === 0 && top === 0 && high < SAFE_HIGH;
+  if (fitsNumber) return withPoint(String(high * 2 ** 32 + low), scale);
   const value = BigInt.asIntN(128, [top, upper, high, low].reduce((sum, word) => sum << 32n | BigInt(word), 0n));
-  return value < 0n ? `-${point(String(-value), scale)}` : point(String(value), scale);
+  return value < 0n ? `-${withPoint(String(-value), scale)}` : withPoint(String(value), scale);
 }
 
-function point(digits: string, scale: number): string {
+function withPoint(digits: string, scale: number): string {
   if (scale === 0) return digits;
   const padded = digits.padStart(scale + 1, "0");
   return `${padded.slice(0, -scale)}.${padded.slice(-scale)}`;
@@ -166,8 +166,8 @@ export function shortestFloat4(value: number): number {
   const next = neighbor(size, 1);
   const high = next === Infinity ? size + (size - low) : (size + next) / 2;
   for (let digits = size < LEAST_NORMAL ? 1 : 6; digits < 9; digits++) {
-    const found = decimals(size, digits).filter((decimal) => decimal > low && decimal < high);
-    if (found.length > 0) return Math.sign(value) * nearest(found, size);
+    const candidates = decimals(size, digits).filter((decimal) => decimal > low && decimal < high);
+    if (candidates.length > 0) return Math.sign(value) * nearest(candidates, size);
   }
   return Number(value.toPrecision(9));
 }
@@ -179,13 +179,13 @@ function neighbor(size: number, step: 1 | -1): number {
   return FLOAT[0]!;
 }
 
-/** Gives the decimals around a number that have so many digits. Those with an even last digit come first. */
+/** Gives the decimals of so many digits around a number. Those with an even last digit come first. */
 function decimals(size: number, digits: number): number[] {
   if (digits === 6) return [Number(size.toPrecision(digits))]; // no other decimal is near enough
   const [mantissa, power] = size.toExponential(digits - 1).split("e");
   const whole = Number(mantissa!.replace(".", ""));
-  const near = whole % 2 === 0 ? [whole, whole - 1, whole + 1] : [whole - 1, whole + 1, whole];
-  return near.map((decimal) => Number(`${decimal}e${Number(power) - digits + 1}`));
+  const neighbors = whole % 2 === 0 ? [whole, whole - 1, whole + 1] : [whole - 1, whole + 1, whole];
+  return neighbors.map((decimal) => Number(`${decimal}e${Number(power) - digits + 1}`));
 }
 
 /** Gives the nearest decimal; of two equally near ones, the first. The tolerance covers the rounding of doubles. */
@@ -281,8 +281,8 @@ function fractionText(microseconds: number): string {
   return `.${digits.slice(1, end)}`;
 }
 
-const TWO = Array.from({ length: 100 }, (_, number) => String(number).padStart(2, "0"));
+const TWO_DIGITS = Array.from({ length: 100 }, (_, number) => String(number).padStart(2, "0"));
 
 function twoDigits(number: number): string {
-  return TWO[number]!;
+  return TWO_DIGITS[number]!;
 }

@@ -1,7 +1,6 @@
 import { optionText } from "../../core/errors.ts";
-import { cellWriter, exactTextReader } from "../columns/cell_text.ts";
 import type { Batch, ColumnData } from "../columns/batch.ts";
-import { cellEncoder } from "../columns/binary/encoder.ts";
+import { binaryCellWriter, exactTextReader, textCellWriter } from "../columns/copy_cells.ts";
 import { CopyBinaryWriter } from "../copy/binary_writer.ts";
 import { CopyByteWriter, type RefuseCell } from "../copy/text_writer.ts";
 import type { FileRows } from "./file_rows.ts";
@@ -98,7 +97,7 @@ function textRows(to: CopyByteWriter): RowWriter {
     to,
     writers: (columns) =>
       columns.map((data) => {
-        const write = cellWriter(data);
+        const write = textCellWriter(data);
         return (row) => write(row, to);
       }),
   };
@@ -109,7 +108,7 @@ function binaryRows(to: CopyBinaryWriter, oids: readonly number[]): RowWriter {
     to,
     writers: (columns) =>
       columns.map((data, index) => {
-        const write = cellEncoder(data, oids[index]!);
+        const write = binaryCellWriter(data, oids[index]!);
         return (row) => write(row, to);
       }),
   };

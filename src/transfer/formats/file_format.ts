@@ -1,4 +1,5 @@
 import { lazyImport } from "../../core/lazy_import.ts";
+import { giveTurn } from "../../core/pause.ts";
 import type { Batch, BatchColumn } from "../columns/batch.ts";
 import type { Chunk } from "../copy/messages.ts";
 
@@ -99,7 +100,7 @@ export const ENCODERS: Readonly<Record<PullFormat, () => Promise<Encode>>> = {
   tsv: () => Promise.resolve(encodeCsv),
   ndjson: async () => (await import("./ndjson.ts")).encodeNdjson,
   arrow: async () => {
-    await (await import("../columns/columns.ts")).loadArrow();
+    await loadArrow();
     return (await lazyImport<typeof import("./arrow/write.ts")>(import.meta.resolve("./arrow/write.ts"))).encodeArrow;
   },
   parquet: async () => {
@@ -108,6 +109,19 @@ export const ENCODERS: Readonly<Record<PullFormat, () => Promise<Encode>>> = {
     return (await lazyImport<typeof import("./parquet/write/write.ts")>(writer)).encodeParquet;
   },
 };
+
+/** Parts of apache-arrow. Each part needs some of the parts before it. */
+const ARROW_PARTS = ["type", "ipc/metadata/message", "table", "ipc/writer"];
+
+/** Loads apache-arrow in parts. Modules that are imported together run without a pause, and would hold the thread too long. */
+export async function loadArrow(): Promise<void> {
+  await lazyImport("npm:flatbuffers@25.9.23");
+  for (const part of ARROW_PARTS) {
+    await giveTurn();
+    await lazyImport(`npm:apache-arrow@21.2.0/${part}`);
+  }
+  await giveTurn();
+}
 
 /** Writes CSV or TSV exactly as the server sends it. */
 const encodeCsv: Encode = async function* (chunks) {

@@ -1,7 +1,7 @@
 import { basename } from "node:path";
 import type { Batch } from "../columns/batch.ts";
 import type { ArrowRows } from "../../sql/fragment.ts";
-import { hasBinaryForm } from "../columns/binary/encoder.ts";
+import { hasBinaryForm } from "../columns/copy_cells.ts";
 import { BINARY_HEADER } from "../copy/messages.ts";
 import { BATCH, type Columns } from "../columns/columns.ts";
 import type { ColumnarFile, RangeSource } from "../formats/columnar_reader.ts";

@@ -4,7 +4,7 @@ import type { FindSession } from "../../sql/run.ts";
 import { stoppable, until } from "../../sql/stop.ts";
 import { BUILT_IN } from "../../core/type_names.ts";
 import { type Batch, type BatchColumn, type ColumnData, isSet } from "../columns/batch.ts";
-import { exactTextReader } from "../columns/cell_text.ts";
+import { exactTextReader } from "../columns/copy_cells.ts";
 import { ENCODERS } from "../formats/file_format.ts";
 import { startMeter } from "../progress.ts";
 import { type FindVolumes, Stores, volumesOfSession } from "../stores.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { ColumnType, ColumnValues } from "../../../src/transfer/columns/batch.ts";
-import { cellWriter, exactTextReader } from "../../../src/transfer/columns/cell_text.ts";
+import { exactTextReader, textCellWriter } from "../../../src/transfer/columns/copy_cells.ts";
 import { CopyByteWriter, CopyTextWriter } from "../../../src/transfer/copy/text_writer.ts";
 
 function written(rows: readonly (readonly (string | null)[])[]): string {
@@ -122,7 +122,7 @@ Deno.test("CopyByteWriter writes numbers and timestamps as their texts", () => {
     const length = values.length / (type.kind === "decimal" ? 4 : 1);
     const data = { name: "x", type, length, nullCount: 0, values };
     const out = new CopyByteWriter(refuse);
-    const write = cellWriter(data);
+    const write = textCellWriter(data);
     const text = exactTextReader(data);
     for (let row = 0; row < length; row++) {
       write(row, out);
@@ -138,6 +138,6 @@ Deno.test("CopyByteWriter writes numbers and timestamps as their texts", () => {
 Deno.test("CopyByteWriter writes a boolean as its text", () => {
   const data = { name: "x", type: { kind: "bool" as const }, length: 2, nullCount: 0, values: Uint8Array.of(2) };
   const out = new CopyByteWriter(refuse);
-  for (const row of [0, 1]) cellWriter(data)(row, out);
+  for (const row of [0, 1]) textCellWriter(data)(row, out);
   assert.equal(string(out.take()), "false\ttrue");
 });

@@ -61,19 +61,19 @@ pullTest("text formats of rows in memory equal the server's, byte for byte", asy
     '{"a": [1, "x"]}'::jsonb AS j, ARRAY[1, 2] AS list, DATE '2024-02-29' AS d, timestamp '2024-02-29 01:02:03' AS ts`;
   for (const name of ["t.csv", "t.tsv", "t.ndjson"]) {
     await query.pull(`${folder}/${name}`);
-    const wanted = await Deno.readTextFile(`${folder}/${name}`);
+    const expected = await Deno.readTextFile(`${folder}/${name}`);
     for (const held of [await query, await query.columns()]) {
       await held.pull(`${folder}/${name}`);
       const found = await Deno.readTextFile(`${folder}/${name}`);
       // The JSON of a result was parsed, so its own spaces are lost.
       const bare = (text: string) => text.replace(/(?<=[:,]) (?=[["\d])/g, "").replaceAll('\\": [', '\\":[');
-      assert.equal(bare(found), bare(wanted), name);
+      assert.equal(bare(found), bare(expected), name);
     }
   }
 });
 
 pullTest("rows in memory that can't be pulled are refused, and leave no file", async ({ db, folder }) => {
-  const rows = await db.sql<{ id: unknown; day: unknown }>`SELECT 1 AS id, DATE '2024-01-01' AS day`;
+  const rows = await db.sql<Record<string, unknown>>`SELECT 1 AS id, DATE '2024-01-01' AS day, 'a' AS name`;
   const columns = await db.sql`SELECT 1 AS id`.columns();
   assert.match((await errorOf(rows.pull(`${folder}/x/`))).message, /a folder is for a table or a query/);
   assert.match(
@@ -82,7 +82,11 @@ pullTest("rows in memory that can't be pulled are refused, and leave no file", a
   );
   assert.match((await errorOf(columns.pull(`${folder}/x.csv`, { columns: ["idd"] }))).message, /did you mean "id"/);
   assert.match((await errorOf(columns.pull(`${folder}/x.cvs`))).message, /did you mean \.csv/);
-  for (const [key, value] of [["id", "one"], ["id", 2 ** 40], ["id", 1.5], ["day", "soon"], ["day", {}]] as const) {
+  const wrong = [["id", "one"], ["id", 2 ** 40], ["id", 1.5], ["day", "soon"], ["day", {}], [
+    "name",
+    () => {},
+  ]] as const;
+  for (const [key, value] of wrong) {
     const [row] = rows;
     const before = row![key];
     row![key] = value;

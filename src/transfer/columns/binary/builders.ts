@@ -4,17 +4,17 @@ import { type Block, decimal, FIXED, lengthAt, type Storage, type ValueArray } f
 
 /** Collects the values of one column. */
 export interface Builder {
-  /** Bytes of each value on the wire; -1 if they vary. */
+  /** The number of bytes of each value on the wire; -1 if it varies. */
   readonly width: number;
   /**
    * Adds values of a block.
    *
-   * @param from Where the first value is in the block's index.
+   * @param from The position of the first value in the block's index.
    * @param count The number of values.
    * @throws {CellProblem} For a value that can't be stored.
    */
   append(block: Block, from: number, count: number): void;
-  /** Gives the collected values, and starts over. */
+  /** Returns the collected values, and starts over. */
   take(): Omit<ColumnData, "name" | "type">;
 }
 
@@ -46,19 +46,19 @@ function elementOid(array: number): number {
   throw new TypeError(`${array} is not an array`);
 }
 
-/** The rows that the first array has space for. */
-const FIRST_ROOM = 1024;
+/** The number of rows that the first array has space for. */
+const FIRST_CAPACITY = 1024;
 
 /** Collects values of a fixed size. */
 class FixedBuilder<R extends ValueArray> implements Builder {
   readonly width: number;
   readonly #storage: Storage<R>;
   readonly #nulls = new Nulls();
-  #room: R | undefined;
-  #capacity = FIRST_ROOM;
+  #array: R | undefined;
+  #capacity = FIRST_CAPACITY;
   #length = 0;
 
-  /** Takes the storage of the values. */
+  /** Makes a builder that uses a storage. */
   constructor(storage: Storage<R>) {
     this.width = storage.width;
     this.#storage = storage;
@@ -66,31 +66,32 @@ class FixedBuilder<R extends ValueArray> implements Builder {
 
   append(block: Block, from: number, count: number): void {
     const at = this.#length;
-    this.#storage.fill(this.#reach(at + count), at, block, from, count);
-    this.#nulls.note(block, from, count, at);
+    this.#storage.fill(this.#arrayFor(at + count), at, block, from, count);
+    this.#nulls.add(block, from, count, at);
     this.#length += count;
   }
 
   take(): Omit<ColumnData, "name" | "type"> {
     const length = this.#length;
-    const values = this.#storage.values(this.#reach(length), length);
+    const values = this.#storage.values(this.#arrayFor(length), length);
     this.#length = 0;
-    this.#room = undefined; // the capacity stays, since the next batch is probably as large
+    this.#array = undefined; // the capacity stays, because the next batch is probably as large
     return { length, ...this.#nulls.take(length), values };
   }
 
-  #reach(rows: number): R {
-    if (this.#room !== undefined && rows <= this.#capacity) return this.#room;
+  /** Returns the array with space for so many rows. */
+  #arrayFor(rows: number): R {
+    if (this.#array !== undefined && rows <= this.#capacity) return this.#array;
     if (rows > this.#capacity) this.#capacity = Math.max(rows, this.#capacity * 2);
-    const room = this.#storage.room(this.#capacity);
-    if (this.#room !== undefined) room.set(this.#room);
-    return this.#room = room;
+    const array = this.#storage.makeArray(this.#capacity);
+    if (this.#array !== undefined) array.set(this.#array);
+    return this.#array = array;
   }
 }
 
-/** The greatest offset of 32 bits. */
-const MOST_BYTES = 2 ** 31 - 1;
-/** Up to this many bytes, a loop copies faster than a call of `set`. */
+/** The greatest offset in 32 bits. */
+const MAX_BYTES = 2 ** 31 - 1;
+/** Up to this many bytes, a loop copies faster than `set`. */
 const SHORT = 32;
 /** The version number before the text of a jsonb. */
 const JSONB_VERSION = 1;
@@ -105,7 +106,7 @@ class BytesBuilder implements Builder {
   readonly #offsets = new Offsets();
   #length = 0;
 
-  /** Takes the size of the version number before each value: 1 for jsonb, else 0. */
+  /** @param skip The size of the version number before each value: 1 for jsonb, else 0. */
   constructor(skip: 0 | 1) {
     this.#skip = skip;
   }
@@ -113,20 +114,20 @@ class BytesBuilder implements Builder {
   append(block: Block, from: number, count: number): void {
     const { bytes, view, index } = block;
     const at = this.#length;
-    const offsets = this.#offsets.reach(at + count);
+    const offsets = this.#offsets.arrayFor(at + count);
     for (let i = 0; i < count; i++) {
       const place = index[from + i]!;
       if (place >= 0) {
         const skip = this.#skip;
         const length = lengthAt(view, place) - skip;
         if (skip > 0 && (length < 0 || bytes[place] !== JSONB_VERSION)) {
-          throw new CellProblem(i, "it is a jsonb of a version that is not known; select it as ::json");
+          throw new CellProblem(i, "it is a jsonb of an unknown version; select it as ::json");
         }
         this.#copy(bytes, place + skip, length, i);
       }
       offsets[at + i + 1] = this.#used;
     }
-    this.#nulls.note(block, from, count, at);
+    this.#nulls.add(block, from, count, at);
     this.#length += count;
   }
 
@@ -142,17 +143,17 @@ class BytesBuilder implements Builder {
   #copy(bytes: Uint8Array, place: number, length: number, at: number): void {
     const used = this.#used;
     if (used + length > this.#bytes.length) this.#grow(used + length, at);
-    const own = this.#bytes;
-    if (length > SHORT) own.set(bytes.subarray(place, place + length), used);
-    else for (let byte = 0; byte < length; byte++) own[used + byte] = bytes[place + byte]!;
+    const target = this.#bytes;
+    if (length > SHORT) target.set(bytes.subarray(place, place + length), used);
+    else for (let byte = 0; byte < length; byte++) target[used + byte] = bytes[place + byte]!;
     this.#used = used + length;
   }
 
-  #grow(least: number, at: number): void {
-    if (least > MOST_BYTES) {
+  #grow(needed: number, at: number): void {
+    if (needed > MAX_BYTES) {
       throw new CellProblem(at, "the column's values are above 2 GB; select fewer rows, or pull() them to a file");
     }
-    const grown = new Uint8Array(Math.min(MOST_BYTES, Math.max(least, this.#bytes.length * 2, 4096)));
+    const grown = new Uint8Array(Math.min(MAX_BYTES, Math.max(needed, this.#bytes.length * 2, 4096)));
     grown.set(this.#bytes);
     this.#bytes = grown;
   }
@@ -163,7 +164,7 @@ const ARRAY_HEADER_BYTES = 12;
 /** The header of a one-dimensional array also has the size and the lower bound. */
 const FULL_ARRAY_HEADER_BYTES = 20;
 
-/** Collects one-dimensional arrays that are numbered from 1, as arrays are by default. */
+/** Collects one-dimensional arrays whose elements are numbered from 1, which is the default. */
 class ListBuilder implements Builder {
   readonly width = -1;
   readonly #element: Builder;
@@ -175,7 +176,7 @@ class ListBuilder implements Builder {
   #elements = 0;
   #length = 0;
 
-  /** Takes the builder of the elements, and their type. */
+  /** Makes a builder from the builder and the type of the elements. */
   constructor(element: Builder, oid: number, type: ColumnType) {
     this.#element = element;
     this.#oid = oid;
@@ -184,13 +185,13 @@ class ListBuilder implements Builder {
 
   append(block: Block, from: number, count: number): void {
     const at = this.#length;
-    const offsets = this.#offsets.reach(at + count);
+    const offsets = this.#offsets.arrayFor(at + count);
     for (let i = 0; i < count; i++) {
       const place = block.index[from + i]!;
       if (place >= 0) this.#appendOne(block, place, i);
       offsets[at + i + 1] = this.#elements;
     }
-    this.#nulls.note(block, from, count, at);
+    this.#nulls.add(block, from, count, at);
     this.#length += count;
   }
 
@@ -204,7 +205,7 @@ class ListBuilder implements Builder {
 
   #appendOne({ bytes, view }: Block, place: number, at: number): void {
     try {
-      const count = this.#find(view, place);
+      const count = this.#findElements(view, place);
       this.#element.append({ bytes, view, index: this.#index }, 0, count);
       this.#elements += count;
     } catch (error) {
@@ -213,10 +214,10 @@ class ListBuilder implements Builder {
     }
   }
 
-  /** Finds the elements of an array, and gives their number. */
-  #find(view: DataView, place: number): number {
+  /** Finds the elements of an array. Returns their number. */
+  #findElements(view: DataView, place: number): number {
     const length = lengthAt(view, place);
-    if (length < ARRAY_HEADER_BYTES) throw new CellProblem(-1, `an array of ${length} bytes is none`);
+    if (length < ARRAY_HEADER_BYTES) throw new CellProblem(-1, `${length} bytes are too few for an array`);
     const dimensions = view.getInt32(place);
     if (dimensions > 1) throw new CellProblem(-1, `it is an array of ${dimensions} dimensions; select it as ::text`);
     const oid = view.getInt32(place + 8);
@@ -236,54 +237,56 @@ class ListBuilder implements Builder {
     }
     const end = place + length;
     if (count < 0 || count * 4 > length) {
-      throw new CellProblem(-1, `an array of ${length} bytes has no ${count} elements`);
+      throw new CellProblem(-1, `an array of ${length} bytes can't have ${count} elements`);
     }
     if (count > this.#index.length) this.#index = new Int32Array(Math.max(count, this.#index.length * 2));
     let next = place + FULL_ARRAY_HEADER_BYTES;
-    for (let element = 0; element < count; element++) next = this.#findOne(view, next, end, element);
-    if (next !== end) throw new CellProblem(-1, "its elements end where the array does not");
+    for (let element = 0; element < count; element++) next = this.#findElement(view, next, end, element);
+    if (next !== end) throw new CellProblem(-1, "its elements do not end where the array ends");
     return count;
   }
 
-  #findOne(view: DataView, place: number, end: number, element: number): number {
+  /** Finds an element. Returns the position of the next one. */
+  #findElement(view: DataView, place: number, end: number, element: number): number {
     const { width } = this.#element;
     const length = place + 4 <= end ? view.getInt32(place) : -2;
     this.#index[element] = length === -1 ? -1 : place + 4;
     if (length === -1) return place + 4;
-    const sound = length >= 0 && place + 4 + length <= end && (width < 0 || length === width);
-    if (!sound) throw new CellProblem(element, `it does not have ${width < 0 ? "a length" : `${width} bytes`}`);
+    const isValid = length >= 0 && place + 4 + length <= end && (width < 0 || length === width);
+    if (!isValid) throw new CellProblem(element, width < 0 ? "its length is wrong" : `it does not have ${width} bytes`);
     return place + 4 + length;
   }
 }
 
-/** Collects which values of a column are NULL; a column without NULLs has no bitmap. */
+/** Collects which values of a column are NULL. A column without NULLs has no bitmap. */
 class Nulls {
   /** The number of NULLs. */
   count = 0;
   #bitmap: Uint8Array | undefined;
 
-  /** Notes the NULLs among a block's values; the first of these values has the index `at` in the column. */
-  note({ index }: Block, from: number, count: number, at: number): void {
+  /** Adds the NULLs among a block's values. The first of these values has the index `at` in the column. */
+  add({ index }: Block, from: number, count: number, at: number): void {
     for (let i = 0; i < count; i++) {
       if (index[from + i]! >= 0) continue;
       const place = at + i;
-      const bitmap = this.#reaching(place);
+      const bitmap = this.#bitmapFor(place);
       bitmap[place >> 3]! &= ~(1 << (place & 7));
       this.count++;
     }
   }
 
-  /** Gives the NULLs in the form of Arrow, and starts over. */
+  /** Returns the NULLs in the form of Arrow, and starts over. */
   take(length: number): { nullCount: number; nullBitmap?: Uint8Array } {
     const nullCount = this.count;
     if (nullCount === 0) return { nullCount };
-    const nullBitmap = this.#reaching(length - 1).subarray(0, (length + 7) >> 3);
+    const nullBitmap = this.#bitmapFor(length - 1).subarray(0, (length + 7) >> 3);
     this.count = 0;
     this.#bitmap = undefined;
     return { nullCount, nullBitmap };
   }
 
-  #reaching(place: number): Uint8Array {
+  /** Returns the bitmap with space for a value. */
+  #bitmapFor(place: number): Uint8Array {
     const bitmap = this.#bitmap ?? new Uint8Array();
     if (place >> 3 < bitmap.length) return bitmap;
     const grown = new Uint8Array(Math.max(128, ((place >> 3) + 1) * 2)).fill(0xff, bitmap.length);
@@ -296,17 +299,17 @@ class Nulls {
 class Offsets {
   #offsets = new Int32Array(1024);
 
-  /** Gives the offsets, with space for so many values. */
-  reach(values: number): Int32Array {
+  /** Returns the offsets with space for so many values. */
+  arrayFor(values: number): Int32Array {
     if (values < this.#offsets.length) return this.#offsets;
     const grown = new Int32Array(Math.max(values + 1, this.#offsets.length * 2));
     grown.set(this.#offsets);
     return this.#offsets = grown;
   }
 
-  /** Gives the offsets of so many values, and starts over. */
+  /** Returns the offsets of so many values, and starts over. */
   take(values: number): Int32Array {
-    const offsets = this.reach(values).subarray(0, values + 1);
+    const offsets = this.arrayFor(values).subarray(0, values + 1);
     this.#offsets = new Int32Array(1024);
     return offsets;
   }

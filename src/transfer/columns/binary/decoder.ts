@@ -3,23 +3,23 @@ import { typeName } from "../../../core/type_names.ts";
 import { type Batch, type BatchColumn, CellProblem } from "../batch.ts";
 import { type Builder, builderFor } from "./builders.ts";
 
-/** `PGCOPY`, then bytes that show whether a transfer has converted line ends. */
+/** `PGCOPY`, and bytes that show whether a transfer has converted line ends. */
 const SIGNATURE = [0x50, 0x47, 0x43, 0x4f, 0x50, 0x59, 0x0a, 0xff, 0x0d, 0x0a, 0x00];
 /** The signature, the flags and the length of the header's extension. */
 const HEADER_BYTES = 19;
-/** A reader must know every flag in the upper half. PostgreSQL 12 and later set none. */
+/** A reader must refuse an unknown flag in the upper half. PostgreSQL 12 and later set none. */
 const CRITICAL_FLAGS = 0xffff_0000;
 /** Postgres has no values above 1 GB. */
 const MOST_BYTES = 2 ** 30;
-/** The most values in a block: few enough to stay in the processor's cache. */
+/** The most values in a block: few enough for the processor's cache. */
 const BLOCK_VALUES = 16_384;
 
 /**
- * Turns the bytes of a `COPY ... TO STDOUT (FORMAT binary)` into columns. It copies the pushed bytes, so the caller may reuse
- * their memory.
+ * Converts the bytes of a `COPY ... TO STDOUT (FORMAT binary)` to columns. The pushed bytes are copied, so the caller may
+ * reuse their memory.
  *
- * Each block of rows is read in two passes: the first finds where each value begins, the second reads the values column by
- * column, in loops for each type.
+ * Each block of rows is read in two passes. The first finds where each value begins. The second reads the values column by
+ * column, in a loop for each type.
  */
 export class BatchDecoder {
   readonly #columns: readonly BatchColumn[];
@@ -33,10 +33,10 @@ export class BatchDecoder {
   #state: "header" | "rows" | "end" = "header";
   #rows = 0;
   #bytes = 0;
-  /** The rows of earlier batches. */
-  #taken = 0;
+  /** The number of rows in earlier batches. */
+  #rowsTaken = 0;
 
-  /** Takes the columns that are copied. */
+  /** Makes a decoder for the columns of the COPY. */
   constructor(columns: readonly BatchColumn[]) {
     this.#columns = columns;
     this.#builders = columns.map(builderFor);
@@ -45,12 +45,12 @@ export class BatchDecoder {
     this.#index = new Int32Array(this.#blockRows * columns.length);
   }
 
-  /** The rows since the last {@linkcode take}. */
+  /** The number of rows since the last {@linkcode take}. */
   get rows(): number {
     return this.#rows;
   }
 
-  /** The bytes of these rows on the wire. */
+  /** The number of bytes of these rows on the wire. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -65,14 +65,14 @@ export class BatchDecoder {
     this.#joiner.read(chunk, (bytes) => this.#read(bytes));
   }
 
-  /** Gives the rows so far. The next rows go into another batch. */
+  /** Returns the rows so far. The next rows go into another batch. */
   take(): Batch {
     const rows = this.#rows;
     const columns = this.#builders.map((builder, at) => {
       const { name, type } = this.#columns[at]!;
       return { name, type, ...builder.take() };
     });
-    this.#taken += rows;
+    this.#rowsTaken += rows;
     this.#rows = this.#bytes = 0;
     return { rows, columns };
   }
@@ -83,43 +83,43 @@ export class BatchDecoder {
    * @throws {LakebaseError} `QUERY_FAILED` if it is not.
    */
   end(): void {
-    if (this.#state !== "end") throw malformed(`it breaks off after row ${this.#taken + this.#rows}`);
+    if (this.#state !== "end") throw malformed(`they break off after row ${this.#rowsTaken + this.#rows}`);
   }
 
   /** Reads the complete rows. */
-  #read(bytes: Uint8Array): { used: number; wanted: number } {
+  #read(bytes: Uint8Array): { used: number; needed: number } {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     let used = 0;
     if (this.#state === "header") {
       used = this.#readHeader(bytes, view);
-      if (used > bytes.length || bytes.length < HEADER_BYTES) return { used: 0, wanted: Math.max(used, HEADER_BYTES) };
+      if (used > bytes.length || bytes.length < HEADER_BYTES) return { used: 0, needed: Math.max(used, HEADER_BYTES) };
       this.#state = "rows";
     }
-    let wanted = 0;
-    while (this.#state === "rows" && wanted === 0) {
-      const found = this.#find(view, used);
-      this.#append(bytes, view, found.rows);
-      this.#bytes += found.end - used;
-      used = found.end;
-      wanted = found.wanted;
+    let needed = 0;
+    while (this.#state === "rows" && needed === 0) {
+      const block = this.#findValues(view, used);
+      this.#append(bytes, view, block.rows);
+      this.#bytes += block.end - used;
+      used = block.end;
+      needed = block.needed;
     }
-    if (this.#state === "end" && used < bytes.length) throw malformed("bytes follow its end");
-    return { used, wanted };
+    if (this.#state === "end" && used < bytes.length) throw malformed("more bytes follow their end");
+    return { used, needed };
   }
 
-  /** Checks the header. Gives its length, or the least length that tells it. */
+  /** Checks the header. Returns its length, or the number of bytes that are needed to find its length. */
   #readHeader(bytes: Uint8Array, view: DataView): number {
-    const known = Math.min(bytes.length, SIGNATURE.length);
-    for (let at = 0; at < known; at++) if (bytes[at] !== SIGNATURE[at]) throw malformed("it does not begin as one");
+    const length = Math.min(bytes.length, SIGNATURE.length);
+    for (let at = 0; at < length; at++) if (bytes[at] !== SIGNATURE[at]) throw malformed("their signature is wrong");
     if (bytes.length < HEADER_BYTES) return HEADER_BYTES;
-    if ((view.getUint32(11) & CRITICAL_FLAGS) !== 0) throw malformed("its header has flags that are not known");
+    if ((view.getUint32(11) & CRITICAL_FLAGS) !== 0) throw malformed("their header has unknown flags");
     const extension = view.getInt32(15);
-    if (extension < 0 || extension > MOST_BYTES) throw malformed(`its header is followed by ${extension} bytes`);
+    if (extension < 0 || extension > MOST_BYTES) throw malformed(`their header has an extension of ${extension} bytes`);
     return HEADER_BYTES + extension;
   }
 
-  /** Finds the values of complete rows, as many as the index has space for. */
-  #find(view: DataView, from: number): { rows: number; end: number; wanted: number } {
+  /** Finds the values of complete rows, as many rows as the index has space for. */
+  #findValues(view: DataView, from: number): { rows: number; end: number; needed: number } {
     const columns = this.#widths.length;
     const most = this.#blockRows;
     const index = this.#index;
@@ -128,16 +128,16 @@ export class BatchDecoder {
     let row = 0;
     let end = from;
     for (; row < most; row++) {
-      if (end + 2 > length) return { rows: row, end, wanted: 2 };
+      if (end + 2 > length) return { rows: row, end, needed: 2 };
       const count = view.getInt16(end);
       if (count !== columns) {
         if (count !== -1) throw malformed(`row ${this.#number(row)} has ${count} values for ${columns} columns`);
         this.#state = "end";
-        return { rows: row, end: end + 2, wanted: 0 };
+        return { rows: row, end: end + 2, needed: 0 };
       }
       let at = end + 2;
       for (let column = 0; column < columns; column++) {
-        if (at + 4 > length) return { rows: row, end, wanted: at + 4 - end };
+        if (at + 4 > length) return { rows: row, end, needed: at + 4 - end };
         const bytes = view.getInt32(at);
         at += 4;
         if (bytes === -1) index[column * most + row] = -1;
@@ -148,10 +148,10 @@ export class BatchDecoder {
           at += bytes;
         }
       }
-      if (at > length) return { rows: row, end, wanted: at - end };
+      if (at > length) return { rows: row, end, needed: at - end };
       end = at;
     }
-    return { rows: row, end, wanted: 0 };
+    return { rows: row, end, needed: 0 };
   }
 
   #append(bytes: Uint8Array, view: DataView, rows: number): void {
@@ -178,7 +178,7 @@ export class BatchDecoder {
   }
 
   #number(row: number): number {
-    return this.#taken + this.#rows + row + 1;
+    return this.#rowsTaken + this.#rows + row + 1;
   }
 }
 
@@ -189,40 +189,40 @@ function malformed(state: string): LakebaseError {
   );
 }
 
-/** The most memory that is kept for the rest of a chunk. */
+/** The most memory that is kept while the rest of a chunk is short. */
 const KEPT_BYTES = 2 ** 20;
 
 /** How far a reader got in some bytes. */
 interface ReadState {
-  /** The number of bytes that it has read. */
+  /** The number of bytes that the reader has used. */
   used: number;
-  /** The least number of bytes, after the used ones, that it needs to continue. */
-  wanted: number;
+  /** The number of further bytes that the reader needs to continue, at least. */
+  needed: number;
 }
 
 /** Puts the unread rest of a chunk before the next chunk. */
 class ChunkJoiner {
   #bytes = new Uint8Array();
   #length = 0;
-  /** The bytes that the reader waits for. It is not called before, since a long value may span many chunks. */
-  #wanted = 0;
+  /** The reader is not called with fewer bytes, because a long value may span many chunks. */
+  #needed = 0;
 
   /**
-   * Passes a chunk to the reader, after the rest of the chunk before.
+   * Passes a chunk to the reader, with the rest of the previous chunk before it.
    *
-   * @param reader Reads the bytes, and tells how far it got.
+   * @param reader Reads the bytes, and returns how far it got.
    */
   read(chunk: Uint8Array, reader: (bytes: Uint8Array) => ReadState): void {
     if (this.#length === 0) {
-      const { used, wanted } = reader(chunk);
-      this.#wanted = wanted;
+      const { used, needed } = reader(chunk);
+      this.#needed = needed;
       if (used < chunk.length) this.#append(chunk.subarray(used));
       return;
     }
     this.#append(chunk);
-    if (this.#length < this.#wanted) return;
-    const { used, wanted } = reader(this.#bytes.subarray(0, this.#length));
-    this.#wanted = wanted;
+    if (this.#length < this.#needed) return;
+    const { used, needed } = reader(this.#bytes.subarray(0, this.#length));
+    this.#needed = needed;
     this.#drop(used);
   }
 
@@ -230,7 +230,7 @@ class ChunkJoiner {
     const length = this.#length + bytes.length;
     if (length > this.#bytes.length) {
       const doubled = Math.max(length, this.#bytes.length * 2);
-      const grown = new Uint8Array(this.#wanted > length ? Math.min(doubled, this.#wanted) : doubled);
+      const grown = new Uint8Array(this.#needed > length ? Math.min(doubled, this.#needed) : doubled);
       grown.set(this.#bytes.subarray(0, this.#length));
       this.#bytes = grown;
     }

@@ -15,25 +15,25 @@ export function lengthAt(view: DataView, at: number): number {
   return view.getInt32(at - 4);
 }
 
-/** An array that values are collected in. */
+/** An array that collects values. */
 export type ValueArray = Uint8Array | Int16Array | Int32Array | Uint32Array;
 
 /** How values of a fixed size are read and stored. */
 export interface Storage<R extends ValueArray = ValueArray> {
-  /** Bytes of each value on the wire; -1 if they vary. */
+  /** The number of bytes of each value on the wire; -1 if it varies. */
   width: number;
   /** Makes an array for so many values. */
-  room(rows: number): R;
+  makeArray(rows: number): R;
   /**
    * Reads values of a block into the array.
    *
    * @param at The index of the first value in the array.
-   * @param from Where the first value is in the block's index.
+   * @param from The position of the first value in the block's index.
    * @param count The number of values.
    */
-  fill(room: R, at: number, block: Block, from: number, count: number): void;
-  /** Gives the column's values, in the memory of the array. */
-  values(room: R, rows: number): ColumnValues;
+  fill(array: R, at: number, block: Block, from: number, count: number): void;
+  /** Returns the column's values, in the memory of the array. */
+  values(array: R, rows: number): ColumnValues;
 }
 
 /** Days from 1970-01-01, the epoch of a column, to 2000-01-01, the epoch of Postgres. */
@@ -46,56 +46,56 @@ const LEAST = -(2 ** 31);
 const GREATEST = 2 ** 31 - 1;
 
 // Each width has its own loop, because the engine does not inline a function that many loops call for each value. 64-bit
-// values are written as two words, the lower first, to avoid BigInts; `values` then gives the memory its final type.
+// values are written as two words, the lower first, which avoids BigInts. `values` then gives the memory its final type.
 
 const bool: Storage<Uint8Array> = {
   width: 1,
-  room: (rows) => new Uint8Array((rows + 7) >> 3),
-  fill(room, at, { bytes, index }, from, count) {
+  makeArray: (rows) => new Uint8Array((rows + 7) >> 3),
+  fill(array, at, { bytes, index }, from, count) {
     for (let i = 0; i < count; i++) {
       const place = index[from + i]!;
-      if (place >= 0 && bytes[place] !== 0) room[(at + i) >> 3]! |= 1 << ((at + i) & 7);
+      if (place >= 0 && bytes[place] !== 0) array[(at + i) >> 3]! |= 1 << ((at + i) & 7);
     }
   },
-  values: (room, rows) => room.subarray(0, (rows + 7) >> 3),
+  values: (array, rows) => array.subarray(0, (rows + 7) >> 3),
 };
 
 const int16: Storage<Int16Array> = {
   width: 2,
-  room: (rows) => new Int16Array(rows),
-  fill(room, at, { view, index }, from, count) {
+  makeArray: (rows) => new Int16Array(rows),
+  fill(array, at, { view, index }, from, count) {
     for (let i = 0; i < count; i++) {
       const place = index[from + i]!;
-      if (place >= 0) room[at + i] = view.getInt16(place);
+      if (place >= 0) array[at + i] = view.getInt16(place);
     }
   },
-  values: (room, rows) => room.subarray(0, rows),
+  values: (array, rows) => array.subarray(0, rows),
 };
 
 const word: Omit<Storage<Int32Array>, "values"> = {
   width: 4,
-  room: (rows) => new Int32Array(rows),
-  fill(room, at, { view, index }, from, count) {
+  makeArray: (rows) => new Int32Array(rows),
+  fill(array, at, { view, index }, from, count) {
     for (let i = 0; i < count; i++) {
       const place = index[from + i]!;
-      if (place >= 0) room[at + i] = view.getInt32(place);
+      if (place >= 0) array[at + i] = view.getInt32(place);
     }
   },
 };
 
-const int32: Storage<Int32Array> = { ...word, values: (room, rows) => room.subarray(0, rows) };
+const int32: Storage<Int32Array> = { ...word, values: (array, rows) => array.subarray(0, rows) };
 const uint32: Storage<Int32Array> = { ...word, values: ({ buffer }, rows) => new Uint32Array(buffer, 0, rows) };
 const float32: Storage<Int32Array> = { ...word, values: ({ buffer }, rows) => new Float32Array(buffer, 0, rows) };
 
 const twoWords: Omit<Storage<Int32Array>, "values"> = {
   width: 8,
-  room: (rows) => new Int32Array(rows * 2),
-  fill(room, at, { view, index }, from, count) {
+  makeArray: (rows) => new Int32Array(rows * 2),
+  fill(array, at, { view, index }, from, count) {
     for (let i = 0; i < count; i++) {
       const place = index[from + i]!;
       if (place < 0) continue;
-      room[(at + i) * 2] = view.getInt32(place + 4);
-      room[(at + i) * 2 + 1] = view.getInt32(place);
+      array[(at + i) * 2] = view.getInt32(place + 4);
+      array[(at + i) * 2 + 1] = view.getInt32(place);
     }
   },
 };
@@ -105,19 +105,19 @@ const float64: Storage<Int32Array> = { ...twoWords, values: ({ buffer }, rows) =
 
 const date: Storage<Int32Array> = {
   ...int32,
-  fill(room, at, { view, index }, from, count) {
+  fill(array, at, { view, index }, from, count) {
     for (let i = 0; i < count; i++) {
       const place = index[from + i]!;
       if (place < 0) continue;
       const days = view.getInt32(place);
-      room[at + i] = days === LEAST || days === GREATEST ? days : days + EPOCH_DAYS;
+      array[at + i] = days === LEAST || days === GREATEST ? days : days + EPOCH_DAYS;
     }
   },
 };
 
 const timestamp: Storage<Int32Array> = {
   ...int64,
-  fill(room, at, { view, index }, from, count) {
+  fill(array, at, { view, index }, from, count) {
     for (let i = 0; i < count; i++) {
       const place = index[from + i]!;
       if (place < 0) continue;
@@ -130,8 +130,8 @@ const timestamp: Storage<Int32Array> = {
           throw new CellProblem(i, "microseconds since 1970 end in the year 294247; select it as ::text");
         }
       }
-      room[(at + i) * 2] = low;
-      room[(at + i) * 2 + 1] = high;
+      array[(at + i) * 2] = low;
+      array[(at + i) * 2 + 1] = high;
     }
   },
 };
@@ -142,21 +142,21 @@ function isInfinite(high: number, low: number): boolean {
 
 const uuid: Storage<Uint32Array> = {
   width: 16,
-  room: (rows) => new Uint32Array(rows * 4),
-  fill(room, at, { view, index }: Block, from, count) {
+  makeArray: (rows) => new Uint32Array(rows * 4),
+  fill(array, at, { view, index }: Block, from, count) {
     for (let i = 0; i < count; i++) {
       const place = index[from + i]!;
       if (place < 0) continue;
-      for (let word = 0; word < 4; word++) room[(at + i) * 4 + word] = view.getUint32(place + word * 4, true);
+      for (let word = 0; word < 4; word++) array[(at + i) * 4 + word] = view.getUint32(place + word * 4, true);
     }
   },
-  values: (room, rows) => new Uint8Array(room.buffer, 0, rows * 16),
+  values: (array, rows) => new Uint8Array(array.buffer, 0, rows * 16),
 };
 
-/** Kinds that are stored in one way each. */
+/** Kinds whose storage depends on nothing else. */
 type FixedKind = Exclude<ColumnType["kind"], "decimal" | "text" | "json" | "binary" | "list">;
 
-/** How the values of each kind of a fixed size are stored; {@linkcode decimal} depends on the scale too. */
+/** How values of a fixed size are stored, by their kind. {@linkcode decimal} also depends on the scale. */
 export const FIXED: Readonly<Record<FixedKind, Storage>> = {
   bool,
   int16,
@@ -175,11 +175,11 @@ export const FIXED: Readonly<Record<FixedKind, Storage>> = {
 const DECIMAL_HEADER_BYTES = 8;
 const NEGATIVE = 0x4000;
 /** The signs of NaN and of both infinities. */
-const NO_NUMBERS: readonly number[] = [0xc000, 0xd000, 0xf000];
+const NOT_FINITE: readonly number[] = [0xc000, 0xd000, 0xf000];
 
 const POWERS = Array.from({ length: 16 }, (_, power) => 10 ** power);
-/** A double holds every whole number of so many digits. */
-const MOST_DECIMAL_DIGITS = 15;
+/** A double holds every whole number of this many digits. */
+const EXACT_DIGITS = 15;
 
 /**
  * Stores a decimal as four words, with the lowest first. On the wire, a numeric is a list of digits of base 10,000.
@@ -189,8 +189,8 @@ const MOST_DECIMAL_DIGITS = 15;
 export function decimal(scale: number): Storage<Uint32Array> {
   return {
     width: -1,
-    room: (rows) => new Uint32Array(rows * 4),
-    fill(room, at, block, from, count) {
+    makeArray: (rows) => new Uint32Array(rows * 4),
+    fill(array, at, block, from, count) {
       const { view, index } = block;
       for (let i = 0; i < count; i++) {
         const place = index[from + i]!;
@@ -200,29 +200,27 @@ export function decimal(scale: number): Storage<Uint32Array> {
         const target = (at + i) * 4;
         // The last digit counts units of 10^power, where 1 is the column's smallest unit.
         const power = (view.getInt16(place + 2) - digits + 1) * 4 + scale;
-        const whole = power > -4 && digits * 4 + power <= MOST_DECIMAL_DIGITS
-          ? smallNumber(view, place, digits, power)
-          : -1;
+        const whole = power > -4 && digits * 4 + power <= EXACT_DIGITS ? smallNumber(view, place, digits, power) : -1;
         if (whole >= 0) {
-          room[target] = whole; // modulo 2^32
-          room[target + 1] = Math.floor(whole / 2 ** 32);
-        } else storeLarge(room.subarray(target, target + 4), { view, place, digits, power }, i);
-        if (view.getUint16(place + 4) === NEGATIVE) negate(room, target);
+          array[target] = whole; // modulo 2^32
+          array[target + 1] = Math.floor(whole / 2 ** 32);
+        } else storeLarge(array.subarray(target, target + 4), { view, place, digits, power }, i);
+        if (view.getUint16(place + 4) === NEGATIVE) negate(array, target);
       }
     },
-    values: (room, rows) => room.subarray(0, rows * 4),
+    values: (array, rows) => array.subarray(0, rows * 4),
   };
 }
 
-/** Checks a numeric, and gives the number of its digits. */
+/** Checks a numeric. Returns the number of its digits. */
 function digitsOf(view: DataView, place: number, at: number): number {
   const length = lengthAt(view, place);
-  if (length < DECIMAL_HEADER_BYTES) throw new CellProblem(at, `a numeric of ${length} bytes is none`);
+  if (length < DECIMAL_HEADER_BYTES) throw new CellProblem(at, `${length} bytes are too few for a numeric`);
   const sign = view.getUint16(place + 4);
-  if (NO_NUMBERS.includes(sign)) throw new CellProblem(at, "a decimal can't be NaN; select it as ::float8 or ::text");
+  if (NOT_FINITE.includes(sign)) throw new CellProblem(at, "a decimal can't be NaN; select it as ::float8 or ::text");
   const digits = view.getUint16(place);
-  const sound = length === DECIMAL_HEADER_BYTES + digits * 2 && (sign === 0 || sign === NEGATIVE);
-  if (!sound) throw new CellProblem(at, `its ${length} bytes are not a numeric`);
+  const isValid = length === DECIMAL_HEADER_BYTES + digits * 2 && (sign === 0 || sign === NEGATIVE);
+  if (!isValid) throw new CellProblem(at, `its ${length} bytes are not a numeric`);
   return digits;
 }
 
@@ -236,6 +234,7 @@ function smallNumber(view: DataView, place: number, digits: number, power: numbe
   return Number.isSafeInteger(whole) ? whole : -1;
 }
 
+/** The digits of a numeric. The last one counts units of 10^`power`. */
 interface Digits {
   view: DataView;
   place: number;
@@ -248,9 +247,9 @@ function storeLarge(words: Uint32Array, { view, place, digits, power }: Digits, 
   words.fill(0);
   for (let digit = 0; digit < digits; digit++) {
     const value = view.getUint16(place + DECIMAL_HEADER_BYTES + digit * 2);
-    const own = power + (digits - 1 - digit) * 4;
+    const digitPower = power + (digits - 1 - digit) * 4;
     // Decimal digits beyond the scale have to be 0.
-    const beyond = own >= 0 ? 1 : 10 ** Math.min(4, -own);
+    const beyond = digitPower >= 0 ? 1 : 10 ** Math.min(4, -digitPower);
     if (value % beyond !== 0) throw new CellProblem(at, "it has more digits than its column's scale");
     addTimes(words, 10_000 / beyond, value / beyond, at);
   }
@@ -269,11 +268,11 @@ function addTimes(words: Uint32Array, factor: number, value: number, at: number)
 }
 
 /** Negates a number, in two's complement. */
-function negate(room: Uint32Array, target: number): void {
+function negate(array: Uint32Array, target: number): void {
   let carry = 1;
   for (let word = target; word < target + 4; word++) {
-    const sum = (~room[word]! >>> 0) + carry;
-    room[word] = sum;
+    const sum = (~array[word]! >>> 0) + carry;
+    array[word] = sum;
     carry = sum > 0xffff_ffff ? 1 : 0;
   }
 }

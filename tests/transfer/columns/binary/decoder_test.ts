@@ -50,7 +50,7 @@ function one(type: string, value: string | null): ColumnData {
   return decode({ v: type }, copyOf([[value]])).columns[0]!;
 }
 
-/** The message of the error of decoding. */
+/** The message of the error that decoding throws. */
 function problem(types: Record<string, string>, bytes: Uint8Array): string {
   try {
     decode(types, bytes);
@@ -71,7 +71,7 @@ Deno.test("BatchDecoder reads the same rows however their bytes are split", () =
     for (const end of [...ends, bytes.length]) {
       const chunk = bytes.slice(from, end);
       decoder.push(chunk);
-      chunk.fill(0x55); // what was pushed may change after
+      chunk.fill(0x55); // the caller may reuse the memory
       from = end;
     }
     decoder.end();
@@ -115,12 +115,12 @@ Deno.test("BatchDecoder lays out columns as Arrow does", () => {
   });
   assert.deepEqual(at!.values, BigInt64Array.of(946_684_800_000_001n, 0n));
   assert.deepEqual(day!.values, Int32Array.of(10957, 0));
-  assert.deepEqual(n!.values, Uint32Array.of(...twos(-(10n ** 16n)), 0, 0, 0, 0));
+  assert.deepEqual(n!.values, Uint32Array.of(...wordsOf(-(10n ** 16n)), 0, 0, 0, 0));
   assert.deepEqual(paid!.values, Uint8Array.of(1));
   assert.deepEqual([json!.values, json!.offsets], [hex("7b7d"), Int32Array.of(0, 2, 2)]);
 });
 
-function twos(value: bigint): number[] {
+function wordsOf(value: bigint): number[] {
   return [0n, 32n, 64n, 96n].map((shift) => Number(BigInt.asUintN(32, value >> shift)));
 }
 
@@ -153,13 +153,13 @@ const BAD_VALUES: [type: string, bytes: string, problem: RegExp][] = [
   ["numeric(10,2)", "0000 0000 d000 0000", /a decimal can't be NaN/],
   ["numeric(10,2)", "0001 0000 0000 0000", /bytes are not a numeric/],
   ["numeric(10,2)", "0001 0000 1234 0000 0001", /are not a numeric/],
-  ["numeric(10,2)", "0001 0000", /of 4 bytes/],
+  ["numeric(10,2)", "0001 0000", /4 bytes are too few for a numeric/],
   ["numeric(10,2)", "0001 ffff 0000 0004 0001", /more digits than its column's scale/],
   ["numeric(10,2)", "0001 7fff 0000 0000 0001", /more than 38 digits/],
   ["int4", "0000", /column "v" of row 1: 2 bytes are not a value of type int4/],
   ["timestamptz", "7fffffff ffffff00", /the year 294247/],
-  ["jsonb", "027b7d", /a version that is not known/],
-  ["jsonb", "", /a version that is not known/],
+  ["jsonb", "027b7d", /an unknown version/],
+  ["jsonb", "", /an unknown version/],
   [
     "int4[]",
     `${int32(2)}${int32(0)}${int32(23)}${int32(1)}${int32(1)}${int32(1)}${int32(1)}${ELEMENT}`,
@@ -169,11 +169,11 @@ const BAD_VALUES: [type: string, bytes: string, problem: RegExp][] = [
   ["int4[]", `${int32(1)}${int32(0)}${int32(25)}${int32(1)}${int32(1)}${ELEMENT}`, /an array of text, not of int4/],
   ["int4[]", `${LIST}${int32(1)}${int32(1)}${int32(4)}`, /element 1: it does not have 4 bytes/],
   ["int4[]", `${LIST}${int32(1)}${int32(1)}${int32(2)}0000`, /element 1: it does not have 4 bytes/],
-  ["int4[]", `${LIST}${int32(2_000_000_000)}${int32(1)}${ELEMENT}`, /no 2000000000 elements/],
-  ["int4[]", `${LIST}${int32(-1)}${int32(1)}`, /no -1 elements/],
-  ["int4[]", `${LIST}${int32(1)}${int32(1)}${ELEMENT}00`, /end where the array does not/],
-  ["int4[]", "0000", /an array of 2 bytes is none/],
-  ["int4[]", LIST, /no -1 elements/],
+  ["int4[]", `${LIST}${int32(2_000_000_000)}${int32(1)}${ELEMENT}`, /can't have 2000000000 elements/],
+  ["int4[]", `${LIST}${int32(-1)}${int32(1)}`, /can't have -1 elements/],
+  ["int4[]", `${LIST}${int32(1)}${int32(1)}${ELEMENT}00`, /do not end where the array ends/],
+  ["int4[]", "0000", /2 bytes are too few for an array/],
+  ["int4[]", LIST, /can't have -1 elements/],
   [
     "numeric(4,1)[]",
     `${int32(1)}${int32(0)}${int32(1700)}${int32(1)}${int32(1)}${int32(8)}00000000c0000000`,
@@ -191,20 +191,20 @@ Deno.test("BatchDecoder names the row and the column of a value that it can't st
 });
 
 const BAD_COPIES: [hex: string, problem: RegExp][] = [
-  ["", /breaks off after row 0/],
-  [HEADER, /breaks off after row 0/],
-  [HEADER.slice(0, -2), /breaks off/],
-  [HEADER + row([int32(1)]), /breaks off after row 1/],
-  [HEADER + row([int32(1)]) + row([int32(1)]).slice(0, -2), /breaks off after row 1/],
-  ["69642c6e0a312c320a332c340a352c360a372c380a", /does not begin as one/],
-  ["69", /does not begin as one/],
-  [HEADER.replace(/00000000$/, "ffffffff"), /followed by -1 bytes/],
-  [HEADER.slice(0, 22) + "00010000" + "00000000", /flags that are not known/],
+  ["", /break off after row 0/],
+  [HEADER, /break off after row 0/],
+  [HEADER.slice(0, -2), /break off/],
+  [HEADER + row([int32(1)]), /break off after row 1/],
+  [HEADER + row([int32(1)]) + row([int32(1)]).slice(0, -2), /break off after row 1/],
+  ["69642c6e0a312c320a332c340a352c360a372c380a", /their signature is wrong/],
+  ["69", /their signature is wrong/],
+  [HEADER.replace(/00000000$/, "ffffffff"), /an extension of -1 bytes/],
+  [HEADER.slice(0, 22) + "00010000" + "00000000", /unknown flags/],
   [HEADER + row([int32(1), int32(2)]) + TRAILER, /row 1 has 2 values for 1 columns/],
   [HEADER + row([int32(1)]) + "fffe", /row 2 has -2 values/],
   [HEADER + "0001" + "fffffffe", /-2 bytes are not a value of type int4/],
   [HEADER + "0001" + "7fffffff", /2147483647 bytes are not a value of type int4/],
-  [HEADER + TRAILER + "00", /bytes follow its end/],
+  [HEADER + TRAILER + "00", /more bytes follow their end/],
 ];
 
 Deno.test("BatchDecoder refuses anything but a binary copy of its columns", () => {
@@ -215,7 +215,7 @@ Deno.test("BatchDecoder refuses anything but a binary copy of its columns", () =
   );
   const decoder = new BatchDecoder(columnsOf({ n: "int4" }));
   decoder.push(hex(HEADER + TRAILER));
-  assert.throws(() => decoder.push(hex("00")), /bytes follow its end/);
+  assert.throws(() => decoder.push(hex("00")), /more bytes follow their end/);
 });
 
 Deno.test("BatchDecoder skips an extension of the header", () => {
@@ -231,11 +231,11 @@ Deno.test("BatchDecoder reads or refuses any bytes", () => {
   const bytes = copyOf(MIXED_ROWS);
   const seed = newSeed();
   const { below } = randomFrom(seed);
-  const tried = new Set<string>();
+  const inputs = new Set<string>();
   for (let round = 0; round < 5000; round++) {
     const broken = bytes.slice();
     for (let change = below(3); change >= 0; change--) broken[19 + below(bytes.length - 19)] = below(256);
-    tried.add(broken.toHex());
+    inputs.add(broken.toHex());
     const decoder = new BatchDecoder(MIXED);
     try {
       decoder.push(broken);
@@ -246,7 +246,7 @@ Deno.test("BatchDecoder reads or refuses any bytes", () => {
       assert.ok(error instanceof LakebaseError, `${(error as Error).stack}\n${found}`);
     }
   }
-  assert.ok(tried.size > 4000, `seed ${seed} has tried ${tried.size} inputs only`);
+  assert.ok(inputs.size > 4000, `seed ${seed} made only ${inputs.size} different inputs`);
 });
 
 Deno.test("BatchDecoder takes a value of many chunks in linear time", () => {

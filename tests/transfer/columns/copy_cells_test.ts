@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import type { ColumnData, ColumnType } from "../../../../src/transfer/columns/batch.ts";
-import { cellEncoder, hasBinaryForm } from "../../../../src/transfer/columns/binary/encoder.ts";
-import { CopyBinaryWriter } from "../../../../src/transfer/copy/binary_writer.ts";
-import { columnsIncoming } from "../../../../src/transfer/load/columnar.ts";
-import type { LoadColumn, LoadTable } from "../../../../src/transfer/load/table.ts";
-import { errorOf } from "../../../support/queries.ts";
-import { pullTest } from "../../../support/transfers.ts";
+import type { ColumnData, ColumnType } from "../../../src/transfer/columns/batch.ts";
+import { binaryCellWriter, hasBinaryForm } from "../../../src/transfer/columns/copy_cells.ts";
+import { CopyBinaryWriter } from "../../../src/transfer/copy/binary_writer.ts";
+import { columnsIncoming } from "../../../src/transfer/load/columnar.ts";
+import type { LoadColumn, LoadTable } from "../../../src/transfer/load/table.ts";
+import { errorOf } from "../../support/queries.ts";
+import { pullTest } from "../../support/transfers.ts";
 
 /** Columns of each type that has a binary form, and values at its edges. */
 const VALUES: Readonly<Record<string, readonly string[]>> = {
@@ -74,10 +74,7 @@ pullTest("binary rows have the values of their text, for each type", async ({ db
 const TIMESTAMP: ColumnType = { kind: "timestamp", utc: false };
 const DECIMAL: ColumnType = { kind: "decimal", precision: 10, scale: 2 };
 
-/**
- * Values that are sent as text, because the server would read another value, or because only then its error shows the
- * value.
- */
+/** Whether a column is sent in binary. If not, the server would read another value, or its error would not show the value. */
 const FORMS: [type: ColumnType, oid: number, target: string, binary: boolean][] = [
   [{ kind: "int16" }, 23, "integer", true],
   [{ kind: "int64" }, 23, "integer", false],
@@ -103,14 +100,14 @@ const FORMS: [type: ColumnType, oid: number, target: string, binary: boolean][] 
   [{ kind: "list", element: { kind: "list", element: { kind: "int32" } } }, 1007, "integer[]", false],
 ];
 
-Deno.test("a value that its type can't hold is refused with its row and column, in a list too", () => {
+Deno.test("a value that a type of Postgres can't hold is refused with its row and column, in a list too", () => {
   const times = { name: "t", type: TIMESTAMP, length: 1, nullCount: 0, values: BigInt64Array.of(-(2n ** 62n)) };
   const list = { ...times, type: { kind: "list", element: TIMESTAMP } as const, values: new Uint8Array() };
   const refuse = (row: number, column: number, state: string) => new Error(`row ${row}, column ${column} ${state}`);
   const write = (data: ColumnData, oid: number) => () => {
     const out = new CopyBinaryWriter(refuse, 2, 1024);
     out.null();
-    cellEncoder(data, oid)(0, out);
+    binaryCellWriter(data, oid)(0, out);
   };
   const message = /^row 1, column 1 has \d+-\d\d-\d\d .* BC, which a timestamp of Postgres can't hold/;
   assert.throws(write(times, 1114), { message });
