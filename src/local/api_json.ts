@@ -1,28 +1,31 @@
+/** The JSON that the APIs of the workspace have in common: resources, pages, errors, and the bodies of requests. */
 import { createHash, randomBytes } from "node:crypto";
 
-/** A named resource of the API, with its JSON and its children by kind. */
+/** A resource of the API, such as a branch. */
 export interface Resource {
+  /** The full name, such as `projects/p/branches/b`. */
   name: string;
   json: Record<string, unknown>;
+  /** The resources below this one by their kind in the plural, such as `endpoints`. */
   children: Record<string, Resource[]>;
 }
 
-/** The fields that every resource has. */
+/** The fields that every resource has, and those of its kind. */
 export function commonFields(
   name: string,
   uid: string,
   created: Date,
-  more: Record<string, unknown>,
+  otherFields: Record<string, unknown>,
 ): Record<string, unknown> {
-  return { name, uid, ...more, create_time: timestamp(created), update_time: timestamp(created) };
+  return { name, uid, ...otherFields, create_time: timestamp(created), update_time: timestamp(created) };
 }
 
-/** A time as the API writes it: RFC 3339 in UTC, without fractions. */
-export function timestamp(at: Date | number): string {
-  return new Date(at).toISOString().replace(/\.\d+/, "");
+/** Formats a time as the API does: RFC 3339 in UTC, without fractions. */
+export function timestamp(time: Date | number): string {
+  return new Date(time).toISOString().replace(/\.\d+/, "");
 }
 
-/** An id that depends only on the name, so that it is the same in every run. */
+/** Makes an id from the name only, so that it is the same in every run. */
 export function stableUid(prefix: string, name: string): string {
   const hex = createHash("sha256").update(name).digest("hex");
   if (prefix) return `${prefix}local-${hex.slice(0, 8)}`;
@@ -31,21 +34,21 @@ export function stableUid(prefix: string, name: string): string {
   );
 }
 
-/** An id that no other resource has, not even a later one with the same name. */
+/** Makes an id that no other resource has, not even a later one of the same name. */
 export function newUid(prefix: string): string {
   return `${prefix}local-${randomBytes(6).toString("hex")}`;
 }
 
-/** The id of a role in its resource's name. */
+/** The id of a role in the name of its resource. */
 export function roleId(role: string): string {
   return role.toLowerCase().replace(/[^a-z0-9]+/g, "-");
 }
 
-/** The number of items of a page, unless the list has its own limit. */
+/** Limit of the items of a page, unless the list has its own. */
 const MAX_PAGE_SIZE = 100;
 
 /**
- * One page of a list under its key, with the token of the next page. The API omits the key of an empty page.
+ * Makes a page of a list: the items under `key`, and the token of the next page. Like the API, it omits an empty list.
  *
  * @throws {ApiError} 400 if the page size or the token in `query` is not valid.
  */
@@ -75,7 +78,7 @@ function decodeToken(text: string): string {
   }
 }
 
-/** An error of the workspace API: a status and `{ error_code, message }`. */
+/** An error of the workspace API, which answers with the status and `{ error_code, message }`. */
 export class ApiError extends Error {
   readonly status: number;
   readonly errorCode: string;
@@ -91,12 +94,12 @@ export class ApiError extends Error {
   }
 }
 
-/** 400 with the code that the API uses for a bad field. */
+/** The error for a field that is not valid: 400. */
 export function invalid(message: string): ApiError {
   return new ApiError(400, "INVALID_PARAMETER_VALUE", message);
 }
 
-/** 404 with the code that the API uses for an unknown name. */
+/** The error for a name that does not exist: 404. */
 export function notFound(message = "resource not found"): ApiError {
   return new ApiError(404, "NOT_FOUND", message);
 }
@@ -118,17 +121,17 @@ const ERROR_CODES: Record<number, string> = {
   507: "INSUFFICIENT_STORAGE",
 };
 
-/** An error response of the API. */
+/** Makes the response for an error. */
 export function errorAnswer(status: number, error_code: string, message: string, details?: unknown[]): Response {
   const body = { error_code, message: `${message} [TraceId: ${crypto.randomUUID()}]`, ...(details && { details }) };
   return Response.json(body, { status });
 }
 
-/** The limit of a request's body in bytes, unless the route has its own limit. Real requests have a few hundred bytes. */
+/** Limit of a request's body in bytes, unless the route has its own. Real requests have a few hundred bytes. */
 const MAX_BODY_BYTES = 1_000_000;
 
 /**
- * The body of a request. Its length is limited, because it is read before the caller is authenticated.
+ * Reads the body of a request. The size is limited, because the caller may not be authenticated yet.
  *
  * @throws {ApiError} 413 if the body is too long.
  */
@@ -146,22 +149,22 @@ export async function bodyText(request: Request, limit: number = MAX_BODY_BYTES)
 }
 
 /**
- * The fields of a JSON object.
+ * Returns the fields of a JSON object.
  *
- * @throws {ApiError} 400 for any other value.
+ * @throws {ApiError} 400 if the value is not an object.
  */
-export function record(value: unknown): Record<string, unknown> {
+export function readObject(value: unknown): Record<string, unknown> {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   throw new ApiError(400, "MALFORMED_REQUEST", "Request body is not a JSON object");
 }
 
-/** The fields that are not null. In protobuf's JSON, null means that a field is not set. */
+/** Removes the fields that are null, because null means "not set" in the JSON of protobuf. */
 function withoutNulls(fields: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));
 }
 
 /**
- * Milliseconds of a protobuf Duration such as "900s".
+ * Reads a protobuf Duration such as "900s", in milliseconds.
  *
  * @throws {ApiError} 400, with the field's name, if the value is not a duration.
  */
@@ -173,6 +176,7 @@ function readDuration(field: string, value: unknown): number {
 
 /** The body of `POST /api/2.0/postgres/credentials`. */
 interface CredentialRequest {
+  /** The endpoint's full name. */
   endpoint: string;
   groupName: string | undefined;
   readOnly: boolean;
@@ -180,21 +184,20 @@ interface CredentialRequest {
   expiresAt: number;
 }
 
+// The limits of a credential's lifetime, in milliseconds.
 const MIN_TTL = 300_000;
 const MAX_TTL = 3_600_000;
-/**
- * The tolerated difference of clocks, in milliseconds. A client computes its `expire_time` a moment before the request
- * arrives, and its clock may differ a little.
- */
+/** Milliseconds by which a time may be out of range, because clocks differ and a request takes time to arrive. */
 const CLOCK_TOLERANCE = 5_000;
 
 /**
- * Reads the body of `POST /api/2.0/postgres/credentials` at the time `now`, in milliseconds since the epoch.
+ * Reads the body of `POST /api/2.0/postgres/credentials`.
  *
+ * @param now Milliseconds since the epoch.
  * @throws {ApiError} 400 if a field is missing or out of range.
  */
 export function readCredentialRequest(body: unknown, now: number): CredentialRequest {
-  const fields = withoutNulls(record(body));
+  const fields = withoutNulls(readObject(body));
   const { endpoint, group_name: groupName } = fields;
   if (typeof endpoint !== "string" || !endpoint) {
     throw invalid(`Field 'endpoint' is required, expected non-default value (not "")!`);
@@ -216,7 +219,7 @@ export function readCredentialRequest(body: unknown, now: number): CredentialReq
 export function areReadOnly(claims: unknown): boolean {
   if (claims === undefined || claims === null) return false;
   if (!Array.isArray(claims)) throw invalid("Field 'claims' must be a list");
-  return claims.length > 0 && claims.every((claim) => record(claim)["permission_set"] === "READ_ONLY");
+  return claims.length > 0 && claims.every((claim) => readObject(claim)["permission_set"] === "READ_ONLY");
 }
 
 function credentialExpiry({ ttl, expire_time: expireTime }: Record<string, unknown>, now: number): number {
@@ -241,14 +244,14 @@ export interface BranchSpec {
   sourceTime?: number | undefined;
   sourceLsn?: string | undefined;
   isProtected?: boolean | undefined;
-  /** Milliseconds since the epoch; `undefined` for never. The key is missing if the request does not have the field. */
+  /** Milliseconds since the epoch; `undefined` for never. The key is missing if the request says nothing about it. */
   expiresAt?: number | undefined;
 }
 
-/** The longest life of a branch that expires. */
+/** Limit of the lifetime of a branch that expires, in milliseconds. */
 const MAX_LIFETIME = 30 * 86_400_000;
 /** Milliseconds of history that a project keeps. */
-const RETENTION = 7 * 86_400_000;
+const HISTORY_RETENTION = 7 * 86_400_000;
 
 /**
  * Checks the id of a new branch.
@@ -321,24 +324,24 @@ const SPEC_FIELDS = new Set([
 ]);
 
 function specOf(body: unknown): Record<string, unknown> {
-  const { spec } = record(body);
-  const fields = withoutNulls(record(spec ?? {}));
+  const { spec } = readObject(body);
+  const fields = withoutNulls(readObject(spec ?? {}));
   const unknown = Object.keys(fields).find((name) => !SPEC_FIELDS.has(name));
   if (unknown !== undefined) throw invalid(`Unknown field 'spec.${unknown}'`);
   return fields;
 }
 
-/** The time at which a branch expires. Exactly one of three fields gives it. */
+/** Reads the time at which a branch expires from the one of three fields that a request must have. */
 function branchExpiry(fields: Record<string, unknown>, now: number): number | undefined {
-  const given = ["ttl", "expire_time", "no_expiry"].filter((name) => fields[name] !== undefined);
-  if (given.length !== 1) {
+  const [field, ...others] = ["ttl", "expire_time", "no_expiry"].filter((name) => fields[name] !== undefined);
+  if (field === undefined || others.length > 0) {
     throw invalid("Exactly one of 'spec.ttl', 'spec.expire_time' and 'spec.no_expiry' must be given");
   }
-  if (given[0] === "no_expiry") {
+  if (field === "no_expiry") {
     if (readFlag(fields, "no_expiry") === true) return undefined;
     throw invalid("Field 'spec.no_expiry' can't be false; give 'spec.ttl' or 'spec.expire_time' instead");
   }
-  const at = given[0] === "ttl" ? now + readDuration("spec.ttl", fields["ttl"]) : readTime(fields, "expire_time")!;
+  const at = field === "ttl" ? now + readDuration("spec.ttl", fields["ttl"]) : readTime(fields, "expire_time")!;
   if (at <= now) throw invalid("The expiration time must be in the future");
   if (at > now + MAX_LIFETIME + CLOCK_TOLERANCE) throw invalid("expiration time exceeds the maximum expiration time");
   return at;
@@ -346,7 +349,7 @@ function branchExpiry(fields: Record<string, unknown>, now: number): number | un
 
 function checkSourceTime(at: number, now: number): void {
   if (at > now + CLOCK_TOLERANCE) throw invalid("Field 'spec.source_branch_time' must not be in the future");
-  if (at < now - RETENTION) {
+  if (at < now - HISTORY_RETENTION) {
     throw invalid("Field 'spec.source_branch_time' is before the project's history retention window");
   }
 }
@@ -364,7 +367,7 @@ function readFlag(fields: Record<string, unknown>, name: string): boolean | unde
   throw invalid(`Field 'spec.${name}' must be true or false`);
 }
 
-/** An RFC 3339 time in milliseconds since the epoch. */
+/** Reads an RFC 3339 time, in milliseconds since the epoch. */
 function readTime(fields: Record<string, unknown>, name: string): number | undefined {
   const value = readText(fields, name);
   if (value === undefined) return undefined;

@@ -3,29 +3,29 @@ import type { Database } from "./database.ts";
 import { delay, type Faults } from "./faults.ts";
 import { type Branch, DELETED_RETENTION, type Project, type Workspace } from "./workspace.ts";
 
-/** The parts of the local Lakebase that branches need. */
+/** What branches need of the local Lakebase. */
 interface BranchesOptions {
   workspace: Workspace;
   /** The data of the branches that existed at the start. */
   database: Database;
   faults: Faults;
   now(): Date;
-  /** Certifies the hosts of all endpoints. */
+  /** Makes the server certificate valid for these hosts. */
   certify(hosts: string[]): void;
-  /** Ends the open sessions of a branch. */
-  drop(branch: Branch): void;
+  endSessions(branch: Branch): void;
 }
 
-/** A client's call about branches. */
+/** A call of the API of branches. */
 interface BranchCall {
   method: string;
-  /** The resource's name, such as `projects/p/branches/b`. */
+  /** The resource, such as `projects/p/branches/b`. */
   name: string;
   query: URLSearchParams;
+  /** Reads the body as JSON. */
   body(): Promise<unknown>;
 }
 
-/** A long-running operation, as the API shows it. */
+/** A long-running operation in the form of the API. */
 interface Operation {
   name: string;
   metadata: Record<string, unknown>;
@@ -34,15 +34,16 @@ interface Operation {
   error?: { error_code: string; message: string };
 }
 
-/** The limit of a project's branches that are not archived, as in a real project. */
+/** Limit of a project's branches that are not archived, as in a real project. */
 const MAX_BRANCHES = 10;
-/** The longest delay of a timer, in milliseconds. */
+/** The longest delay that a timer accepts, in milliseconds. */
 const MAX_TIMEOUT = 2 ** 31 - 1;
 
-/** Creates, changes and deletes branches, each in an operation that the client polls. */
+/** Creates, changes and deletes branches. Each change is an operation that the client polls. */
 export class Branches {
   readonly #options: BranchesOptions;
   readonly #operations = new Map<string, Operation>();
+  /** The work for which `close()` waits. */
   readonly #running = new Set<Promise<void>>();
   readonly #closing = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -52,14 +53,14 @@ export class Branches {
     this.#options = options;
   }
 
-  /** Lets the process end while branches run. */
+  /** Lets the process end while the databases of branches run. */
   unref(): void {
     this.#unreferenced = true;
     if (this.#timer !== undefined) Deno.unrefTimer(this.#timer);
     for (const { database } of this.#options.workspace.branches) database?.unref();
   }
 
-  /** Ends the operations, and drops the data of all branches that clients have created. */
+  /** Ends the operations, and drops the data of the branches that clients have created. */
   async close(): Promise<void> {
     clearTimeout(this.#timer);
     this.#closing.abort();
@@ -73,16 +74,16 @@ export class Branches {
     return [database, ...workspace.branches.flatMap((branch) => branch.database ?? [])];
   }
 
-  /** The data of a branch. */
+  /** The database of a branch; for `undefined`, that of the branches that existed at the start. */
   databaseOf(branch: Branch | undefined): Database {
     return branch?.database ?? this.#options.database;
   }
 
-  /** Answers a call that changes a branch or asks for an operation; undefined for other calls. */
+  /** Answers a call that changes a branch or reads an operation; `undefined` for other calls. */
   answer(call: BranchCall): Promise<unknown> | undefined {
     const { method, name } = call;
     const [, project, id, verb] = /^(projects\/[^/]+)\/branches(?:\/([^/]+)(?:\/(undelete))?)?$/.exec(name) ?? [];
-    if (method === "GET") return /\/operations\/[^/]+$/.test(name) ? this.#operation(name) : undefined;
+    if (method === "GET") return /\/operations\/[^/]+$/.test(name) ? this.#readOperation(name) : undefined;
     if (project === undefined) return undefined;
     if (method === "POST" && id === undefined) return this.#create(this.#project(project), call);
     if (method === "POST" && verb === "undelete") return this.#undelete(this.#branch(`${project}/branches/${id}`));
@@ -91,7 +92,7 @@ export class Branches {
     if (method === "DELETE") return this.#delete(name, call.query);
   }
 
-  /** Purges the branches that have expired, and those that were deleted long enough ago. */
+  /** Purges the branches whose time has come. */
   expire(): void {
     const now = this.#now();
     for (const branch of this.#options.workspace.branches) {
@@ -100,15 +101,15 @@ export class Branches {
     this.#schedule();
   }
 
-  /** Archives a branch. The next login restores it. */
+  /** Archives a branch, which the next login restores. */
   archive(name: string, restoreAfter: number): void {
     const branch = this.#find(name);
     if (branch === undefined) throw new Error(`Cannot archive ${name}: there is no such branch`);
     branch.archive(restoreAfter, this.#now());
-    this.#options.drop(branch);
+    this.#options.endSessions(branch);
   }
 
-  /** Measures the size of branches, which is a field of their JSON. */
+  /** Measures the data of branches. A size that can't be measured now stays as it was. */
   async measure(branches: readonly Branch[]): Promise<void> {
     await Promise.all(branches.map(async (branch) => {
       if (branch.state === "READY" && !branch.deleted) {
@@ -118,7 +119,7 @@ export class Branches {
   }
 
   // deno-lint-ignore require-await -- so that all answers are promises
-  async #operation(name: string): Promise<unknown> {
+  async #readOperation(name: string): Promise<unknown> {
     const operation = this.#operations.get(name);
     if (operation === undefined) throw notFound("operation id not found");
     return operation;
@@ -129,57 +130,29 @@ export class Branches {
     const spec = readBranchSpec(await body(), this.#now());
     const existing = project.children.branches.find((branch) => branch.id === id);
     if (existing !== undefined && query.get("replace_existing") !== "true") throw alreadyExists(existing);
-    if (existing !== undefined) return this.#run(existing, () => Promise.resolve(this.#change(existing, spec)));
-    const source = this.#source(project, spec);
-    const limit = this.#options.faults.maxBranches ?? MAX_BRANCHES;
-    const unarchived = project.children.branches.filter(({ state, deleted }) => state !== "ARCHIVED" && !deleted);
-    if (unarchived.length >= limit) {
-      throw new ApiError(
-        400,
-        "RESOURCE_LIMIT_EXCEEDED",
-        `The project has reached its limit of ${limit} branches that are not archived. Delete a branch first`,
-      );
-    }
+    if (existing !== undefined) return this.#change(existing, spec);
+    const source = findSource(project, spec);
+    checkLimit(project, this.#options.faults.maxBranches ?? MAX_BRANCHES);
     const branch = this.#options.workspace.addBranch(project, id, { branch: source, time: this.#now() });
     branch.isProtected = spec.isProtected ?? false;
     branch.expiresAt = spec.expiresAt;
     this.#schedule();
-    return this.#run(branch, () => this.#fill(branch, source));
+    return this.#startOperation(branch, () => this.#copyData(branch, source));
   }
 
-  /** The branch to copy. */
-  #source(project: Project, { sourceBranch, sourceTime, sourceLsn }: BranchSpec): Branch {
-    const { branches } = project.children;
-    const source = sourceBranch === undefined
-      ? branches.find((branch) => branch.default)
-      : branches.find(({ name }) => name === sourceBranch);
-    if (source === undefined || source.deleted) throw notFound("source branch id not found");
-    if (source.state !== "READY") {
-      throw new ApiError(400, "BAD_REQUEST", `Branch '${source.name}' is ${source.state}, so it can't be copied`);
-    }
-    if (sourceTime !== undefined || sourceLsn !== undefined) {
-      throw new ApiError(
-        400,
-        "BAD_REQUEST",
-        "The local Lakebase can't make a branch of the past: it keeps no history of its data",
-      );
-    }
-    return source;
-  }
-
-  /** Copies the source's data into a new branch. */
-  async #fill(branch: Branch, source: Branch): Promise<void> {
+  /** Gives a new branch a copy of the source's data, and an endpoint. */
+  async #copyData(branch: Branch, source: Branch): Promise<void> {
     const { takes = 0, error, refuseLogins = 0 } = this.#options.faults.branch ?? {};
     if (takes > 0) await delay(takes, this.#closing.signal);
     if (error !== undefined) {
       const { errorCode = "INTERNAL_ERROR", message = "The branch could not be created" } = error;
       throw new ApiError(500, errorCode, message);
     }
-    if (branch.deleted || this.#closing.signal.aborted) throw DELETED_MEANWHILE;
+    if (branch.deleted || this.#closing.signal.aborted) throw DELETED_IN_CREATION;
     const database = await this.databaseOf(source).copy();
     if (branch.deleted || this.#closing.signal.aborted) {
       await database.close();
-      throw DELETED_MEANWHILE;
+      throw DELETED_IN_CREATION;
     }
     if (this.#unreferenced) database.unref();
     branch.database = database;
@@ -195,41 +168,45 @@ export class Branches {
     if (branch.default && spec.expiresAt !== undefined) {
       throw new ApiError(400, "BAD_REQUEST", `Branch '${branch.name}' is the default branch, which can't expire`);
     }
-    return this.#run(branch, () => Promise.resolve(this.#change(branch, spec)));
+    return this.#change(branch, spec);
   }
 
-  #change(branch: Branch, spec: BranchSpec): void {
-    if (spec.isProtected !== undefined) branch.isProtected = spec.isProtected;
-    if ("expiresAt" in spec) branch.expiresAt = spec.expiresAt;
-    this.#schedule();
+  #change(branch: Branch, spec: BranchSpec): Operation {
+    // deno-lint-ignore require-await -- an operation's work is asynchronous
+    return this.#startOperation(branch, async () => {
+      if (spec.isProtected !== undefined) branch.isProtected = spec.isProtected;
+      if ("expiresAt" in spec) branch.expiresAt = spec.expiresAt;
+      this.#schedule();
+    });
   }
 
   // deno-lint-ignore require-await -- so that a refusal is a rejection
   async #delete(name: string, query: URLSearchParams): Promise<unknown> {
-    const found = this.#find(name);
-    if (found === undefined && query.get("allow_missing") === "true") return this.#done(name, {});
+    const allowMissing = query.get("allow_missing") === "true";
+    if (allowMissing && this.#find(name) === undefined) return this.#endedOperation(name, {});
     const branch = this.#branch(name);
     const purge = query.get("purge") === "true";
     if (branch.deleted && !purge) throw notFound("branch id not found");
-    const children = this.#options.workspace.branches.filter(({ source, deleted }) =>
-      source?.branch === branch && !deleted
-    );
-    const reason = branch.default || branch.source === undefined
-      ? "Root branches cannot be deleted independently."
-      : branch.isProtected
-      ? "The branch is protected."
-      : children.length > 0
-      ? `It has child branches: ${children.map(({ id }) => id).join(", ")}.`
-      : undefined;
-    if (reason !== undefined) {
-      throw new ApiError(400, "BAD_REQUEST", `Cannot delete branch '${branch.name}'. ${reason}`);
+    const obstacle = this.#obstacleToDelete(branch);
+    if (obstacle !== undefined) {
+      throw new ApiError(400, "BAD_REQUEST", `Cannot delete branch '${branch.name}'. ${obstacle}`);
     }
     branch.deletedAt ??= this.#now();
     branch.setState("DELETED", this.#now());
-    this.#options.drop(branch);
+    this.#options.endSessions(branch);
     if (purge) this.#purge(branch);
     this.#schedule();
-    return this.#done(name, {});
+    return this.#endedOperation(name, {});
+  }
+
+  /** Why a branch can't be deleted; `undefined` if it can. */
+  #obstacleToDelete(branch: Branch): string | undefined {
+    if (branch.default || branch.source === undefined) return "Root branches cannot be deleted independently.";
+    if (branch.isProtected) return "The branch is protected.";
+    const children = this.#options.workspace.branches.filter(({ source, deleted }) =>
+      source?.branch === branch && !deleted
+    );
+    return children.length === 0 ? undefined : `It has child branches: ${children.map(({ id }) => id).join(", ")}.`;
   }
 
   // deno-lint-ignore require-await -- so that a refusal is a rejection
@@ -237,19 +214,19 @@ export class Branches {
     if (!branch.deleted) throw new ApiError(400, "BAD_REQUEST", `Branch '${branch.name}' is not deleted`);
     branch.deletedAt = undefined;
     branch.setState(branch.database === undefined ? "INIT" : "READY", this.#now());
-    return this.#done(branch.name, branch.json);
+    return this.#endedOperation(branch.name, branch.json);
   }
 
-  /** Removes a branch with its data. Open sessions end. */
+  /** Removes a branch with its data, and ends its sessions. */
   #purge(branch: Branch): void {
     branch.deletedAt ??= this.#now();
-    this.#options.drop(branch);
+    this.#options.endSessions(branch);
     this.#options.workspace.removeBranch(branch);
     if (branch.database !== undefined) this.#track(branch.database.close());
   }
 
-  /** Starts an operation. */
-  #run(branch: Branch, work: () => Promise<void>): Operation {
+  /** Starts an operation, which ends with the branch or with the error of `work`. */
+  #startOperation(branch: Branch, work: () => Promise<void>): Operation {
     const operation = this.#newOperation(branch.name);
     this.#track(
       work().then(
@@ -263,8 +240,9 @@ export class Branches {
     return { ...operation };
   }
 
-  #done(name: string, response: Record<string, unknown>): Operation {
-    return Object.assign(this.#newOperation(name), { done: true, response: { "@type": BRANCH_TYPE, ...response } });
+  /** An operation that has succeeded at once. */
+  #endedOperation(branch: string, response: Record<string, unknown>): Operation {
+    return Object.assign(this.#newOperation(branch), { done: true, response: { "@type": BRANCH_TYPE, ...response } });
   }
 
   #newOperation(branch: string): Operation {
@@ -276,13 +254,13 @@ export class Branches {
     return operation;
   }
 
+  /** Lets `close()` wait for the end of some work, whose error is reported elsewhere. */
   #track(work: Promise<unknown>): void {
-    // An error belongs to the operation. `close()` only waits for the end.
     const running: Promise<void> = work.then(() => {}, () => {}).finally(() => this.#running.delete(running));
     this.#running.add(running);
   }
 
-  /** Sets the timer for the next branch that is to be purged. */
+  /** Sets the timer for the next purge. */
   #schedule(): void {
     clearTimeout(this.#timer);
     const next = Math.min(...this.#options.workspace.branches.map(purgeTime)) - this.#now();
@@ -313,6 +291,36 @@ export class Branches {
   }
 }
 
+/** Finds the branch to copy. */
+function findSource(project: Project, { sourceBranch, sourceTime, sourceLsn }: BranchSpec): Branch {
+  const { branches } = project.children;
+  const source = sourceBranch === undefined
+    ? branches.find((branch) => branch.default)
+    : branches.find(({ name }) => name === sourceBranch);
+  if (source === undefined || source.deleted) throw notFound("source branch id not found");
+  if (source.state !== "READY") {
+    throw new ApiError(400, "BAD_REQUEST", `Branch '${source.name}' is ${source.state}, so it can't be copied`);
+  }
+  if (sourceTime !== undefined || sourceLsn !== undefined) {
+    throw new ApiError(
+      400,
+      "BAD_REQUEST",
+      "The local Lakebase can't make a branch of the past: it keeps no history of its data",
+    );
+  }
+  return source;
+}
+
+function checkLimit({ children: { branches } }: Project, limit: number): void {
+  const active = branches.filter(({ state, deleted }) => state !== "ARCHIVED" && !deleted);
+  if (active.length < limit) return;
+  throw new ApiError(
+    400,
+    "RESOURCE_LIMIT_EXCEEDED",
+    `The project has reached its limit of ${limit} branches that are not archived. Delete a branch first`,
+  );
+}
+
 /** The time at which a branch is purged, in milliseconds since the epoch. A protected branch does not expire. */
 function purgeTime({ expiresAt = Infinity, deletedAt, isProtected }: Branch): number {
   if (deletedAt !== undefined) return deletedAt + DELETED_RETENTION;
@@ -322,7 +330,7 @@ function purgeTime({ expiresAt = Infinity, deletedAt, isProtected }: Branch): nu
 const BRANCH_TYPE = "type.googleapis.com/databricks.postgres.v1.Branch";
 const METADATA_TYPE = "type.googleapis.com/databricks.postgres.v1.BranchOperationMetadata";
 const MAX_OPERATIONS = 10_000;
-const DELETED_MEANWHILE = new ApiError(404, "NOT_FOUND", "The branch was deleted while it was created");
+const DELETED_IN_CREATION = new ApiError(404, "NOT_FOUND", "The branch was deleted while it was created");
 
 function alreadyExists({ name, deletedAt }: Branch): ApiError {
   const state = deletedAt === undefined

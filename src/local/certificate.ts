@@ -3,11 +3,9 @@ import { promisify } from "node:util";
 // @ts-types="npm:@types/node-forge@1.3.14"
 import forge from "npm:node-forge@1.4.3";
 
-/** A certificate and its private key, both PEM. */
+/** A certificate and its private key, both as PEM text. */
 export interface Certificate {
-  /** The certificate. */
   cert: string;
-  /** Its private key. */
   key: string;
 }
 
@@ -22,24 +20,24 @@ interface Keys {
 const DAY = 86_400_000;
 const CA_NAME = "Lakebase on this machine";
 
-/** A certificate authority for this process, valid for a year. */
+/** A certificate authority, which is valid for a year. */
 export class CertificateAuthority {
-  /** The authority's own certificate, PEM. */
+  /** The authority's certificate, as PEM text. */
   readonly ca: string;
-  readonly #own: Keys;
-  readonly #server: Keys;
+  readonly #caKeys: Keys;
+  readonly #serverKeys: Keys;
   #names: readonly string[];
   readonly #issued = new Map<CertificateFault | undefined, Certificate>();
 
-  private constructor(own: Keys, server: Keys, names: readonly string[]) {
-    this.#own = own;
-    this.#server = server;
+  private constructor(caKeys: Keys, serverKeys: Keys, names: readonly string[]) {
+    this.#caKeys = caKeys;
+    this.#serverKeys = serverKeys;
     this.#names = names;
     this.ca = sign({
       subject: CA_NAME,
       issuer: CA_NAME,
-      keys: own,
-      signer: own,
+      keys: caKeys,
+      signer: caKeys,
       until: Date.now() + 365 * DAY,
       extensions: [
         { name: "basicConstraints", cA: true, critical: true },
@@ -52,24 +50,23 @@ export class CertificateAuthority {
   /**
    * Creates an authority.
    *
-   * @param names Hosts to certify besides loopback. Clients on Node need each host's name, because they do not accept
+   * @param names Hosts to certify in addition to the loopback ones. They are needed for Node, which does not accept
    * `*.localhost`.
    */
   static async create(names: Iterable<string> = []): Promise<CertificateAuthority> {
-    const [own, server] = await (keyPairs ??= Promise.all([newKeys(), newKeys()]));
-    return new CertificateAuthority(own, server, withLoopback(names));
+    const [caKeys, serverKeys] = await (keyPairs ??= Promise.all([newKeys(), newKeys()]));
+    return new CertificateAuthority(caKeys, serverKeys, withLoopback(names));
   }
 
   /**
-   * Certifies these hosts, in addition to loopback, instead of the previous ones. Certificates that were already issued
-   * do not change.
+   * Replaces the hosts to certify in addition to the loopback ones. Certificates that were issued before do not change.
    */
   certify(names: Iterable<string>): void {
     this.#names = withLoopback(names);
     this.#issued.clear();
   }
 
-  /** The server certificate, or a certificate with a fault. The same one is returned each time. */
+  /** Returns the server certificate, or one with a fault: the same one until the hosts change. */
   issue(fault?: CertificateFault): Certificate {
     const certificate = this.#issued.get(fault) ?? this.#make(fault);
     this.#issued.set(fault, certificate);
@@ -81,8 +78,8 @@ export class CertificateAuthority {
     const cert = sign({
       subject: "localhost",
       issuer: fault === "self-signed" ? "localhost" : CA_NAME,
-      keys: this.#server,
-      signer: fault === "self-signed" ? this.#server : this.#own,
+      keys: this.#serverKeys,
+      signer: fault === "self-signed" ? this.#serverKeys : this.#caKeys,
       until: Date.now() + (fault === "expired" ? -DAY : 90 * DAY),
       extensions: [
         { name: "basicConstraints", cA: false, critical: true },
@@ -92,7 +89,7 @@ export class CertificateAuthority {
         { name: "subjectKeyIdentifier" },
       ],
     });
-    return { cert, key: forge.pki.privateKeyToPem(this.#server.privateKey) };
+    return { cert, key: forge.pki.privateKeyToPem(this.#serverKeys.privateKey) };
   }
 }
 
@@ -100,10 +97,10 @@ function withLoopback(names: Iterable<string>): string[] {
   return [...new Set(["localhost", "*.localhost", ...names])];
 }
 
-/** All authorities of this process share the keys, because two key pairs take half a second of processor time. */
+/** The keys of all authorities of this process, because generating two key pairs takes half a second. */
 let keyPairs: Promise<[Keys, Keys]> | undefined;
 
-/** The runtime generates the keys, because it takes a tenth of the time that node-forge takes. */
+/** Generates keys with the runtime, which takes a tenth of the time of node-forge. */
 async function newKeys(): Promise<Keys> {
   const { publicKey, privateKey } = await promisify(generateKeyPair)("rsa", {
     modulusLength: 2048,
@@ -113,16 +110,20 @@ async function newKeys(): Promise<Keys> {
   return { publicKey: forge.pki.publicKeyFromPem(publicKey), privateKey: forge.pki.privateKeyFromPem(privateKey) };
 }
 
-interface Fields {
+interface CertificateFields {
   subject: string;
   issuer: string;
+  /** The keys that are certified. */
   keys: Keys;
+  /** The keys that sign. */
   signer: Keys;
+  /** The end of the validity, in milliseconds since the epoch. */
   until: number;
   extensions: unknown[];
 }
 
-function sign({ subject, issuer, keys, signer, until, extensions }: Fields): string {
+/** Makes a certificate, as PEM text. */
+function sign({ subject, issuer, keys, signer, until, extensions }: CertificateFields): string {
   const certificate = forge.pki.createCertificate();
   certificate.serialNumber = `01${randomBytes(15).toString("hex")}`;
   certificate.publicKey = keys.publicKey;
@@ -137,7 +138,8 @@ function sign({ subject, issuer, keys, signer, until, extensions }: Fields): str
   return forge.pki.certificateToPem(certificate);
 }
 
-/** A subject alternative name. The types are those of RFC 5280, 4.2.1.6. */
+// Subject alternative names with their types in RFC 5280, 4.2.1.6.
+
 function dnsName(value: string): { type: number; value: string } {
   return { type: 2, value };
 }

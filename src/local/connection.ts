@@ -2,38 +2,40 @@ import { once } from "node:events";
 import type { Socket } from "node:net";
 import { createSecureContext, TLSSocket } from "node:tls";
 import type { Certificate } from "./certificate.ts";
-import { CANCEL_REQUEST, cstring, type Failure, type Frame, frame, int32, Refused } from "./messages.ts";
+import { CANCEL_REQUEST, cstring, type Failure, type Frame, frame, int32, PostgresError } from "./messages.ts";
 
-/** Milliseconds that TLS has to report the end of TCP. */
+/** Milliseconds that TLS has to report that TCP has ended. */
 const END_GRACE_MS = 200;
 
-/** Reads and writes a socket with backpressure. The methods never reject. */
+/** A connection of a client: reads and writes its socket with backpressure. No method rejects. */
 export class Connection {
   /** Resolves when the socket is closed. */
   readonly closed: Promise<void>;
   readonly #socket: Socket;
   readonly #transport: Socket;
   readonly #wake: () => void;
-  #waiting: PromiseWithResolvers<void> | undefined;
+  /** Resolves at the next event of the socket; `undefined` if nobody waits for one. */
+  #event: PromiseWithResolvers<void> | undefined;
+  /** Resolves when data may flow again; `undefined` while they do. */
   #frozen: PromiseWithResolvers<void> | undefined;
   #ended = false;
+  /** Whether TLS reads and writes the socket now. */
   #handedOver = false;
   #endTimer: ReturnType<typeof setTimeout> | undefined;
 
-  /** `transport` is the TCP socket below `socket` if `socket` is TLS. */
+  /** `transport` is the TCP socket: the one below `socket` if `socket` is TLS. */
   constructor(socket: Socket, transport: Socket = socket) {
     this.#socket = socket;
     this.#transport = transport;
     this.#wake = () => {
-      // A stream notices its end only when it is read, and nobody may be reading it now.
+      // A stream reports its end only when it is read, and nobody may be reading it now.
       if (!socket.readableLength) socket.read(0);
-      this.#waiting?.resolve();
-      this.#waiting = undefined;
+      this.#event?.resolve();
+      this.#event = undefined;
     };
     for (const event of ["readable", "drain"]) socket.on(event, this.#wake);
     socket.once("end", () => this.#end());
-    // The "close" that follows is handled. Without a listener, an error would end the process.
-    socket.on("error", () => {});
+    socket.on("error", () => {}); // "close" follows, and without a listener an error would end the process
     if (socket !== transport) onTransportEnd(socket, () => this.#endSoon());
     const { promise, resolve } = Promise.withResolvers<void>();
     this.closed = promise;
@@ -45,7 +47,7 @@ export class Connection {
     });
   }
 
-  /** Whether the bytes are encrypted. */
+  /** Whether the connection uses TLS. */
   get encrypted(): boolean {
     return this.#socket !== this.#transport;
   }
@@ -55,26 +57,26 @@ export class Connection {
     return this.#ended || this.#socket.destroyed;
   }
 
-  /** The next bytes: exactly `size`, or as many as there are; `undefined` if the connection ends first. */
+  /** Reads exactly `size` bytes, or those that have arrived; `undefined` if the connection ends first. */
   async read(size?: number): Promise<Uint8Array | undefined> {
     for (;;) {
       await this.#frozen?.promise;
       const chunk: Uint8Array | null = size === undefined ? this.#socket.read() : this.#socket.read(size);
-      // A stream that has ended returns the rest, even if that is less than `size`.
+      // At its end, a stream returns the remaining bytes, even if they are fewer than `size`.
       if (chunk && (size === undefined || chunk.length === size)) return chunk;
       if (this.ended) return undefined;
       await this.#nextEvent();
     }
   }
 
-  /** The next byte, without consuming it; undefined at the end. */
+  /** The next byte, which stays unread; `undefined` at the end. */
   async peek(): Promise<number | undefined> {
     const chunk = await this.read();
     if (chunk) this.#socket.unshift(chunk);
     return chunk?.[0];
   }
 
-  /** Sends the bytes; resolves when there is room for more. */
+  /** Sends the bytes. Resolves when there is room for more. */
   async write(bytes: Uint8Array): Promise<void> {
     await this.#frozen?.promise;
     if (this.#socket.destroyed || this.#socket.writableEnded) return;
@@ -93,15 +95,15 @@ export class Connection {
   }
 
   /**
-   * Sends a last message if one is given, and closes the connection. Later input is discarded. A client that is in the TLS
-   * handshake gets no message, because it reads only TLS.
+   * Sends a last message, if there is one, and closes the connection. Further input is discarded. During the TLS handshake the
+   * message is not sent, because the client reads only TLS.
    */
   async close(last?: Frame): Promise<void> {
     this.freeze(false);
     if (this.#socket.destroyed || this.#socket.writableEnded) return await this.closed;
     if (last && !this.#handedOver) this.#socket.end(last);
     else this.#socket.end();
-    // Unread bytes would cause a reset, which could overtake the last message.
+    // With unread bytes, TCP would send a reset, which could overtake the last message.
     this.#stopListening();
     this.#socket.resume();
     const timer = setTimeout(() => this.destroy(), 500);
@@ -109,7 +111,7 @@ export class Connection {
     clearTimeout(timer);
   }
 
-  /** Leaves reading and writing the socket to TLS. */
+  /** Lets TLS read and write the socket from now on. */
   handOver(): void {
     this.#handedOver = true;
     this.#stopListening();
@@ -119,7 +121,7 @@ export class Connection {
     for (const event of ["readable", "drain"]) this.#socket.off(event, this.#wake);
   }
 
-  /** Drops the connection with a TCP reset. With TLS it only closes at once, because Deno moves the TCP socket into TLS. */
+  /** Drops the connection with a TCP reset, or, under TLS, by closing it: Deno has moved the TCP socket into TLS. */
   reset(): void {
     this.#transport.resetAndDestroy();
     if (this.#socket !== this.#transport) this.#socket.destroy();
@@ -131,7 +133,7 @@ export class Connection {
     this.#transport.destroy();
   }
 
-  /** Ends the connection once the bytes that have arrived are read. */
+  /** Ends the connection when the bytes that have arrived are read. */
   #endSoon(): void {
     if (this.ended) return;
     this.#endTimer = setTimeout(() => {
@@ -147,14 +149,14 @@ export class Connection {
   }
 
   #nextEvent(): Promise<void> {
-    this.#waiting ??= Promise.withResolvers<void>();
-    return this.#waiting.promise;
+    this.#event ??= Promise.withResolvers<void>();
+    return this.#event.promise;
   }
 }
 
 /**
- * Calls `onEnd` when TCP ends. If TCP ends within a TLS record, such as when a client dies while it sends, Deno's TLS does
- * not report it, and a reader would wait forever. The TCP handle below TLS reports it.
+ * Calls `onEnd` when TCP ends. Deno's TLS does not report an end within a TLS record, which happens when a client dies while
+ * it sends, so a reader would wait forever. The TCP handle below TLS reports it.
  */
 function onTransportEnd(socket: Socket, onEnd: () => void): void {
   const { _handle: handle } = socket as unknown as { _handle?: { _nativeTcpHandle?: { onread?: OnRead } } };
@@ -177,18 +179,18 @@ export interface Startup {
   parameters: Map<string, string>;
 }
 
-/** The first byte from a client that begins with TLS, such as libpq with `sslnegotiation=direct`. */
+/** The first byte of a client that begins with TLS at once, such as libpq with `sslnegotiation=direct`. */
 const TLS_HANDSHAKE = 0x16;
 
-/** The longest startup packet that Postgres reads. */
+/** The length of the longest startup packet that Postgres reads, in bytes. */
 const MAX_PACKET = 10_000;
 
 /**
- * Takes a new connection through SSLRequest or direct TLS up to the startup packet.
+ * Starts TLS on a new connection, after SSLRequest or directly, and reads the startup packet.
  *
  * @param onSecured Receives the TLS connection as soon as it exists.
- * @returns The startup packet or a cancel request; undefined if the client hung up or sent something else.
- * @throws {Refused} If the client uses no TLS or no SNI.
+ * @returns The startup packet or a cancel request; `undefined` if the client left or sent something else.
+ * @throws {PostgresError} If the client uses no TLS or no SNI.
  */
 export async function startUp(
   plain: Connection,
@@ -197,20 +199,20 @@ export async function startUp(
   onSecured: (client: Connection) => void,
 ): Promise<Startup | Extract<StartupPacket, { kind: "cancel" }> | undefined> {
   const first = await plain.peek();
-  if (first === TLS_HANDSHAKE) return await secure(plain, socket, certificate, onSecured);
+  if (first === TLS_HANDSHAKE) return await startTls(plain, socket, certificate, onSecured);
   let packet = await readPacket(plain);
   while (packet?.kind === "gss") {
     await plain.write(new TextEncoder().encode("N"));
     packet = await readPacket(plain);
   }
   if (packet?.kind === "cancel") return packet;
-  if (packet?.kind === "startup") throw new Refused(INSECURE);
+  if (packet?.kind === "startup") throw new PostgresError(INSECURE);
   if (packet?.kind !== "ssl") return undefined;
   await plain.write(new TextEncoder().encode("S"));
-  return await secure(plain, socket, certificate, onSecured);
+  return await startTls(plain, socket, certificate, onSecured);
 }
 
-async function secure(
+async function startTls(
   plain: Connection,
   socket: Socket,
   certificate: Certificate,
@@ -229,21 +231,21 @@ async function readStartup(
   const packet = await readPacket(client);
   if (packet?.kind === "cancel") return packet;
   if (packet?.kind !== "startup") return undefined;
-  if (!servername) throw new Refused(NO_SNI);
-  // Later minor versions only add to 3.0, so a client that gets the answer 3.0 can continue.
-  if (packet.minor > 0 || packet.unknown.length > 0) await client.write(negotiation(packet.unknown));
-  if (!packet.parameters.get("user")) throw new Refused(NO_USER);
+  if (!servername) throw new PostgresError(NO_SNI);
+  // Later minor versions only extend 3.0, so a client that is offered 3.0 can continue.
+  if (packet.minor > 0 || packet.unknownOptions.length > 0) await client.write(negotiation(packet.unknownOptions));
+  if (!packet.parameters.get("user")) throw new PostgresError(NO_USER);
   return { client, servername, parameters: packet.parameters };
 }
 
 async function readPacket(client: Connection): Promise<StartupPacket | undefined> {
-  const head = await client.read(4);
-  if (!head) return undefined;
-  const size = new DataView(head.buffer, head.byteOffset, 4).getInt32(0);
-  if (size < 8 || size - 4 > MAX_PACKET) return undefined; // Postgres also closes without a message
+  const length = await client.read(4);
+  if (!length) return undefined;
+  const size = new DataView(length.buffer, length.byteOffset, 4).getInt32(0);
+  if (size < 8 || size - 4 > MAX_PACKET) return undefined; // Postgres gives no message either
   const body = await client.read(size - 4);
   const packet = body && parseStartup(body);
-  if (packet?.kind === "unsupported" && packet.failure) throw new Refused(packet.failure);
+  if (packet?.kind === "unsupported" && packet.failure) throw new PostgresError(packet.failure);
   return packet;
 }
 
@@ -283,7 +285,7 @@ const NO_SNI = {
 
 const NO_USER = { sqlstate: "28000", message: "no PostgreSQL user name specified in startup packet" };
 
-/** The other codes that stand where a startup packet has its protocol version. */
+// Codes in the place of a startup packet's protocol version.
 const SSL_REQUEST = 80877103;
 const GSS_REQUEST = 80877104;
 
@@ -291,11 +293,11 @@ const GSS_REQUEST = 80877104;
 type StartupPacket =
   | { kind: "ssl" | "gss" }
   | { kind: "cancel"; process: number; secret: Uint8Array }
-  | { kind: "startup"; minor: number; parameters: Map<string, string>; unknown: string[] }
+  | { kind: "startup"; minor: number; parameters: Map<string, string>; unknownOptions: string[] }
   /** `failure` is Postgres's answer; undefined if Postgres closes the connection without an answer. */
   | { kind: "unsupported"; failure?: Failure };
 
-/** Reads a startup packet without its length word. */
+/** Parses a startup packet, without its length word. */
 export function parseStartup(body: Uint8Array): StartupPacket {
   if (body.length < 4) return { kind: "unsupported" };
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
@@ -310,10 +312,10 @@ export function parseStartup(body: Uint8Array): StartupPacket {
   if (major !== 3) return { kind: "unsupported", failure: unsupportedVersion(`${major}.${minor}`) };
   const parameters = readParameters(body.subarray(4));
   if (body.at(-1) !== 0) return { kind: "unsupported", failure: UNTERMINATED };
-  // Protocol options. The local server supports none of them, and a client can continue without them.
-  const unknown = [...parameters.keys()].filter((name) => name.startsWith("_pq_."));
-  for (const name of unknown) parameters.delete(name);
-  return { kind: "startup", minor, parameters, unknown };
+  // Protocol options. The local server has none of them, and a client can continue without them.
+  const unknownOptions = [...parameters.keys()].filter((name) => name.startsWith("_pq_."));
+  for (const name of unknownOptions) parameters.delete(name);
+  return { kind: "startup", minor, parameters, unknownOptions };
 }
 
 function unsupportedVersion(version: string): Failure {
@@ -325,12 +327,12 @@ const UNTERMINATED: Failure = {
   message: "invalid startup packet layout: expected terminator as last byte",
 };
 
-/** NegotiateProtocolVersion: the server has protocol 3.0 and does not support these options. */
-function negotiation(unknown: string[]): Frame {
-  return frame("v", int32(3 << 16), int32(unknown.length), ...unknown.map(cstring));
+/** NegotiateProtocolVersion: the server has protocol 3.0 and none of these options. */
+function negotiation(unknownOptions: string[]): Frame {
+  return frame("v", int32(3 << 16), int32(unknownOptions.length), ...unknownOptions.map(cstring));
 }
 
-/** Reads zero-terminated names and values. */
+/** Parses zero-terminated names and values. */
 function readParameters(bytes: Uint8Array): Map<string, string> {
   const texts = new TextDecoder().decode(bytes).split("\0");
   const parameters = new Map<string, string>();

@@ -2,18 +2,18 @@ import { randomBytes } from "node:crypto";
 import type pg from "npm:pg@8.23.1";
 import { quoteName } from "../core/sql_text.ts";
 import { ApiError } from "./api_json.ts";
-import { literal } from "./session_settings.ts";
+import { quoteLiteral } from "./database.ts";
 
 /**
- * Copies a database of a Postgres server, with owners and privileges.
+ * Copies a database of a Postgres server, with the owners and privileges of its objects.
  *
- * `CREATE DATABASE ... TEMPLATE` is the fastest way, but the server refuses it while another session uses the template.
- * In that case `pg_dump` reads a snapshot of the data.
+ * `CREATE DATABASE ... TEMPLATE` is fastest, but the server refuses it while another session uses the template. Then
+ * `pg_dump` copies a snapshot of the data.
  *
  * @param client A session of a user that may create databases.
- * @param source The database to copy.
+ * @param source The name of the database to copy.
  * @param url The server.
- * @returns The new database's name.
+ * @returns The name of the copy.
  * @throws {ApiError} If sessions use the source and `pg_dump` is not found, or if it fails.
  */
 export async function copyDatabase(client: pg.Client, source: string, url: URL): Promise<string> {
@@ -28,7 +28,7 @@ export async function copyDatabase(client: pg.Client, source: string, url: URL):
   }
 }
 
-/** Returns false if another session uses the source. */
+/** Copies the files of a database. Returns false if another session uses it. */
 async function copyFiles(client: pg.Client, source: string, target: string): Promise<boolean> {
   if (await isInUse(client, source)) return false; // the server would wait five seconds for the sessions to end
   try {
@@ -50,15 +50,16 @@ async function isInUse(client: pg.Client, database: string): Promise<boolean> {
   return rowCount !== 0;
 }
 
+/** Copies a database with `pg_dump` and `pg_restore`. */
 async function copyRows(client: pg.Client, source: string, target: string, url: URL): Promise<void> {
   const programs = await findPrograms(client);
-  if (programs === undefined) throw new ApiError(400, "BAD_REQUEST", NO_PROGRAM);
-  await client.query(`CREATE DATABASE ${quoteName(target)} TEMPLATE template0 ${await localeOf(client, source)}`);
-  await dump(programs, source, target, url);
+  if (programs === undefined) throw new ApiError(400, "BAD_REQUEST", PROGRAMS_NOT_FOUND);
+  await client.query(`CREATE DATABASE ${quoteName(target)} TEMPLATE template0 ${await localeOptions(client, source)}`);
+  await pipeDump(programs, source, target, url);
 }
 
 const OBJECT_IN_USE = "55006";
-const NO_PROGRAM =
+const PROGRAMS_NOT_FOUND =
   "The database can't be copied while sessions use it, because pg_dump and pg_restore were not found. " +
   "Install the client programs of the server's version of PostgreSQL, or close all other sessions";
 
@@ -68,19 +69,24 @@ interface Programs {
   restore: string;
 }
 
-/** Debian installs each version in a separate folder, and its wrapper on the path may choose an older version. */
-const FOLDERS = (major: number): string[] => [
-  `/usr/lib/postgresql/${major}/bin`,
-  `/usr/pgsql-${major}/bin`,
-  `/opt/homebrew/opt/postgresql@${major}/bin`,
-  `/usr/local/opt/postgresql@${major}/bin`,
-];
+/**
+ * The folders of a version's programs. Debian installs each version in a folder of its own, and its wrapper on the path may
+ * choose an older one.
+ */
+function programFolders(major: number): string[] {
+  return [
+    `/usr/lib/postgresql/${major}/bin`,
+    `/usr/pgsql-${major}/bin`,
+    `/opt/homebrew/opt/postgresql@${major}/bin`,
+    `/usr/local/opt/postgresql@${major}/bin`,
+  ];
+}
 
-/** Finds the programs of the server's version or of a newer one. */
+/** Finds programs of the server's version or a newer one. */
 async function findPrograms(client: pg.Client): Promise<Programs | undefined> {
   const { rows } = await client.query("SHOW server_version_num");
   const major = Math.trunc(Number(rows[0]?.server_version_num) / 10_000);
-  for (const folder of ["", ...FOLDERS(major).map((folder) => `${folder}/`)]) {
+  for (const folder of ["", ...programFolders(major).map((folder) => `${folder}/`)]) {
     const programs = { dump: `${folder}pg_dump`, restore: `${folder}pg_restore` };
     const versions = await Promise.all([programs.dump, programs.restore].map(majorVersion));
     if (versions.every((version) => version >= major)) return programs;
@@ -90,31 +96,32 @@ async function findPrograms(client: pg.Client): Promise<Programs | undefined> {
 /** The version of a program of PostgreSQL; 0 if it can't be run. */
 async function majorVersion(program: string): Promise<number> {
   const run = async () => await new Deno.Command(program, { args: ["--version"], stderr: "null" }).output();
-  const { stdout } = await run().catch(() => ({ stdout: new Uint8Array() })); // there is no such program
+  const { stdout } = await run().catch(() => ({ stdout: new Uint8Array() })); // the program does not exist
   return Number(/\d+/.exec(new TextDecoder().decode(stdout))?.[0] ?? 0);
 }
 
-async function localeOf(client: pg.Client, source: string): Promise<string> {
-  // As JSON, because the names of the columns for ICU and built-in locales differ between versions.
+/** The encoding and locale of a database as options of CREATE DATABASE. */
+async function localeOptions(client: pg.Client, source: string): Promise<string> {
+  // JSON, because the columns for ICU and built-in locales have other names in other versions.
   const { rows } = await client.query(
-    "SELECT pg_catalog.to_jsonb(d) AS d, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding " +
+    "SELECT pg_catalog.to_jsonb(d) AS database, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding " +
       "FROM pg_catalog.pg_database AS d WHERE d.datname OPERATOR(pg_catalog.=) $1",
     [source],
   );
-  const { d, encoding } = rows[0];
-  const locale = literal(d.datlocale ?? d.daticulocale ?? "");
-  const provider = d.datlocprovider === "i"
+  const { database, encoding } = rows[0];
+  const { datcollate, datctype, datlocprovider, datlocale, daticulocale } = database;
+  const locale = quoteLiteral(datlocale ?? daticulocale ?? "");
+  const provider = datlocprovider === "i"
     ? ` LOCALE_PROVIDER icu ICU_LOCALE ${locale}`
-    : d.datlocprovider === "b"
+    : datlocprovider === "b"
     ? ` LOCALE_PROVIDER builtin BUILTIN_LOCALE ${locale}`
     : "";
-  return `ENCODING ${literal(encoding)} LC_COLLATE ${literal(d.datcollate)} LC_CTYPE ${literal(d.datctype)}${provider}`;
+  return `ENCODING ${quoteLiteral(encoding)} LC_COLLATE ${quoteLiteral(datcollate)} LC_CTYPE ${
+    quoteLiteral(datctype)
+  }${provider}`;
 }
 
-/**
- * Copies the settings of `ALTER DATABASE ... SET` and `ALTER ROLE ... IN DATABASE ... SET`, which neither way of
- * copying includes.
- */
+/** Copies the settings of `ALTER [ROLE ... IN] DATABASE ... SET`, which neither a template nor a dump includes. */
 async function copySettings(client: pg.Client, source: string, target: string): Promise<void> {
   const { rows } = await client.query(
     `SELECT r.rolname AS role, pg_catalog.unnest(s.setconfig) AS setting FROM pg_catalog.pg_db_role_setting AS s
@@ -125,20 +132,20 @@ async function copySettings(client: pg.Client, source: string, target: string): 
   );
   for (const { role, setting } of rows) {
     const [name, value] = [setting.slice(0, setting.indexOf("=")), setting.slice(setting.indexOf("=") + 1)];
-    const of = role === null ? "DATABASE" : `ROLE ${quoteName(role)} IN DATABASE`;
-    // "FROM CURRENT", because the stored text of a list such as search_path can't be written as one literal.
+    const object = role === null ? "DATABASE" : `ROLE ${quoteName(role)} IN DATABASE`;
+    // "FROM CURRENT", because the text of a list such as search_path can't be written as one literal.
     await client.query("BEGIN");
     await client.query("SELECT pg_catalog.set_config($1, $2, true)", [name, value]);
     await client.query(
-      `ALTER ${of} ${quoteName(target)} SET ${name.split(".").map(quoteName).join(".")} FROM CURRENT`,
+      `ALTER ${object} ${quoteName(target)} SET ${name.split(".").map(quoteName).join(".")} FROM CURRENT`,
     );
     await client.query("COMMIT");
   }
 }
 
 /** Pipes `pg_dump` into `pg_restore`. */
-async function dump({ dump, restore }: Programs, source: string, target: string, url: URL): Promise<void> {
-  const reading = new Deno.Command(dump, {
+async function pipeDump({ dump, restore }: Programs, source: string, target: string, url: URL): Promise<void> {
+  const dumping = new Deno.Command(dump, {
     args: ["--format=custom", "--compress=0", "--no-password", "--lock-wait-timeout=30s"],
     clearEnv: true,
     env: environment(url, source),
@@ -146,7 +153,7 @@ async function dump({ dump, restore }: Programs, source: string, target: string,
     stdout: "piped",
     stderr: "piped",
   }).spawn();
-  const writing = new Deno.Command(restore, {
+  const restoring = new Deno.Command(restore, {
     // The generated name needs no quoting. Without --dbname, pg_restore would write to its standard output.
     args: ["--exit-on-error", "--single-transaction", "--no-password", `--dbname=${target}`],
     clearEnv: true,
@@ -155,22 +162,22 @@ async function dump({ dump, restore }: Programs, source: string, target: string,
     stdout: "null",
     stderr: "piped",
   }).spawn();
-  const piping = reading.stdout.pipeTo(writing.stdin).catch(() => {}); // the failed program's exit code says more
-  const [read, written] = await Promise.all([failureOf(reading), failureOf(writing), piping]);
-  // The failure of pg_dump comes first: pg_restore sees only that its input ends.
-  for (const [program, failure] of [["pg_dump", read], ["pg_restore", written]]) {
+  const piping = dumping.stdout.pipeTo(restoring.stdin).catch(() => {}); // the failed program's output says more
+  const [dumpFailure, restoreFailure] = await Promise.all([processFailure(dumping), processFailure(restoring), piping]);
+  // A failure of pg_dump comes first, because it makes pg_restore fail, too.
+  for (const [program, failure] of [["pg_dump", dumpFailure], ["pg_restore", restoreFailure]]) {
     if (failure !== undefined) throw new ApiError(500, "INTERNAL_ERROR", `${program} failed: ${failure}`);
   }
 }
 
-/** The reason why a process failed; undefined if it succeeded. */
-async function failureOf(process: Deno.ChildProcess): Promise<string | undefined> {
+/** Waits for the end of a process. Returns what it wrote to stderr if it failed; `undefined` if it succeeded. */
+async function processFailure(process: Deno.ChildProcess): Promise<string | undefined> {
   const stderr = await new Response(process.stderr).text();
   const { success, code } = await process.status;
   return success ? undefined : stderr.trim().slice(0, 500) || `exit code ${code}`;
 }
 
-/** libpq's settings. The password is not an argument, because every user of this machine can see arguments. */
+/** The environment for libpq. It has the password, because every user of this machine can see a program's arguments. */
 function environment(url: URL, database: string): Record<string, string> {
   const inherited = ["PATH", "LD_LIBRARY_PATH", "SYSTEMROOT"].flatMap((name) => {
     const value = Deno.env.get(name);

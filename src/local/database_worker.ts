@@ -1,11 +1,10 @@
 /** Runs PGlite in a worker, so that a query blocks only this thread and never the notebook or script that started it. */
 import { parentPort, receiveMessageOnPort } from "node:worker_threads";
-// 0.5.8 is the newest PGlite for which its makers publish a prepared database. With it a start takes 1.0 s of processor
-// time; making a database with 0.5.17 takes 4.7 s. 0.5.17 also starts from the database of 0.5.8, in 1.0 s, but the
-// package of that database requires PGlite 0.5.8, so Deno prints a warning of seven lines at each start. 0.5.17 allows
-// no deeper recursion.
+// 0.5.8 is the newest PGlite with a published initial database, from which it starts in 1.0 s of processor time. 0.5.17
+// creates its database in 4.7 s. It would start from that of 0.5.8 in 1.0 s, but the package of that database requires
+// PGlite 0.5.8, so Deno would print a warning of seven lines at each start. 0.5.17 allows no deeper recursion.
 import { MemoryFS, PGlite } from "npm:@electric-sql/pglite@0.5.8";
-import { dataDir as prepopulated } from "npm:@electric-sql/pglite-prepopulatedfs@0.5.8";
+import { dataDir as initialDatabase } from "npm:@electric-sql/pglite-prepopulatedfs@0.5.8";
 import { messageSize, type Outcome, ResponseScanner } from "./messages.ts";
 import {
   type ErrorHandling,
@@ -18,18 +17,15 @@ import {
 } from "./wasm_imports.ts";
 
 /**
- * Messages from the host to the worker. Bytes are sent as an `ArrayBuffer`, without a view: Deno looks for message ports in
- * everything that it receives, and would look at each byte of a view.
+ * A message from the host to the worker. Bytes are sent as an `ArrayBuffer` and not as a view: Deno searches each message
+ * for message ports, and would visit each byte of a view.
  */
 export type ToWorker =
   | { kind: "start"; data: string | DataFiles | undefined; shared: SharedArrayBuffer; inbox: MessagePort }
-  | { kind: "run"; input: ArrayBuffer; prefix: string; channels: Set<string>; maySet: boolean }
+  | { kind: "run"; input: ArrayBuffer; prefix: string; channels: Set<string>; settingsMayChange: boolean }
   | { kind: "copy" | "stop" };
 
-/**
- * Messages from the worker to the host. `want` asks for input through the inbox, and blocks the worker until the input
- * comes.
- */
+/** A message from the worker to the host. `want` requests input through the inbox, for which the worker blocks. */
 export type FromWorker =
   | { kind: "started" | "want" | "stopped" }
   | { kind: "output"; bytes: ArrayBuffer }
@@ -37,15 +33,15 @@ export type FromWorker =
   | { kind: "copied"; files: DataFiles }
   | { kind: "crashed"; message: string };
 
-/** A database's data. */
+/** A copy of a database's data files. */
 export interface DataFiles {
-  /** Paths below the data folder, each with its number of bytes, or undefined for a folder. A folder is before its files. */
+  /** The sizes by path below the data folder; `undefined` for a folder. A folder comes before its files. */
   sizes: Map<string, number | undefined>;
   /** The bytes of all files, one after another. */
   bytes: ArrayBuffer;
 }
 
-/** Bytes of unprocessed output at which the query waits. */
+/** Bytes of output that the host has not processed, above which the query waits. */
 const MAX_OUTSTANDING = 4 << 20;
 const CHUNK = 64 << 10;
 const COPY_DATA = "d".charCodeAt(0);
@@ -86,7 +82,7 @@ const START_PARAMETERS = [
 ];
 
 /** The parts of PGlite's WebAssembly module that exchange messages with a client. */
-interface Backend extends Signalled, Omit<ErrorHandling, "addFunction"> {
+interface PGliteModule extends Signalled, Omit<ErrorHandling, "addFunction"> {
   addFunction(callback: (address: number, length: number) => number | void, signature: string): number;
   _pgl_set_rw_cbs(read: number, write: number): void;
   _pgl_setPGliteExitStatus(status: number): number;
@@ -97,67 +93,73 @@ interface Backend extends Signalled, Omit<ErrorHandling, "addFunction"> {
   _PostgresSendReadyForQueryIfNecessary(): void;
 }
 
-/** The exit status with which an SQL error is thrown to the main loop. */
+/** The exit status with which PGlite throws an SQL error to the main loop. */
 const SQL_ERROR = 100;
 
+/** Runs Postgres in this thread, and exchanges its messages with the host. */
 class BackendThread {
-  readonly #backend: Backend;
+  readonly #module: PGliteModule;
   readonly #shared: Int32Array;
   readonly #inbox: MessagePort;
   readonly #signals: Signals;
   readonly #stack: StackGuard;
   #input: Uint8Array = new Uint8Array();
+  /** Number of bytes of the input that Postgres has read. */
   #read = 0;
+  /** Where the message that Postgres reads ends in the input. */
   #end = 0;
-  #inputs = 0;
+  /** Number of inputs that have come through the inbox. */
+  #received = 0;
   readonly #output: Uint8Array<ArrayBuffer> = new Uint8Array(CHUNK);
+  /** Number of bytes in the output buffer. */
   #written = 0;
   #scanner = new ResponseScanner();
 
-  constructor(backend: Backend, signals: Signals, stack: StackGuard, shared: Int32Array, inbox: MessagePort) {
-    this.#backend = backend;
+  constructor(module: PGliteModule, signals: Signals, stack: StackGuard, shared: Int32Array, inbox: MessagePort) {
+    this.#module = module;
     this.#signals = signals;
     this.#stack = stack;
     this.#shared = shared;
     this.#inbox = inbox;
-    signals.attach(backend);
-    stack.attach(backend);
-    const read = backend.addFunction((address, length) => this.#readInput(address, length), "iii");
-    const write = backend.addFunction((address, length) => this.#writeOutput(address, length), "iii");
-    backend._pgl_set_rw_cbs(read, write);
+    signals.attach(module);
+    stack.attach(module);
+    const read = module.addFunction((address, length) => this.#readInput(address, length), "iii");
+    const write = module.addFunction((address, length) => this.#writeOutput(address, length), "iii");
+    module._pgl_set_rw_cbs(read, write);
   }
 
-  /** Runs whole messages to their end. */
+  /** Runs a batch of messages to its end. */
   run(input: Uint8Array, scanner: ResponseScanner): void {
     this.#input = input;
     this.#read = this.#end = 0;
     this.#scanner = scanner;
-    const backend = this.#backend;
+    const module = this.#module;
     const { top } = this.#stack;
-    while (this.#read < this.#input.length || backend._pq_buffer_remaining_data() > 0) {
+    while (this.#read < this.#input.length || module._pq_buffer_remaining_data() > 0) {
       try {
-        this.#stack.run(() => backend._PostgresMainLoopOnce());
+        this.#stack.run(() => module._PostgresMainLoopOnce());
       } catch (error) {
-        if (backend._pgl_setPGliteExitStatus(-2) !== SQL_ERROR) throw error;
+        if (module._pgl_setPGliteExitStatus(-2) !== SQL_ERROR) throw error;
         this.#stack.top = top;
-        backend._PostgresMainLongJmp();
+        module._PostgresMainLongJmp();
       }
     }
-    backend._PostgresSendReadyForQueryIfNecessary();
-    backend._pgl_pq_flush();
+    module._PostgresSendReadyForQueryIfNecessary();
+    module._pgl_pq_flush();
     this.#flush();
     this.#signals.clear();
   }
 
-  /** Gives Postgres input, one message at a time. A COPY waits here for more of it. */
+  /** Passes input to Postgres, one message at a time. A COPY waits here for more input. */
   #readInput(address: number, length: number): number {
     if (this.#read >= this.#end) this.#nextMessage();
     const part = this.#input.subarray(this.#read, Math.min(this.#read + length, this.#end));
-    this.#backend.HEAPU8.set(part, address);
+    this.#module.HEAPU8.set(part, address);
     this.#read += part.length;
     return part.length;
   }
 
+  /** Moves to the next message, or to the next run of CopyData messages. */
   #nextMessage(): void {
     if (this.#read >= this.#input.length) this.#input = this.#awaitInput();
     this.#scanner.request(this.#input[this.#read] as number);
@@ -169,17 +171,17 @@ class BackendThread {
   #awaitInput(): Uint8Array {
     this.#flush();
     post({ kind: "want" });
-    Atomics.wait(this.#shared, SENT, this.#inputs);
+    Atomics.wait(this.#shared, SENT, this.#received);
     this.#signals.deliver();
-    this.#inputs++;
+    this.#received++;
     this.#read = this.#end = 0;
     return receiveMessageOnPort(this.#inbox as never)?.message as Uint8Array;
   }
 
-  /** Takes Postgres's output. */
+  /** Receives Postgres's output. */
   #writeOutput(address: number, length: number): number {
     this.#signals.deliver();
-    for (const part of this.#scanner.scan(this.#backend.HEAPU8.subarray(address, address + length))) {
+    for (const part of this.#scanner.scan(this.#module.HEAPU8.subarray(address, address + length))) {
       if (this.#written + part.length > this.#output.length) this.#flush();
       if (part.length > this.#output.length) this.#send(new Uint8Array(part));
       else this.#buffer(part);
@@ -224,7 +226,7 @@ async function handle(message: ToWorker): Promise<void> {
       await start(message);
       return post({ kind: "started" });
     case "run": {
-      const scanner = new ResponseScanner(message.prefix, message.channels, message.maySet);
+      const scanner = new ResponseScanner(message.prefix, message.channels, message.settingsMayChange);
       thread?.run(new Uint8Array(message.input), scanner);
       return post({ kind: "done", outcome: scanner.outcome });
     }
@@ -244,27 +246,27 @@ async function start({ data, shared, inbox }: Extract<ToWorker, { kind: "start" 
   const stack = new StackGuard();
   wrapImports([signals, stack]);
   database = await open(data);
-  thread = new BackendThread(database.Module as unknown as Backend, signals, stack, memory, inbox);
+  thread = new BackendThread(database.Module as unknown as PGliteModule, signals, stack, memory, inbox);
 }
 
 async function open(data: string | DataFiles | undefined): Promise<PGlite> {
-  const copied = typeof data === "object";
-  const initialized = copied || (data !== undefined && await exists(`${data}/PG_VERSION`));
-  const opened = await PGlite.create({
-    ...(copied ? { fs: new CopiedFiles(data) } : data === undefined ? {} : { dataDir: data }),
-    ...(initialized ? { database: "databricks_postgres" } : { loadDataDir: await prepopulated() }),
+  const isCopy = typeof data === "object";
+  const initialized = isCopy || (data !== undefined && await exists(`${data}/PG_VERSION`));
+  const pglite = await PGlite.create({
+    ...(isCopy ? { fs: new CopiedFiles(data) } : data === undefined ? {} : { dataDir: data }),
+    ...(initialized ? { database: "databricks_postgres" } : { loadDataDir: await initialDatabase() }),
     startParams: START_PARAMETERS,
   });
   // ALTER DATABASE refuses to rename the current database.
   if (!initialized) {
-    await opened.exec(
+    await pglite.exec(
       "UPDATE pg_catalog.pg_database SET datname = 'databricks_postgres' WHERE datname OPERATOR(pg_catalog.=) 'postgres'",
     );
   }
-  return opened;
+  return pglite;
 }
 
-/** The part of Emscripten's file system that copies data folders. */
+/** The part of Emscripten's file system that copying a data folder needs. */
 interface FileSystem {
   readdir(path: string): string[];
   stat(path: string): { mode: number; size: number };
@@ -278,7 +280,7 @@ interface FileSystem {
 
 const { PGDATA } = PGlite.paths;
 
-/** Copies all data files as a crashed server would leave them. Postgres recovers from them. */
+/** Copies all data files, which are as after a crash of the server. Postgres recovers them when it starts. */
 function copyFiles(): DataFiles {
   const fs = database!.Module.FS as unknown as FileSystem;
   const sizes = new Map<string, number | undefined>();
@@ -301,7 +303,7 @@ function copyFiles(): DataFiles {
   return { sizes, bytes: bytes.buffer };
 }
 
-/** Reads a file into a part of a buffer. It passes the whole buffer, because a file system may ignore a view's offset. */
+/** Reads a file into a part of a buffer. A view of the part would not do, because a file system may ignore its offset. */
 function readInto(fs: FileSystem, path: string, bytes: Uint8Array, from: number, to: number): void {
   const stream = fs.open(`${PGDATA}${path}`, "r");
   for (let at = from; at < to;) {
@@ -312,7 +314,7 @@ function readInto(fs: FileSystem, path: string, bytes: Uint8Array, from: number,
   fs.close(stream);
 }
 
-/** Files in memory that begin as a copy. */
+/** A file system in memory that begins with a copy of data files. */
 class CopiedFiles extends MemoryFS {
   #files: DataFiles | undefined;
 

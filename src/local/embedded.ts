@@ -3,12 +3,19 @@ import { quoteName } from "../core/sql_text.ts";
 import { Backend } from "./backend.ts";
 import type { Connection } from "./connection.ts";
 import { DataFolder } from "./data_folder.ts";
-import { type Database, DEFAULT_DATABASE, type Login } from "./database.ts";
+import {
+  type Database,
+  DEFAULT_DATABASE,
+  type Login,
+  quoteLiteral,
+  readRoleSettings,
+  roleSettingsQuery,
+  settingsScript,
+} from "./database.ts";
 import type { DataFiles } from "./database_worker.ts";
 import { EmbeddedSession, PreparedStatements } from "./embedded_session.ts";
 import { delay } from "./faults.ts";
-import { errorResponse, type Frame, frame, int32, readCString, ready, Refused } from "./messages.ts";
-import { literal, readRoleSettings, roleSettingsQuery, settingsScript } from "./session_settings.ts";
+import { errorResponse, type Frame, frame, int32, PostgresError, readCString, readyForQuery } from "./messages.ts";
 
 /** Options of {@linkcode EmbeddedDatabase.start}. */
 interface EmbeddedOptions {
@@ -21,11 +28,11 @@ interface EmbeddedOptions {
 }
 
 /**
- * PGlite as a server of many sessions.
+ * A PGlite that serves many sessions.
  *
- * The sessions use the one backend in turns. A turn lasts for a query or for a whole transaction. At the start of a
- * session's turn its settings, role, prepared statements and LISTEN are restored. Temporary tables and advisory locks belong
- * to the backend, so all sessions share them.
+ * The sessions take turns with its one backend. A turn lasts for a query or a whole transaction. It begins by restoring the
+ * session's settings, role and prepared statements. All sessions share temporary tables and advisory locks, because these
+ * belong to the backend.
  */
 class RunningDatabase implements Omit<Database, "copy"> {
   readonly #options: EmbeddedOptions;
@@ -33,17 +40,17 @@ class RunningDatabase implements Omit<Database, "copy"> {
   readonly #backend = new Backend(this.#sessions);
   readonly #turn = new Turn<EmbeddedSession | symbol>();
   readonly #prepared = new PreparedStatements();
-  /** ParameterStatus messages by settings: a login with settings that were reported before needs no turn. */
+  /** ParameterStatus messages by the script of the settings, so that later logins with the same settings need no turn. */
   readonly #reports = new Map<string, Frame[]>();
-  /** The result of {@linkcode RunningDatabase.#roleSettings} for the last login of each role. */
-  readonly #kept = new Map<string, ReadonlyMap<string, string>>();
+  /** The settings of each role at its last login. */
+  readonly #lastRoleSettings = new Map<string, ReadonlyMap<string, string>>();
   #lastProcess = 1000;
 
   private constructor(options: EmbeddedOptions) {
     this.#options = options;
   }
 
-  /** Starts the database, with the data of a copy if there is one, and creates the roles. */
+  /** Starts the database with its own data or with a copy, and creates the roles. */
   static async start(options: EmbeddedOptions, copy?: DataFiles): Promise<RunningDatabase> {
     const database = new RunningDatabase(options);
     try {
@@ -56,7 +63,7 @@ class RunningDatabase implements Omit<Database, "copy"> {
     return database;
   }
 
-  /** Whether the backend has ended, so that no session can be served. */
+  /** Whether the backend has crashed or been stopped. */
   get crashed(): boolean {
     return this.#backend.crashed;
   }
@@ -67,33 +74,33 @@ class RunningDatabase implements Omit<Database, "copy"> {
 
   async hasRole(role: string): Promise<boolean> {
     if (this.#options.roles.includes(role)) return true;
-    const find = `SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) ${literal(role)}`;
-    return (await this.#inOwnTurn(() => this.#backend.query(find))).length > 0;
+    const find = `SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) ${quoteLiteral(role)}`;
+    return (await this.#inServerTurn(() => this.#backend.query(find))).length > 0;
   }
 
-  /** Copies the data, even while a transaction is open. */
+  /** Copies the committed data, even while a transaction is open. */
   async copy(): Promise<DataFiles> {
     if (this.#turn.holder !== undefined) return await this.#backend.copy();
-    return await this.#inOwnTurn(async () => {
+    return await this.#inServerTurn(async () => {
       await this.#backend.checkpoint();
       return await this.#backend.copy();
     });
   }
 
-  /** Size of the data in bytes; undefined while a transaction is open. */
+  /** The size of the data in bytes; `undefined` while a transaction is open. */
   async size(): Promise<number | undefined> {
     if (this.#turn.holder !== undefined) return undefined;
     const measure = () => this.#backend.query("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())");
-    const rows = await this.#inOwnTurn(measure, SHORT_WAIT).catch(() => undefined);
+    const rows = await this.#inServerTurn(measure, SHORT_WAIT).catch(() => undefined);
     return rows === undefined ? undefined : Number(rows[0]?.[0]);
   }
 
   async serve(client: Connection, login: Login, onReady: () => void): Promise<void> {
     if (login.database !== DEFAULT_DATABASE) {
-      throw new Refused({ sqlstate: "3D000", message: `database "${login.database}" does not exist` });
+      throw new PostgresError({ sqlstate: "3D000", message: `database "${login.database}" does not exist` });
     }
-    const kept = await this.#roleSettings(login.role);
-    const session = new EmbeddedSession(++this.#lastProcess, client, login, kept, this.#prepared);
+    const roleSettings = await this.#roleSettings(login.role);
+    const session = new EmbeddedSession(++this.#lastProcess, client, login, roleSettings, this.#prepared);
     this.#sessions.set(session.process, session);
     const served = new AbortController();
     client.closed.then(() => this.#cancelOrphan(session, served.signal));
@@ -104,20 +111,23 @@ class RunningDatabase implements Omit<Database, "copy"> {
       onReady();
       await this.#backend.unlessCrashed(this.#serveQueries(session));
     } catch (error) {
-      if (error instanceof Refused) throw error;
-      const restart = this.#options.dataDir === undefined
-        ? "It starts again with an empty database, since it was in memory"
-        : "It starts again with the content of its data folder";
-      const message = `The local database has crashed (${
-        (error as Error).message
-      }), and all its sessions are over. ${restart}`;
-      throw new Refused({ sqlstate: "57P02", message });
+      throw error instanceof PostgresError ? error : this.#crashError(error as Error);
     } finally {
       served.abort();
       this.#sessions.delete(session.process);
       const ended = this.#backend.unlessCrashed(this.#end(session)).catch(() => {}); // the session's own error says more
-      if (greeted) await ended; // else the client would get its error only when the other transaction ends
+      if (greeted) await ended; // a client that could not log in gets its error now, not after another's transaction
     }
+  }
+
+  #crashError({ message }: Error): PostgresError {
+    const restart = this.#options.dataDir === undefined
+      ? "It starts again with an empty database, since it was in memory"
+      : "It starts again with the content of its data folder";
+    return new PostgresError({
+      sqlstate: "57P02",
+      message: `The local database has crashed (${message}), and all its sessions are over. ${restart}`,
+    });
   }
 
   cancel(process: number, secret: Uint8Array): void {
@@ -130,42 +140,43 @@ class RunningDatabase implements Omit<Database, "copy"> {
   }
 
   #cancel(session: EmbeddedSession): void {
-    if (!this.#turn.refuse(session, new Refused(CANCELED))) this.#backend.cancel(session);
+    if (!this.#turn.refuse(session, new PostgresError(CANCELED))) this.#backend.cancel(session);
   }
 
-  /** Cancels a query that still runs for a client that has left, because all other clients wait for the same backend. */
+  /** Cancels a query that still runs after its client has left, because the other clients wait for the same backend. */
   async #cancelOrphan(session: EmbeddedSession, served: AbortSignal): Promise<void> {
-    await delay(ORPHAN_TIME, served);
+    await delay(ORPHAN_LIMIT, served);
     if (!served.aborted) this.#cancel(session);
   }
 
-  /**
-   * The settings that `ALTER ROLE ... SET` and `ALTER DATABASE ... SET` keep for a role. During a long transaction,
-   * these are the settings from before it.
-   */
+  /** The settings of `ALTER ROLE ... SET` and `ALTER DATABASE ... SET`. During a long transaction, those from before it. */
   async #roleSettings(role: string): Promise<ReadonlyMap<string, string>> {
     const read = async () => {
-      const found = readRoleSettings((await this.#backend.query(roleSettingsQuery(role))).map(([setting]) => setting));
-      return await this.#backend.accepted(role, found);
+      const rows = await this.#backend.query(roleSettingsQuery(role));
+      return await this.#backend.acceptedSettings(role, readRoleSettings(rows.map(([setting]) => setting)));
     };
-    const kept = await this.#inOwnTurn(read, SHORT_WAIT).catch((error) => {
-      if (error instanceof Refused && error.failure === BUSY) return this.#kept.get(role) ?? new Map();
+    const settings = await this.#inServerTurn(read, SHORT_WAIT).catch((error) => {
+      if (error instanceof PostgresError && error.failure === BUSY) {
+        return this.#lastRoleSettings.get(role) ?? new Map();
+      }
       throw error;
     });
-    this.#kept.set(role, kept);
-    return kept;
+    this.#lastRoleSettings.set(role, settings);
+    return settings;
   }
 
-  /** Sends the client the settings, the key for cancel requests, and ReadyForQuery. */
+  /** Sends the values of the settings, the key for cancel requests, and ReadyForQuery. */
   async #sendGreeting(session: EmbeddedSession): Promise<void> {
     const script = settingsScript(session.settings);
-    const statuses = this.#reports.get(script) ?? await this.#inOwnTurn(() => this.#report(session));
+    const statuses = this.#reports.get(script) ?? await this.#inServerTurn(() => this.#report(session));
     this.#reports.set(script, statuses);
     for (const status of statuses) {
       const { text, next } = readCString(status, 5);
       session.reported.set(text, readCString(status, next).text);
     }
-    await session.client.write(concatBytes([...statuses, frame("K", int32(session.process), session.secret), ready()]));
+    await session.client.write(
+      concatBytes([...statuses, frame("K", int32(session.process), session.secret), readyForQuery()]),
+    );
   }
 
   async #report(session: EmbeddedSession): Promise<Frame[]> {
@@ -182,19 +193,20 @@ class RunningDatabase implements Omit<Database, "copy"> {
     }
   }
 
-  /** Waits for the session's turn. Returns false if the wait took too long and the client was sent the error. */
+  /** Waits for the session's turn. If that takes too long, sends the client an error and returns false. */
   async #enter(session: EmbeddedSession, batch: Frame[]): Promise<boolean> {
     try {
-      await this.#turn.take(session, this.#options.lockTimeout, new Refused(BUSY));
+      await this.#turn.take(session, this.#options.lockTimeout, new PostgresError(BUSY));
       return true;
     } catch (error) {
-      if (!(error instanceof Refused)) throw error;
+      if (!(error instanceof PostgresError)) throw error;
       await session.client.write(errorResponse(error.failure));
       await session.requests.abandon(batch);
       return false;
     }
   }
 
+  /** Removes the session's state from the backend, in a last turn of the session. */
   async #end(session: EmbeddedSession): Promise<void> {
     const inTransaction = this.#turn.holder === session;
     const discardTemporary = session.temporary && ![...this.#sessions.values()].some((other) => other.temporary);
@@ -206,10 +218,10 @@ class RunningDatabase implements Omit<Database, "copy"> {
     }
   }
 
-  /** Runs queries for the local server itself, in a separate turn. */
-  async #inOwnTurn<T>(task: () => Promise<T>, limit = this.#options.lockTimeout): Promise<T> {
+  /** Runs queries of the local server itself, in a turn of their own. */
+  async #inServerTurn<T>(task: () => Promise<T>, limit = this.#options.lockTimeout): Promise<T> {
     const turn = Symbol();
-    await this.#turn.take(turn, limit, new Refused(BUSY));
+    await this.#turn.take(turn, limit, new PostgresError(BUSY));
     try {
       return await task();
     } finally {
@@ -220,20 +232,20 @@ class RunningDatabase implements Omit<Database, "copy"> {
   /** Creates the missing roles with the privileges of a project's owner. */
   async #makeRoles(): Promise<void> {
     const rows = await this.#backend.query("SELECT rolname FROM pg_catalog.pg_roles");
-    const present = new Set(rows.map(([name]) => name));
-    const script = present.has(SUPERUSER) ? [] : [
+    const existing = new Set(rows.map(([name]) => name));
+    const script = existing.has(SUPERUSER) ? [] : [
       `CREATE ROLE ${SUPERUSER} NOLOGIN ${ATTRIBUTES}`,
       `GRANT pg_monitor, pg_read_all_data, pg_write_all_data, pg_signal_backend TO ${SUPERUSER} WITH ADMIN OPTION`,
       `ALTER DATABASE ${DEFAULT_DATABASE} OWNER TO ${SUPERUSER}`,
     ];
     for (const role of new Set(this.#options.roles)) {
-      if (!present.has(role)) script.push(`CREATE ROLE ${quoteName(role)} LOGIN ${ATTRIBUTES} IN ROLE ${SUPERUSER}`);
+      if (!existing.has(role)) script.push(`CREATE ROLE ${quoteName(role)} LOGIN ${ATTRIBUTES} IN ROLE ${SUPERUSER}`);
     }
     if (script.length) await this.#backend.query(script.join("; "));
   }
 }
 
-/** An embedded database. After a crash the next session starts it again, with the data on disk or with no data. */
+/** An embedded database. After a crash, the next session starts it again with the data on disk, or empty. */
 export class EmbeddedDatabase implements Database {
   readonly #options: EmbeddedOptions;
   /** The folder of the data; undefined for a database in memory. */
@@ -253,21 +265,21 @@ export class EmbeddedDatabase implements Database {
    *
    * @throws {Error} If the folder of the data can't be used.
    */
-  static async start(given: EmbeddedOptions): Promise<EmbeddedDatabase> {
-    if (given.dataDir === undefined) return new EmbeddedDatabase(given, await RunningDatabase.start(given));
-    const folder = await DataFolder.open(given.dataDir);
-    const options = { ...given, dataDir: folder.path };
+  static async start(options: EmbeddedOptions): Promise<EmbeddedDatabase> {
+    if (options.dataDir === undefined) return new EmbeddedDatabase(options, await RunningDatabase.start(options));
+    const folder = await DataFolder.open(options.dataDir);
+    const inFolder = { ...options, dataDir: folder.path };
     try {
-      const database = await RunningDatabase.start(options);
+      const database = await RunningDatabase.start(inFolder);
       await folder.complete();
-      return new EmbeddedDatabase(options, database, folder);
+      return new EmbeddedDatabase(inFolder, database, folder);
     } catch (error) {
       folder[Symbol.dispose]();
       const state = error instanceof Error ? error.message : String(error);
       throw new Error(
         `Cannot start the database in ${
           JSON.stringify(folder.path)
-        }: ${state}. Without need for its data, remove the folder`,
+        }: ${state}. If you don't need its data, remove the folder`,
         { cause: error },
       );
     }
@@ -314,21 +326,21 @@ export class EmbeddedDatabase implements Database {
     return await this.#current;
   }
 
-  async #restart(before: RunningDatabase | undefined): Promise<RunningDatabase> {
-    await before?.close();
+  async #restart(crashed: RunningDatabase | undefined): Promise<RunningDatabase> {
+    await crashed?.close();
     const database = await RunningDatabase.start(this.#options).catch((error) => {
       const message = `The local database has crashed, and can't be started again: ${(error as Error).message}`;
-      throw new Refused({ sqlstate: "57P03", message });
+      throw new PostgresError({ sqlstate: "57P03", message });
     });
     if (this.#unreferenced) database.unref();
     return database;
   }
 }
 
-/** Milliseconds that a query may run after its client has left, because a client may send a query and leave on purpose. */
-const ORPHAN_TIME = 1000;
+/** Milliseconds that a query may run after its client has left. A client may send a query and leave on purpose. */
+const ORPHAN_LIMIT = 1000;
 
-/** Milliseconds for which a question waits for its turn if another answer is available. */
+/** Milliseconds that the server waits for a turn where it can also do without. */
 const SHORT_WAIT = 200;
 
 const SUPERUSER = "databricks_superuser";
@@ -340,12 +352,12 @@ const BUSY = {
   hint: "End the other transaction, or give the local Lakebase a real Postgres with its database option.",
 };
 
-/** A fair lock: holders have it one at a time, in the order in which they asked. */
+/** A fair lock: one holder has it at a time, in the order of their requests. */
 export class Turn<Holder> {
   #holder: Holder | undefined;
   readonly #queue: { holder: Holder; enter: () => void; refuse: (reason: unknown) => void }[] = [];
 
-  /** The holder that has the turn; undefined if it is free. */
+  /** The holder that has the turn; `undefined` if nobody has it. */
   get holder(): Holder | undefined {
     return this.#holder;
   }
@@ -375,7 +387,7 @@ export class Turn<Holder> {
     next?.enter();
   }
 
-  /** Rejects a holder's wait with a reason. Returns whether the holder was waiting. */
+  /** Rejects the wait of a holder. Returns false if this holder is not waiting. */
   refuse(holder: Holder, reason: unknown): boolean {
     const at = this.#queue.findIndex((waiting) => waiting.holder === holder);
     const [waiting] = at < 0 ? [] : this.#queue.splice(at, 1);

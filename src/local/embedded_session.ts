@@ -1,42 +1,38 @@
 import { randomBytes } from "node:crypto";
 import type { Connection } from "./connection.ts";
-import type { Login } from "./database.ts";
+import { type Login, mergeSettings, type SessionSettings, startupSettings } from "./database.ts";
 import {
   cstring,
   type Frame,
   frame,
   Framer,
+  messageType,
   type Outcome,
+  PostgresError,
   query,
   readCString,
-  ready,
-  Refused,
-  type,
+  readyForQuery,
 } from "./messages.ts";
-import { mergeSettings, type SessionSettings, startupSettings } from "./session_settings.ts";
 
-/** One client of the embedded database, and its share of the backend's state. */
+/** A session of the embedded database: its client, and its part of the state of the shared backend. */
 export class EmbeddedSession {
   readonly process: number;
   /** The secret that a cancel request must contain. */
   readonly secret: Uint8Array = randomBytes(4);
   readonly client: Connection;
-  readonly requests: Requests;
+  readonly requests: RequestReader;
   readonly statements: SessionStatements;
-  /** Channels of LISTEN. */
+  /** The channels to which the session listens. */
   readonly channels: Set<string> = new Set();
-  /** The settings that are kept for the role, and those that the client requested at login. RESET returns to them. */
+  /** The role's settings, and those that the client requested at login. RESET returns to them. */
   readonly defaults: Map<string, string>;
   settings: SessionSettings;
-  /** Values that the client was last sent in ParameterStatus. */
+  /** The values that ParameterStatus messages have told the client. */
   readonly reported: Map<string, string> = new Map();
   /** Whether the settings may have changed since they were last read. */
   dirty = false;
-  /**
-   * Whether the session has called `set_config()`. It may call it again through a prepared statement, whose text is not
-   * repeated.
-   */
-  #setsByCalls = false;
+  /** Whether the session has called `set_config()`. A prepared statement may call it again without repeating the text. */
+  #hasCalledSetConfig = false;
   /** Whether the session may have created temporary objects. */
   temporary = false;
 
@@ -44,25 +40,25 @@ export class EmbeddedSession {
     process: number,
     client: Connection,
     { role, parameters, readOnly }: Login,
-    kept: ReadonlyMap<string, string>,
+    roleSettings: ReadonlyMap<string, string>,
     prepared: PreparedStatements,
   ) {
     this.process = process;
     this.client = client;
-    this.requests = new Requests(client);
+    this.requests = new RequestReader(client);
     this.statements = new SessionStatements(process, prepared);
-    this.defaults = mergeSettings(kept, startupSettings(parameters, readOnly));
+    this.defaults = mergeSettings(roleSettings, startupSettings(parameters, readOnly));
     this.settings = { user: role, role: "none", values: new Map(this.defaults) };
   }
 
-  /** Records how a batch has changed the session. Returns which parts of its state the backend must restore. */
+  /** Records how a batch has changed the session. Returns which parts of the state the backend must restore. */
   track(sql: string, { tags }: Outcome): { defaults: boolean; listen: boolean } {
     const discarded = tags.has("DISCARD ALL");
     const reset = tags.has("RESET") || discarded;
-    this.#setsByCalls ||= /set_config/i.test(sql);
-    if (reset || tags.has("SET") || this.#setsByCalls) this.dirty = true;
+    this.#hasCalledSetConfig ||= /set_config/i.test(sql);
+    if (reset || tags.has("SET") || this.#hasCalledSetConfig) this.dirty = true;
     if (/\btemp(orary)?\b/i.test(sql)) this.temporary = true;
-    if (discarded || tags.has("DEALLOCATE ALL")) this.statements.dropped();
+    if (discarded || tags.has("DEALLOCATE ALL")) this.statements.forgetAll();
     if (tags.has("LISTEN")) { for (const channel of channelsOf(sql, "LISTEN")) this.channels.add(channel); }
     if (tags.has("UNLISTEN")) this.#unlisten(channelsOf(sql, "UNLISTEN"));
     if (discarded) this.channels.clear();
@@ -75,41 +71,41 @@ export class EmbeddedSession {
   }
 }
 
-/** Matches a custom setting: its name has a point in it, and no list of the server includes it. */
-const OWN_SETTING = /\b[A-Za-z_]\w*(?:\.\w+)+/g;
-/** The bytes of a message that are searched for such names. */
+/** Matches the name of a custom setting, which has a point in it. The server does not list such settings. */
+const CUSTOM_SETTING = /\b[A-Za-z_]\w*(?:\.\w+)+/g;
+/** The number of bytes of a message that are searched for such names. */
 const SEARCHED_BYTES = 100_000;
 
-/** Finds possible names of custom settings, such as `app.tenant`, in the texts and parameters of a batch. */
-export function ownSettings(requests: Frame[]): string[] {
-  return requests.filter((request) => "QPB".includes(type(request)))
-    .flatMap((request) => ownSettingsIn(LATIN1.decode(request.subarray(5, SEARCHED_BYTES))));
+/** Finds possible names of custom settings, such as `app.tenant`, in the statements and parameters of a batch. */
+export function customSettings(requests: Frame[]): string[] {
+  return requests.filter((request) => "QPB".includes(messageType(request)))
+    .flatMap((request) => customSettingsIn(LATIN1.decode(request.subarray(5, SEARCHED_BYTES))));
 }
 
 /** Finds possible names of custom settings, such as `app.tenant`, in a text. */
-export function ownSettingsIn(text: string): string[] {
-  return [...text.matchAll(OWN_SETTING)].map(([name]) => name.toLowerCase());
+export function customSettingsIn(text: string): string[] {
+  return [...text.matchAll(CUSTOM_SETTING)].map(([name]) => name.toLowerCase());
 }
 
 const LATIN1 = new TextDecoder("latin1");
 
-/** The channels of the LISTEN or UNLISTEN commands in a text of SQL. The server keeps 63 bytes of a name. */
+/** The channels in the LISTEN or UNLISTEN commands of a script. The limit of 200 is above that of Postgres, 63 bytes. */
 export function channelsOf(sql: string, command: "LISTEN" | "UNLISTEN"): string[] {
   const statements = sql.matchAll(new RegExp(`\\b${command}\\s+(?:"((?:[^"]|""){1,200})"|([\\w$]+|\\*))`, "gi"));
   return [...statements].map(([, quoted, bare]) => quoted?.replaceAll('""', '"') ?? bare?.toLowerCase() ?? "");
 }
 
-/** Bytes after which a batch runs without waiting for its Sync. */
+/** Bytes after which a batch runs before its Sync has arrived. */
 const MAX_BATCH_BYTES = 1 << 20;
 
-/** Types of the messages that a client may send. Any other type ends the Postgres process, which is the only one here. */
+/** The message types that a client may send. Any other would end the only backend, and with it all sessions. */
 const CLIENT_MESSAGES = "QPBDECHSFXdcf";
 
-/** A client's messages after login, cut into batches that fit into a turn. */
-class Requests {
+/** Reads a client's messages after login, in batches. Each batch runs in one turn. */
+class RequestReader {
   readonly #client: Connection;
   readonly #framer = new Framer();
-  /** `"skipping"`: a batch was refused, so its messages are dropped up to its Sync. */
+  /** `"skipping"` while the messages of a refused batch are dropped, up to its Sync. */
   #state: "reading" | "skipping" | "malformed" = "reading";
 
   constructor(client: Connection) {
@@ -117,26 +113,26 @@ class Requests {
   }
 
   /**
-   * The next message; `undefined` after Terminate or the end of the connection.
+   * Reads the next message; `undefined` for Terminate or the end of the connection.
    *
-   * @throws {Refused} If the bytes are not a message.
+   * @throws {PostgresError} If the message is malformed.
    */
   async next(): Promise<Frame | undefined> {
     for (;;) {
       const message = this.#nextBuffered();
-      if (message) return type(message) === "X" ? undefined : message;
+      if (message) return messageType(message) === "X" ? undefined : message;
       const chunk = await this.#client.read();
       if (!chunk) return undefined;
       this.#framer.push(chunk);
     }
   }
 
-  /** The COPY messages that have arrived, at least one; `undefined` if `next` is. */
+  /** Reads one or more messages of a COPY, as many as have arrived; `undefined` at the end, as `next()`. */
   async copyData(): Promise<Frame[] | undefined> {
     let message = await this.next();
     if (!message) return undefined;
     const messages = [message];
-    for (let size = message.length; size < MAX_BATCH_BYTES && type(message) === "d"; size += message.length) {
+    for (let size = message.length; size < MAX_BATCH_BYTES && messageType(message) === "d"; size += message.length) {
       const following = this.#nextBuffered();
       if (!following) break;
       message = following;
@@ -145,18 +141,18 @@ class Requests {
     return messages;
   }
 
-  /** Messages up to one that Postgres answers at once: a query, Sync or Flush; `undefined` if `next` is. */
+  /** Reads messages up to a Query, FunctionCall, Sync or Flush; `undefined` at the end, as `next()`. */
   async batch(): Promise<Frame[] | undefined> {
     const messages: Frame[] = [];
     for (let size = 0; size < MAX_BATCH_BYTES;) {
       const message = await this.next();
       if (!message) return undefined;
-      const kind = type(message);
+      const kind = messageType(message);
       if (this.#state === "skipping") {
         await this.#skip(kind);
         continue;
       }
-      if ("dcf".includes(kind)) continue; // the rest of a failed COPY
+      if ("dcf".includes(kind)) continue; // input of a COPY that has failed
       messages.push(message);
       size += message.length;
       if ("QFSH".includes(kind)) break;
@@ -164,46 +160,47 @@ class Requests {
     return messages;
   }
 
-  /** Ends a batch that was refused without running: sends ReadyForQuery, now or at the batch's Sync. */
+  /** Ends a batch that was refused and has not run: sends ReadyForQuery, either now or after the batch's Sync. */
   async abandon(batch: Frame[]): Promise<void> {
     this.#state = "skipping";
     const last = batch.at(-1);
-    if (last && "QFS".includes(type(last))) await this.#skip("S");
+    if (last && "QFS".includes(messageType(last))) await this.#skip("S");
   }
 
   async #skip(kind: string): Promise<void> {
     if (kind !== "S") return;
     this.#state = "reading";
-    await this.#client.write(ready());
+    await this.#client.write(readyForQuery());
   }
 
-  /** The next message whose bytes have arrived. After a malformed message, the start of the next message is unknown. */
+  /** The next message if it has arrived. A malformed message ends the session: where the next one starts is unknown. */
   #nextBuffered(): Frame | undefined {
     const message = this.#state === "malformed" ? "malformed" : this.#frame();
     if (message !== "malformed") return message;
     this.#state = "malformed";
-    throw new Refused({ sqlstate: "08P01", message: "invalid frontend message" });
+    throw new PostgresError({ sqlstate: "08P01", message: "invalid frontend message" });
   }
 
   #frame(): Frame | "malformed" | undefined {
     try {
       const message = this.#framer.next();
-      return message === undefined || CLIENT_MESSAGES.includes(type(message)) ? message : "malformed";
+      return message === undefined || CLIENT_MESSAGES.includes(messageType(message)) ? message : "malformed";
     } catch (error) {
-      if (error instanceof RangeError) return "malformed"; // the length is impossible
+      if (error instanceof RangeError) return "malformed"; // the length is not valid
       throw error;
     }
   }
 }
 
-/** The prepared statements of all sessions in the shared backend. */
+/** The prepared statements that the shared backend has. */
 export class PreparedStatements {
+  /** Their names, with the prefixes of the sessions. */
   readonly names: Set<string> = new Set();
   /** The session that prepared the unnamed statement. */
   unnamed: SessionStatements | undefined;
 }
 
-/** The prepared statements of one session. A prefix separates their names from those of other sessions. */
+/** The prepared statements of a session. A prefix distinguishes their names from those of other sessions. */
 export class SessionStatements {
   readonly prefix: string;
   readonly #backend: PreparedStatements;
@@ -215,8 +212,10 @@ export class SessionStatements {
   }
 
   /**
-   * Returns the requests with prefixed names, and `restore`: requests that prepare again the statements that were
-   * dropped.
+   * Prefixes the names of statements in requests.
+   *
+   * @returns The requests, and `restore`: the requests that must run first, because another session has dropped
+   * statements that these requests use.
    */
   rewrite(requests: Frame[]): { restore: Frame[]; requests: Frame[] } {
     const restore: Frame[] = [];
@@ -225,12 +224,12 @@ export class SessionStatements {
   }
 
   /** Records that the session ran DEALLOCATE ALL or DISCARD ALL, which drops the statements of all sessions. */
-  dropped(): void {
+  forgetAll(): void {
     this.#backend.names.clear();
     this.#parsed.clear();
   }
 
-  /** Requests that drop all statements of this session. */
+  /** Forgets the statements of this session. Returns the requests that drop them. */
   close(): Frame[] {
     const names = [...this.#parsed.keys()].filter((name) => name && this.#backend.names.delete(this.prefix + name));
     if (this.#backend.unnamed === this) this.#backend.unnamed = undefined;
@@ -238,7 +237,7 @@ export class SessionStatements {
   }
 
   #rewrite(request: Frame, restore: Frame[]): Frame {
-    switch (type(request)) {
+    switch (messageType(request)) {
       case "P":
         return this.#parse(request);
       case "B":
@@ -277,9 +276,9 @@ export class SessionStatements {
     const { text } = readCString(request, 5);
     const name = text.slice(1);
     if (text[0] !== "S") return request;
-    if (type(request) === "D") this.#restoreIfDropped(name, restore);
+    if (messageType(request) === "D") this.#restoreIfDropped(name, restore);
     else this.#forget(name);
-    return name ? frame(type(request), cstring(`S${this.#prefixed(name)}`)) : request;
+    return name ? frame(messageType(request), cstring(`S${this.#prefixed(name)}`)) : request;
   }
 
   #simple(request: Frame): Frame {
@@ -288,7 +287,7 @@ export class SessionStatements {
     return rewritten === text ? request : query(rewritten);
   }
 
-  /** Prefixes the name in DEALLOCATE of a statement that the protocol prepared. psycopg sends it. */
+  /** Prefixes the name in a DEALLOCATE, which psycopg sends for statements that it has prepared with Parse. */
   #deallocate(sql: string): string {
     const [, quoted, bare] = /^\s*DEALLOCATE\s+(?:PREPARE\s+)?(?:"([^"]+)"|(\w+))(?:\s*;)?\s*$/i.exec(sql) ?? [];
     const name = quoted ?? bare?.toLowerCase();
@@ -311,7 +310,7 @@ export class SessionStatements {
     this.#backend.names.delete(this.#prefixed(name));
   }
 
-  /** A simple query drops the unnamed statement, and it does not matter which session it belongs to. */
+  /** A simple query drops the unnamed statement, of whichever session. */
   #forgetUnnamed(): void {
     this.#parsed.delete("");
     this.#backend.unnamed = undefined;
@@ -322,10 +321,10 @@ export class SessionStatements {
   }
 }
 
-/** The SQL texts in some requests. */
+/** The SQL of the Query and Parse messages among some requests. */
 export function sqlOf(requests: Frame[]): string {
   return requests.map((request) => {
-    if (type(request) === "Q") return readCString(request, 5).text;
-    return type(request) === "P" ? readCString(request, readCString(request, 5).next).text : "";
+    if (messageType(request) === "Q") return readCString(request, 5).text;
+    return messageType(request) === "P" ? readCString(request, readCString(request, 5).next).text : "";
   }).join("\n");
 }

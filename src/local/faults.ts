@@ -1,3 +1,4 @@
+import { pause } from "../core/pause.ts";
 import { errorAnswer, errorCodeOf } from "./api_json.ts";
 import type { CertificateFault } from "./certificate.ts";
 import { type Failure, SHUTDOWN } from "./messages.ts";
@@ -5,7 +6,7 @@ import { checkFault, WarehouseFaults } from "./warehouse/faults.ts";
 
 /** A wrong answer of the workspace API. */
 export interface WorkspaceFault {
-  /** HTTP status of the answer. @default {200 where `body` is given, else 500} */
+  /** HTTP status of the answer. @default {200 with a `body`, otherwise 500} */
   status?: number;
   /** `error_code` of the error body. @default {the usual one for `status`} */
   errorCode?: string;
@@ -15,16 +16,16 @@ export interface WorkspaceFault {
   retryAfter?: number | string;
   /** Body that replaces the error body, such as an HTML page or half of a JSON text. */
   body?: string;
-  /** Content type of the answer. @default {"application/json", or "text/html" where `body` begins with "<"} */
+  /** Content type of the answer. @default {"text/html" if `body` begins with "<", otherwise "application/json"} */
   contentType?: string;
   /**
-   * `"never"` sends no answer, and `"reset"` drops the connection. `"lost"` carries out the call and then drops the connection.
+   * `"never"` sends no answer. `"reset"` drops the connection. `"lost"` carries out the call and then drops the connection.
    * `"truncated"` carries out the call and sends half of the answer.
    */
   answer?: "never" | "reset" | "lost" | "truncated";
-  /** Number of bytes after which the connection is dropped: of an upload's body, or of the answer to another call. */
+  /** Number of bytes after which the connection is dropped. They are counted in the call's body, or else in the answer. */
   after?: number;
-  /** Milliseconds until the answer. It is the real answer if `status`, `body` and `answer` are not given. @default {0} */
+  /** Milliseconds until the answer. Without `status`, `body` and `answer`, the call is then carried out. @default {0} */
   delay?: number;
   /** Number of calls that get this answer. @default {every call until `reset()`} */
   times?: number;
@@ -35,8 +36,8 @@ export interface SuspendOptions {
   /** Milliseconds from the first connection until the compute is up. @default {0} */
   wakeAfter?: number;
   /**
-   * The answer to a connection until then: hold it until the compute is up, refuse it with SQLSTATE 28000, reset it, or close
-   * it without a message.
+   * The treatment of a connection until then: `"hold"` lets it wait for the compute, `"28000"` refuses it with this SQLSTATE,
+   * `"reset"` resets it, and `"close"` closes it without a message.
    *
    * @default {"hold"}
    */
@@ -45,7 +46,7 @@ export interface SuspendOptions {
 
 /** A slow or failing creation of branches. */
 export interface BranchFault {
-  /** Milliseconds that the operation takes before the data are copied. @default {0} */
+  /** Milliseconds before the operation copies the data. @default {0} */
   takes?: number;
   /** The error with which the operation ends. @default {none} */
   error?: { errorCode?: string; message?: string };
@@ -69,14 +70,14 @@ const WORKSPACE_FAULT = [
 /** The treatment of a connection that has just arrived. */
 export type Arrival = "serve" | "28000" | "reset" | "close" | { hold: number };
 
-/** The parts of the servers that faults act on. */
+/** The servers' functions that faults call. */
 interface FaultTargets {
   /** Ends every open Postgres connection, with a FATAL error or without a message. */
-  drop(how: Failure | "abrupt"): void;
-  /** Stops or resumes the bytes on every Postgres connection. */
+  dropConnections(reason: Failure | "abrupt"): void;
+  /** Stops or resumes all data on every Postgres connection. */
   freeze(frozen: boolean): void;
-  suspended(suspended: boolean): void;
-  revokeToken(revoked: boolean): void;
+  setSuspended(suspended: boolean): void;
+  setTokenRevoked(revoked: boolean): void;
   archive(branch: string, restoreAfter: number): void;
   stopWarehouses(): void;
   now(): Date;
@@ -108,7 +109,7 @@ export class Faults {
   credential: Record<string, unknown> | undefined;
   /** The fault of the Postgres port's certificate; undefined for a valid one. */
   certificate: CertificateFault | undefined;
-  /** What the Postgres port answers to a new connection instead of Postgres's answer; `undefined` for Postgres's answer. */
+  /** A wrong answer of the Postgres port to every new connection; `undefined` for that of Postgres. */
   greeting: "http" | "close" | "reset" | undefined;
   /** Limit of Postgres sessions. Further logins are refused with 53300. */
   maxConnections: number | undefined;
@@ -120,9 +121,10 @@ export class Faults {
   readonly warehouse: WarehouseFaults;
 
   readonly #targets: FaultTargets;
-  readonly #rules: { method: string; path: RegExp; fault: WorkspaceFault; left: number }[] = [];
-  #logins: (Failure & { left: number })[] = [];
+  readonly #rules: { method: string; path: RegExp; fault: WorkspaceFault; remaining: number }[] = [];
+  #loginFailures: (Failure & { remaining: number })[] = [];
   #blackhole = false;
+  /** The last call of `expireTokens()`, in milliseconds since the epoch. */
   #expiredBefore = -Infinity;
   #suspension: (SuspendOptions & { upAt?: number }) | undefined;
 
@@ -130,7 +132,7 @@ export class Faults {
   constructor(targets: FaultTargets) {
     this.#targets = targets;
     this.warehouse = new WarehouseFaults(() => targets.stopWarehouses(), () => targets.now());
-    Object.preventExtensions(this); // a misspelled property would do nothing
+    Object.preventExtensions(this); // a misspelled property would have no effect
   }
 
   /**
@@ -142,41 +144,41 @@ export class Faults {
   workspace(route: string, fault: WorkspaceFault): void {
     checkFault("workspace", fault, WORKSPACE_FAULT);
     const [method = "*", path = "*"] = route.split(" ");
-    this.#rules.push({ method, path: glob(path), fault, left: fault.times ?? Infinity });
+    this.#rules.push({ method, path: glob(path), fault, remaining: fault.times ?? Infinity });
   }
 
   /** Refuses the next logins with an error. By default it refuses one login with 28P01. */
   failLogins(failure: Partial<Failure> & { times?: number } = {}): void {
     checkFault("failLogins", failure, ["sqlstate", "message", "detail", "hint", "times"]);
     const { sqlstate = "28P01", message = "password authentication failed", times = 1, ...rest } = failure;
-    this.#logins.push({ sqlstate, message, ...rest, left: times });
+    this.#loginFailures.push({ sqlstate, message, ...rest, remaining: times });
   }
 
-  /** Refuses every credential minted so far as expired. */
+  /** Refuses, as expired, every credential minted so far. */
   expireTokens(): void {
     this.#expiredBefore = this.#targets.now().getTime();
   }
 
   /** Refuses `DATABRICKS_TOKEN` with 401 from now on. */
   revokeToken(): void {
-    this.#targets.revokeToken(true);
+    this.#targets.setTokenRevoked(true);
   }
 
   /** Suspends the compute: the endpoint is IDLE, and open connections end with 57P01. The next connection wakes it. */
   suspend(options: SuspendOptions = {}): void {
     checkFault("suspend", options, ["wakeAfter", "refuse"]);
     this.#suspension = { ...options };
-    this.#targets.suspended(true);
-    this.#targets.drop(SHUTDOWN);
+    this.#targets.setSuspended(true);
+    this.#targets.dropConnections(SHUTDOWN);
   }
 
   /**
-   * Archives a branch, as a workspace does after some time without use. Open connections end with 57P01. The next connection
-   * restores the branch.
+   * Archives a branch, as a workspace does with a branch that nobody uses. Open connections end with 57P01. The next
+   * connection restores the branch.
    *
    * @param branch The branch's full name, such as `projects/local/branches/old`.
-   * @param options `restoreAfter`: milliseconds from the next connection during which logins are refused with SQLSTATE 28000;
-   * 0 by default.
+   * @param options `restoreAfter` is the number of milliseconds, counted from that connection, during which logins are refused
+   * with SQLSTATE 28000. The default is 0.
    * @throws {Error} If there is no such branch.
    */
   archive(branch: string, options: { restoreAfter?: number } = {}): void {
@@ -186,10 +188,10 @@ export class Faults {
 
   /** Ends every open Postgres connection without a message of Postgres or TLS. */
   dropConnections(): void {
-    this.#targets.drop("abrupt");
+    this.#targets.dropConnections("abrupt");
   }
 
-  /** Whether the Postgres port is silent: it accepts connections but never answers, and open connections transfer nothing. */
+  /** Whether the Postgres port is silent: it accepts connections, but sends and reads nothing on new and open ones. */
   get blackhole(): boolean {
     return this.#blackhole;
   }
@@ -211,36 +213,36 @@ export class Faults {
     this.maxBranches = undefined;
     this.blackhole = false;
     this.#rules.length = 0;
-    this.#logins = [];
+    this.#loginFailures = [];
     this.#expiredBefore = -Infinity;
     this.#suspension = undefined;
-    this.#targets.suspended(false);
-    this.#targets.revokeToken(false);
+    this.#targets.setSuspended(false);
+    this.#targets.setTokenRevoked(false);
     this.warehouse.reset();
   }
 
-  /** The fault for a call, which counts as one of its `times`. Used by the servers. */
+  /** Returns the fault for a call, and counts the call as one of its `times`. The servers call this. */
   takeWorkspaceFault(method: string, path: string): WorkspaceFault | undefined {
     const rule = this.#rules.find((rule) =>
-      rule.left > 0 && (rule.method === "*" || rule.method === method) && rule.path.test(path)
+      rule.remaining > 0 && (rule.method === "*" || rule.method === method) && rule.path.test(path)
     );
-    if (rule) rule.left--;
+    if (rule) rule.remaining--;
     return rule?.fault;
   }
 
-  /** The failure for a login, which counts as one of its `times`. Used by the servers. */
+  /** Returns the failure for a login, and counts the login as one of its `times`. The servers call this. */
   takeLoginFailure(): Failure | undefined {
-    const failure = this.#logins.find((failure) => failure.left > 0);
-    if (failure) failure.left--;
+    const failure = this.#loginFailures.find((failure) => failure.remaining > 0);
+    if (failure) failure.remaining--;
     return failure;
   }
 
-  /** Whether `expireTokens()` was called after this time, in milliseconds since the epoch. Used by the servers. */
+  /** Whether `expireTokens()` was called after this time, in milliseconds since the epoch. The servers call this. */
   expired(mintedAt: number): boolean {
     return mintedAt <= this.#expiredBefore;
   }
 
-  /** The treatment of a connection that arrives now. The connection wakes the compute. Used by the servers. */
+  /** Returns the treatment of a connection that arrives now, and wakes the compute. The servers call this. */
   arrival(): Arrival {
     const suspension = this.#suspension;
     if (!suspension) return "serve";
@@ -251,7 +253,7 @@ export class Faults {
       return refuse === "hold" ? { hold: suspension.upAt - now } : refuse;
     }
     this.#suspension = undefined;
-    this.#targets.suspended(false);
+    this.#targets.setSuspended(false);
     return "serve";
   }
 }
@@ -261,18 +263,9 @@ function glob(pattern: string): RegExp {
   return new RegExp(`^${escaped.join(".*")}$`);
 }
 
-/** Resolves after `milliseconds`, or when the signal aborts. Never rejects, and leaves no timer. */
-export function delay(milliseconds: number, signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  if (signal.aborted) return Promise.resolve();
-  const done = (): void => {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", done);
-    resolve();
-  };
-  const timer = setTimeout(done, milliseconds);
-  signal.addEventListener("abort", done);
-  return promise;
+/** Waits, until the signal aborts at the latest. Unlike {@linkcode pause}, it never rejects. */
+export async function delay(milliseconds: number, signal: AbortSignal): Promise<void> {
+  await pause(milliseconds, signal).catch(() => {});
 }
 
 /** Whether a call with this fault is still carried out. */
@@ -281,7 +274,7 @@ export function isCarriedOut({ answer, status, body, delay }: WorkspaceFault): b
   return delay !== undefined && (status ?? body ?? answer) === undefined;
 }
 
-/** The wrong answer that a fault describes. */
+/** Makes the answer that a fault describes. */
 export async function faultAnswer(fault: WorkspaceFault, closing: AbortSignal): Promise<Response> {
   const { body, status = body === undefined ? 500 : 200, answer, retryAfter, contentType } = fault;
   if (answer === "never") {
@@ -298,33 +291,32 @@ export async function faultAnswer(fault: WorkspaceFault, closing: AbortSignal): 
   return response;
 }
 
-/** An answer with half of its body. */
+/** Makes an answer with half of the body. */
 export async function halfAnswer(response: Response): Promise<Response> {
   const bytes = await response.bytes();
   return new Response(bytes.subarray(0, bytes.length / 2), { status: response.status, headers: response.headers });
 }
 
-/** An answer whose body is shorter than its Content-Length. The server drops the connection after it. */
-export function droppedAnswer(body: ReadableStream<Uint8Array> = emptyStream(), like: ResponseInit = {}): Response {
-  const { status = 200 } = like;
-  const headers = new Headers(like.headers);
+/** Makes an answer whose body is shorter than its Content-Length, so that the server drops the connection. */
+export function droppedAnswer(
+  body: ReadableStream<Uint8Array> = ReadableStream.from([]),
+  init: ResponseInit = {},
+): Response {
+  const { status = 200 } = init;
+  const headers = new Headers(init.headers);
   if (!headers.has("content-length")) headers.set("content-length", "1000000");
   return new Response(body, { status, headers });
 }
 
 /** The first bytes of a stream. The other bytes are not read. */
-export function firstBytes(stream: ReadableStream<Uint8Array>, bytes: number): ReadableStream<Uint8Array> {
-  let left = bytes;
+export function firstBytes(stream: ReadableStream<Uint8Array>, count: number): ReadableStream<Uint8Array> {
+  let remaining = count;
   return ReadableStream.from((async function* () {
     for await (const chunk of stream) {
-      const part = chunk.subarray(0, left);
-      left -= part.length;
-      yield part;
-      if (left <= 0) return;
+      const bytes = chunk.subarray(0, remaining);
+      remaining -= bytes.length;
+      yield bytes;
+      if (remaining <= 0) return;
     }
   })());
-}
-
-function emptyStream(): ReadableStream<Uint8Array> {
-  return new ReadableStream({ start: (stream) => stream.close() });
 }

@@ -3,36 +3,36 @@ import { ApiError, invalid, notFound, page } from "./api_json.ts";
 
 /** Options of the Files API. */
 interface FilesApiOptions {
-  /** The folder of the Volumes; `undefined` for a temporary one, which is created for the first file. */
+  /** The folder of the Volumes; `undefined` for a temporary one, which the first upload creates. */
   folder: string | undefined;
-  /** The full names of the Volumes. A Volume whose folder exists need not be among them. */
+  /** The full names of the Volumes. A Volume whose folder exists can be omitted. */
   volumes: readonly string[];
   /** Limit of a file's size in bytes. */
   fileLimit: number;
 }
 
-/** A path below `/Volumes`. */
-interface Place {
-  /** The path in the API's form. */
+/** A path in a Volume. */
+interface VolumePath {
+  /** The whole path, `/Volumes/...`. */
   path: string;
-  /** Catalog, schema and Volume. */
+  /** The names of the catalog, the schema and the Volume. */
   volume: string[];
-  /** The names below the Volume. */
+  /** The names of the folders and the file below the Volume. */
   names: string[];
 }
 
 const FILES = "/api/2.0/fs/files";
 const DIRECTORIES = "/api/2.0/fs/directories";
 const VOLUMES = "/api/2.1/unity-catalog/volumes";
-/** Limit of the entries in a page of a list. */
+/** Limit of the entries of a page. */
 const PAGE_SIZE = 1000;
 
 /**
- * The Files API of a workspace, for the files of Volumes, which are in a folder on this machine. A file becomes visible
- * when it is complete.
+ * The Files API of a workspace. It keeps the files of Volumes in a folder on this machine. A file becomes visible when it is
+ * complete.
  *
- * Like the real API, it creates the folders of a file, answers 404 to `HEAD` of an empty Volume, and does not remove a folder
- * that has files.
+ * Like the real API, it creates the folders of a file, answers `HEAD` of an empty Volume with 404, and does not remove a
+ * folder that has files.
  */
 export class FilesApi {
   readonly #options: FilesApiOptions;
@@ -55,148 +55,154 @@ export class FilesApi {
    * Answers a call.
    *
    * @param path The path of the call, decoded.
-   * @returns `undefined` for a call that belongs to another API.
+   * @returns `undefined` for a call of another API.
    * @throws {ApiError} If the call is refused.
    */
   async answer(request: Request, path: string): Promise<Response | undefined> {
     const query = new URL(request.url).searchParams;
-    if (request.method === "GET" && path.startsWith(`${VOLUMES}/`)) return this.#volume(path.slice(VOLUMES.length + 1));
+    if (request.method === "GET" && path.startsWith(`${VOLUMES}/`)) {
+      return this.#describeVolume(path.slice(VOLUMES.length + 1));
+    }
     if (!/^\/api\/2\.0\/fs\/(?:files|directories)\//.test(path)) return undefined;
     const isFile = path.startsWith(`${FILES}/`);
-    const place = placeOf(path.slice((isFile ? FILES : DIRECTORIES).length));
-    this.#expectVolume(place);
+    const target = parseVolumePath(path.slice((isFile ? FILES : DIRECTORIES).length));
+    this.#expectVolume(target);
     try {
-      return await (isFile ? this.#file(request, place, query) : this.#directory(request, place, query));
+      return await (isFile ? this.#file(request, target, query) : this.#directory(request, target, query));
     } catch (error) {
-      throw asApiError(error, place.path);
+      throw asApiError(error, target.path);
     }
   }
 
-  async #file(request: Request, place: Place, query: URLSearchParams): Promise<Response> {
+  async #file(request: Request, target: VolumePath, query: URLSearchParams): Promise<Response> {
     switch (request.method) {
       case "PUT":
-        return await this.#upload(request, place, query.get("overwrite") !== "false");
+        return await this.#upload(request, target, query.get("overwrite") !== "false");
       case "GET":
       case "HEAD":
-        return await this.#download(request, place);
+        return await this.#download(request, target);
       case "DELETE":
-        await this.#expectFile(place);
-        await Deno.remove(this.#onDisk(place));
+        await this.#expectFile(target);
+        await Deno.remove(this.#onDisk(target));
         return new Response(null, { status: 204 });
       default:
-        throw notFound(`No API found for '${request.method} ${place.path}'`);
+        throw notFound(`No API found for '${request.method} ${target.path}'`);
     }
   }
 
-  async #upload(request: Request, place: Place, overwrite: boolean): Promise<Response> {
+  async #upload(request: Request, target: VolumePath, overwrite: boolean): Promise<Response> {
     const { fileLimit } = this.#options;
-    if (place.names.length === 0) throw invalid("The path is that of a Volume, not of a file in it");
+    if (target.names.length === 0) throw invalid("The path is that of a Volume, not of a file in it");
     if (Number(request.headers.get("content-length") ?? 0) > fileLimit) throw tooLarge(fileLimit);
-    await this.#expectFree(place, overwrite);
+    await this.#expectFree(target, overwrite);
     const folder = this.#root();
-    const part = `${folder}/.uploads/${crypto.randomUUID()}`;
+    const upload = `${folder}/.uploads/${crypto.randomUUID()}`;
     await Deno.mkdir(`${folder}/.uploads`, { recursive: true });
     try {
-      await receive(request, part, fileLimit);
-      await this.#expectFree(place, overwrite); // another upload may have ended meanwhile
-      const target = this.#onDisk(place);
-      await Deno.mkdir(target.slice(0, target.lastIndexOf("/")), { recursive: true });
-      await Deno.rename(part, target);
+      await receive(request, upload, fileLimit);
+      await this.#expectFree(target, overwrite); // another upload may have ended by now
+      const file = this.#onDisk(target);
+      await Deno.mkdir(file.slice(0, file.lastIndexOf("/")), { recursive: true });
+      await Deno.rename(upload, file);
     } catch (error) {
-      await Deno.remove(part).catch(() => {}); // the file was not created yet
+      await Deno.remove(upload).catch(() => {}); // it does not exist if its creation failed
       throw error;
     }
     return new Response(null, { status: 204 });
   }
 
-  async #expectFree(place: Place, overwrite: boolean): Promise<void> {
-    const found = await this.#stat(place);
-    if (found?.isDirectory) throw alreadyExists(`A directory exists at ${place.path}`);
-    if (found !== undefined && !overwrite) throw alreadyExists(`A file exists at ${place.path}`);
+  /** Refuses an upload to a folder, or to a file that may not be overwritten. */
+  async #expectFree(target: VolumePath, overwrite: boolean): Promise<void> {
+    const info = await this.#stat(target);
+    if (info?.isDirectory) throw alreadyExists(`A directory exists at ${target.path}`);
+    if (info !== undefined && !overwrite) throw alreadyExists(`A file exists at ${target.path}`);
   }
 
-  async #download(request: Request, place: Place): Promise<Response> {
-    const { size, mtime } = await this.#expectFile(place);
-    const written = mtime!.toUTCString();
+  async #download(request: Request, target: VolumePath): Promise<Response> {
+    const { size, mtime } = await this.#expectFile(target);
+    const lastModified = mtime!.toUTCString();
     const since = Date.parse(request.headers.get("if-unmodified-since") ?? "");
-    if (Date.parse(written) > since) throw new ApiError(412, "PRECONDITION_FAILED", `${place.path} was modified`);
-    const { from, to, status } = rangeOf(request.headers.get("range"), size);
+    if (Date.parse(lastModified) > since) throw new ApiError(412, "PRECONDITION_FAILED", `${target.path} was modified`);
+    const { from, to, status } = parseRange(request.headers.get("range"), size);
     const headers = {
       "content-type": "application/octet-stream",
       "content-length": String(to - from),
-      "last-modified": written,
+      "last-modified": lastModified,
       "accept-ranges": "bytes",
       ...(status === 206 ? { "content-range": `bytes ${from}-${to - 1}/${size}` } : {}),
     };
     if (request.method === "HEAD") return new Response(null, { headers });
-    return new Response(partOf(await Deno.open(this.#onDisk(place)), from, to), { status, headers });
+    return new Response(readRange(await Deno.open(this.#onDisk(target)), from, to), { status, headers });
   }
 
-  async #directory(request: Request, place: Place, query: URLSearchParams): Promise<Response> {
-    const found = await this.#stat(place);
-    const isRoot = place.names.length === 0;
+  async #directory(request: Request, target: VolumePath, query: URLSearchParams): Promise<Response> {
+    const info = await this.#stat(target);
+    const isRoot = target.names.length === 0;
     switch (request.method) {
       case "PUT":
-        if (found?.isFile) throw alreadyExists(`A file exists at ${place.path}`);
-        await Deno.mkdir(this.#onDisk(place), { recursive: true });
+        if (info?.isFile) throw alreadyExists(`A file exists at ${target.path}`);
+        await Deno.mkdir(this.#onDisk(target), { recursive: true });
         return new Response(null, { status: 204 });
       case "HEAD":
-        // The real API finds a folder by the files in its storage, and an empty Volume has no files.
-        if (!found?.isDirectory || isRoot && await this.#isEmpty(place)) {
-          throw notFound(`No directory at ${place.path}`);
+        // In the real API's storage, only files make a folder exist, and an empty Volume has none.
+        if (!info?.isDirectory || isRoot && await this.#isEmpty(target)) {
+          throw notFound(`No directory at ${target.path}`);
         }
         return new Response(null, { status: 200 });
       case "GET":
-        if (!found?.isDirectory && !isRoot) throw notFound(`No directory at ${place.path}`);
-        return Response.json(await this.#list(place, query));
+        if (!info?.isDirectory && !isRoot) throw notFound(`No directory at ${target.path}`);
+        return Response.json(await this.#list(target, query));
       case "DELETE":
-        if (!found?.isDirectory) throw notFound(`No directory at ${place.path}`);
+        if (!info?.isDirectory) throw notFound(`No directory at ${target.path}`);
         if (isRoot) throw invalid("A Volume is removed with the Volumes API");
-        if (!await this.#isEmpty(place)) throw notEmpty(place);
-        await Deno.remove(this.#onDisk(place));
+        if (!await this.#isEmpty(target)) throw notEmpty(target);
+        await Deno.remove(this.#onDisk(target));
         return new Response(null, { status: 204 });
       default:
-        throw notFound(`No API found for '${request.method} ${place.path}'`);
+        throw notFound(`No API found for '${request.method} ${target.path}'`);
     }
   }
 
-  async #list(place: Place, query: URLSearchParams): Promise<Record<string, unknown>> {
-    const folder = this.#onDisk(place);
+  async #list(target: VolumePath, query: URLSearchParams): Promise<Record<string, unknown>> {
+    const folder = this.#onDisk(target);
     const names: string[] = [];
-    if (await this.#stat(place) !== undefined) {
+    if (await this.#stat(target) !== undefined) {
       for await (const { name } of Deno.readDir(folder)) names.push(name);
     }
     const { contents = [], ...rest } = page("contents", names.sort(), query, PAGE_SIZE);
-    return { contents: await Promise.all((contents as string[]).map((name) => entryOf(folder, place, name))), ...rest };
+    return {
+      contents: await Promise.all((contents as string[]).map((name) => describeEntry(folder, target, name))),
+      ...rest,
+    };
   }
 
-  async #isEmpty(place: Place): Promise<boolean> {
-    for await (const _ of Deno.readDir(this.#onDisk(place))) return false;
+  async #isEmpty(target: VolumePath): Promise<boolean> {
+    for await (const _ of Deno.readDir(this.#onDisk(target))) return false;
     return true;
   }
 
-  async #expectFile(place: Place): Promise<Deno.FileInfo> {
-    const found = await this.#stat(place);
-    if (found?.isFile) return found;
-    throw notFound(`The file ${place.path} does not exist`);
+  async #expectFile(target: VolumePath): Promise<Deno.FileInfo> {
+    const info = await this.#stat(target);
+    if (info?.isFile) return info;
+    throw notFound(`The file ${target.path} does not exist`);
   }
 
-  async #stat(place: Place): Promise<Deno.FileInfo | undefined> {
+  async #stat(target: VolumePath): Promise<Deno.FileInfo | undefined> {
     if (this.#folder === undefined) return undefined;
-    return await Deno.stat(this.#onDisk(place)).catch((error) => {
+    return await Deno.stat(this.#onDisk(target)).catch((error) => {
       if (error instanceof Deno.errors.NotFound) return undefined;
       throw error;
     });
   }
 
-  #volume(name: string): Response {
-    const parts = name.split(".");
-    this.#expectVolume({ path: name, volume: parts, names: [] });
-    const [catalog_name, schema_name, volume] = parts;
-    return Response.json({ catalog_name, schema_name, name: volume, full_name: name, volume_type: "MANAGED" });
+  #describeVolume(name: string): Response {
+    const volume = name.split(".");
+    this.#expectVolume({ path: name, volume, names: [] });
+    const [catalog_name, schema_name, volume_name] = volume;
+    return Response.json({ catalog_name, schema_name, name: volume_name, full_name: name, volume_type: "MANAGED" });
   }
 
-  #expectVolume({ volume }: Place): void {
+  #expectVolume({ volume }: VolumePath): void {
     const name = volume.join(".");
     if (this.#options.volumes.includes(name)) return;
     const folder = this.#folder;
@@ -205,7 +211,7 @@ export class FilesApi {
     if (!exists) throw notFound(`Volume '${name}' does not exist.`);
   }
 
-  #onDisk({ volume, names }: Place): string {
+  #onDisk({ volume, names }: VolumePath): string {
     return [this.#root(), ...volume, ...names].join("/");
   }
 
@@ -213,15 +219,16 @@ export class FilesApi {
     return this.#options.folder ?? this.#temporary;
   }
 
+  /** The folder of the Volumes, which is created if necessary. */
   #root(): string {
     const folder = this.#folder;
     if (folder !== undefined) return folder;
-    globalThis.addEventListener("unload", this.#onUnload); // a notebook's process may end without close()
+    globalThis.addEventListener("unload", this.#onUnload); // for a process that ends without close()
     return this.#temporary = Deno.makeTempDirSync({ prefix: "lakebase-volumes-" });
   }
 }
 
-function placeOf(path: string): Place {
+function parseVolumePath(path: string): VolumePath {
   const [, first, ...parts] = withoutEndSlashes(path).split("/");
   const volume = parts.slice(0, 3);
   if (first !== "Volumes" || volume.length < 3) throw invalid(`Path ${path} is not in a Volume`);
@@ -242,8 +249,8 @@ function isDirectory(path: string): boolean {
 }
 
 /**
- * The size of a write, in bytes. Writes are synchronous: the page cache takes one in a millisecond. An asynchronous
- * write costs several times as much processor time, because Deno's event loop runs while it waits.
+ * The size of a write, in bytes. Writes are synchronous, because one takes only a millisecond. An asynchronous write takes
+ * several times as much processor time, because Deno's event loop runs meanwhile.
  */
 const WRITE_BYTES = 1_048_576;
 
@@ -257,28 +264,25 @@ async function receive(request: Request, path: string, limit: number): Promise<v
     for (let at = 0; at < filled;) at += file.writeSync(buffer.subarray(at, filled));
     filled = 0;
   };
-  for await (const chunk of request.body === null ? [] : piecesOf(request.body)) {
+  for await (const chunk of request.body === null ? [] : readChunks(request.body)) {
     length += chunk.length;
     if (length > limit) throw tooLarge(limit);
     for (let at = 0; at < chunk.length;) {
-      const piece = chunk.subarray(at, at + buffer.length - filled);
-      buffer.set(piece, filled);
-      filled += piece.length;
-      at += piece.length;
+      const bytes = chunk.subarray(at, at + buffer.length - filled);
+      buffer.set(bytes, filled);
+      filled += bytes.length;
+      at += bytes.length;
       if (filled === buffer.length) flush();
     }
   }
   flush();
 }
 
-/** The size of a read, in bytes. The server never has as much at once. */
+/** The size of a read, in bytes. The server never has more at once. */
 const READ_BYTES = 131_072;
 
-/**
- * The pieces of a body. Each is valid until the next one. A separate buffer for each would be garbage, whose collection
- * takes longer than the reading.
- */
-async function* piecesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
+/** Reads a body in chunks that share a buffer, because collecting a buffer for each chunk takes longer than reading. */
+async function* readChunks(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
   const reader = byteReader(body);
   if (reader === undefined) return yield* body;
   try {
@@ -293,7 +297,7 @@ async function* piecesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8
   }
 }
 
-/** A reader that fills our own buffers; `undefined` for a short body, which Deno has already read. */
+/** A reader into the caller's buffers; `undefined` for a short body, which Deno has read already. */
 function byteReader(body: ReadableStream<Uint8Array>): ReadableStreamBYOBReader | undefined {
   try {
     return body.getReader({ mode: "byob" });
@@ -302,8 +306,8 @@ function byteReader(body: ReadableStream<Uint8Array>): ReadableStreamBYOBReader 
   }
 }
 
-/** The bytes of a file from position `from` up to, but not including, `to`. */
-function partOf(file: Deno.FsFile, from: number, to: number): ReadableStream<Uint8Array> {
+/** Reads a file from position `from` to before position `to`, and closes it. */
+function readRange(file: Deno.FsFile, from: number, to: number): ReadableStream<Uint8Array> {
   let at = from;
   file.seekSync(from, Deno.SeekMode.Start);
   return new ReadableStream({
@@ -321,8 +325,8 @@ function partOf(file: Deno.FsFile, from: number, to: number): ReadableStream<Uin
   }, { highWaterMark: 0 });
 }
 
-/** The range in a request's `Range` header. Without the header, the whole file. */
-function rangeOf(header: string | null, size: number): { from: number; to: number; status: 200 | 206 } {
+/** Parses a `Range` header. Without the header, the range is the whole file. */
+function parseRange(header: string | null, size: number): { from: number; to: number; status: 200 | 206 } {
   const [, first = "", last = ""] = /^bytes=(\d*)-(\d*)$/.exec(header ?? "") ?? [];
   if (first === "" && last === "") return { from: 0, to: size, status: 200 };
   const from = first === "" ? Math.max(0, size - Number(last)) : Number(first);
@@ -331,7 +335,7 @@ function rangeOf(header: string | null, size: number): { from: number; to: numbe
   throw new ApiError(416, "INVALID_PARAMETER_VALUE", `Range ${header} is outside the file, which has ${size} bytes`);
 }
 
-async function entryOf(folder: string, { path }: Place, name: string): Promise<Record<string, unknown>> {
+async function describeEntry(folder: string, { path }: VolumePath, name: string): Promise<Record<string, unknown>> {
   const { isDirectory, size, mtime } = await Deno.stat(`${folder}/${name}`);
   return {
     path: `${path}/${name}`,
@@ -350,7 +354,7 @@ function tooLarge(limit: number): ApiError {
   return new ApiError(413, "REQUEST_LIMIT_EXCEEDED", `A file has at most ${limit} bytes`);
 }
 
-function notEmpty({ path }: Place): ApiError {
+function notEmpty({ path }: VolumePath): ApiError {
   const details = [{
     "@type": "type.googleapis.com/google.rpc.ErrorInfo",
     reason: "FILES_API_DIRECTORY_IS_NOT_EMPTY",
@@ -359,7 +363,7 @@ function notEmpty({ path }: Place): ApiError {
   return new ApiError(400, "INVALID_PARAMETER_VALUE", `The directory ${path} is not empty`, details);
 }
 
-/** The API's error for an error of the file system. */
+/** Converts an error of the file system to an error of the API. Other errors stay as they are. */
 function asApiError(error: unknown, path: string): unknown {
   const { code } = error as { code?: string };
   if (code === "ENOSPC" || code === "EDQUOT") {

@@ -5,7 +5,7 @@ import { Connection, type Startup, startUp } from "./connection.ts";
 import { DEFAULT_DATABASE } from "./database.ts";
 import { delay, type Faults } from "./faults.ts";
 import { authenticate, COMPUTE_UNAVAILABLE, type LoginPolicy } from "./login.ts";
-import { authentication, errorResponse, type Failure, failureOf, Refused, SHUTDOWN } from "./messages.ts";
+import { authentication, errorResponse, type Failure, failureFields, PostgresError, SHUTDOWN } from "./messages.ts";
 import type { Branch } from "./workspace.ts";
 
 /** One attempt to log in to the Postgres port. */
@@ -14,7 +14,7 @@ export interface PostgresLogin {
   user: string;
   /** The database. */
   database: string;
-  /** `"ok"`, the SQLSTATE of the refusal, or `"closed"` if the connection ended earlier. */
+  /** `"ok"`, the SQLSTATE of the refusal, or `"closed"` if the connection ended before either. */
   outcome: string;
 }
 
@@ -29,7 +29,7 @@ interface GatewayOptions {
   handshakeTimeout: number;
 }
 
-/** The Postgres port. It demands TLS, SNI and a login, and then serves the database. */
+/** The Postgres port. It requires TLS, SNI and a login, and then serves the database of the login's branch. */
 export class Gateway {
   /** Every login so far, in order. */
   readonly logins: PostgresLogin[] = [];
@@ -38,6 +38,7 @@ export class Gateway {
   readonly #clients = new Set<Connection>();
   /** The branches of the sessions that are logged in. */
   readonly #branches = new Map<Connection, Branch | undefined>();
+  /** The connections that are being served. */
   readonly #serving = new Set<Promise<void>>();
   readonly #closing = new AbortController();
   #sessions = 0;
@@ -74,16 +75,16 @@ export class Gateway {
   }
 
   /**
-   * Ends every connection, with a FATAL error if one is given. A connection that is not encrypted yet gets no error,
+   * Ends connections, with a FATAL error or without a message. A connection that is not encrypted yet gets no error,
    * because its client expects TLS or the answer to its request for TLS.
    *
-   * @param branch The branch whose sessions end. @default {all}
+   * @param branch The branch whose sessions end. @default {every connection ends}
    */
-  drop(how: Failure | "abrupt", branch?: Branch): void {
+  drop(reason: Failure | "abrupt", branch?: Branch): void {
     for (const client of this.#clients) {
       if (branch !== undefined && this.#branches.get(client) !== branch) continue;
-      if (how === "abrupt") client.destroy();
-      else client.close(client.encrypted ? errorResponse(how, "FATAL") : undefined);
+      if (reason === "abrupt") client.destroy();
+      else client.close(client.encrypted ? errorResponse(reason, "FATAL") : undefined);
     }
   }
 
@@ -102,20 +103,20 @@ export class Gateway {
 
   async #accept(socket: Socket): Promise<void> {
     let client = new Connection(socket);
-    const adopt = (next: Connection): void => {
+    const setClient = (connection: Connection): void => {
       this.#clients.delete(client);
-      client = next;
+      client = connection;
       this.#clients.add(client);
       if (this.#options.faults.blackhole) client.freeze(true);
     };
-    adopt(client);
+    setClient(client);
     const deadline = setTimeout(() => {
       if (!this.#options.faults.blackhole) client.close(errorResponse(TIMEOUT, "FATAL"));
     }, this.#options.handshakeTimeout);
     try {
-      if (await this.#admit(client)) await this.#serve(socket, client, adopt, () => clearTimeout(deadline));
+      if (await this.#admit(client)) await this.#serve(socket, client, setClient, () => clearTimeout(deadline));
     } catch (error) {
-      await client.close(errorResponse(failureOf(error, NO_STATE), "FATAL"));
+      await client.close(errorResponse(failureFields(error, INVALID_STATE), "FATAL"));
     } finally {
       clearTimeout(deadline);
       await client.close();
@@ -123,26 +124,27 @@ export class Gateway {
     }
   }
 
-  /** Applies faults to a new connection. Returns whether the connection may go on. */
+  /** Applies faults to a new connection. Returns false if they end it. */
   async #admit(client: Connection): Promise<boolean> {
     const { faults } = this.#options;
     if (faults.greeting === "http") await client.close(new TextEncoder().encode(HTTP_ANSWER));
-    const answer = faults.greeting ?? faults.arrival();
-    if (answer === "reset") client.reset();
-    return typeof answer === "object" || answer === "serve" || answer === "28000";
+    const treatment = faults.greeting ?? faults.arrival();
+    if (treatment === "reset") client.reset();
+    return typeof treatment === "object" || treatment === "serve" || treatment === "28000";
   }
 
+  /** Serves a connection from TLS to its end. `clearDeadline` ends the limit within which it must log in. */
   async #serve(
     socket: Socket,
     plain: Connection,
-    adopt: (client: Connection) => void,
-    onLogin: () => void,
+    setClient: (client: Connection) => void,
+    clearDeadline: () => void,
   ): Promise<void> {
     const { authority, faults, branches } = this.#options;
-    const startup = await startUp(plain, socket, authority.issue(faults.certificate), adopt);
+    const startup = await startUp(plain, socket, authority.issue(faults.certificate), setClient);
     if (!startup) return;
     if ("kind" in startup) {
-      // A session's key does not show its branch. So every database is asked, and no two sessions have the same key.
+      // The key does not show the session's branch, so every database gets the request. Keys are unique.
       await Promise.all(branches.databases.map((database) => database.cancel(startup.process, startup.secret)));
       return;
     }
@@ -150,36 +152,35 @@ export class Gateway {
     const entry: PostgresLogin = { user, database: name, outcome: "closed" };
     this.logins.push(entry);
     try {
-      if (!await this.#wake(startup.client, onLogin)) return;
-      await this.#session(startup, entry, onLogin);
+      if (!await this.#wake(startup.client, clearDeadline)) return;
+      await this.#serveSession(startup, entry, clearDeadline);
     } catch (error) {
-      if (entry.outcome === "closed") entry.outcome = failureOf(error, NO_STATE).sqlstate;
+      if (entry.outcome === "closed") entry.outcome = failureFields(error, INVALID_STATE).sqlstate;
       throw error;
     }
   }
 
   /** Waits until the compute is up. Returns false if the connection must be closed. */
-  async #wake(client: Connection, onLogin: () => void): Promise<boolean> {
+  async #wake(client: Connection, clearDeadline: () => void): Promise<boolean> {
     for (;;) {
       const arrival = this.#options.faults.arrival();
       if (arrival === "serve") return true;
-      if (arrival === "28000") throw new Refused(COMPUTE_UNAVAILABLE);
+      if (arrival === "28000") throw new PostgresError(COMPUTE_UNAVAILABLE);
       if (typeof arrival === "string") return false;
-      // Waking may take longer than the handshake limit.
-      onLogin();
+      clearDeadline(); // waking may take longer
       await delay(arrival.hold, this.#closing.signal);
       if (this.#closing.signal.aborted || client.ended) return false;
     }
   }
 
-  async #session(
+  async #serveSession(
     { client, servername, parameters }: Startup,
     entry: PostgresLogin,
-    onLogin: () => void,
+    clearDeadline: () => void,
   ): Promise<void> {
     const { faults, branches, policy } = this.#options;
     branches.expire();
-    if (this.#sessions >= (faults.maxConnections ?? Infinity)) throw new Refused(TOO_MANY);
+    if (this.#sessions >= (faults.maxConnections ?? Infinity)) throw new PostgresError(TOO_MANY_CLIENTS);
     const { branch, readOnly } = await authenticate({ client, servername, parameters }, entry.user, policy);
     const settings = new Map([...parameters].filter(([name]) => name !== "user" && name !== "database"));
     await client.write(authentication(0));
@@ -189,7 +190,7 @@ export class Gateway {
       const login = { role: entry.user, database: entry.database, parameters: settings, readOnly };
       await branches.databaseOf(branch).serve(client, login, () => {
         entry.outcome = "ok";
-        onLogin();
+        clearDeadline();
       });
     } finally {
       this.#sessions--;
@@ -198,7 +199,7 @@ export class Gateway {
   }
 }
 
-const NO_STATE = "Invalid upstream handshake state.";
+const INVALID_STATE = "Invalid upstream handshake state.";
 const TIMEOUT = { sqlstate: "08006", message: "Client handshake timeout." };
-const TOO_MANY = { sqlstate: "53300", message: "sorry, too many clients already" };
+const TOO_MANY_CLIENTS = { sqlstate: "53300", message: "sorry, too many clients already" };
 const HTTP_ANSWER = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n";

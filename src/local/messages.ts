@@ -1,12 +1,12 @@
 import { concatBytes } from "../core/bytes.ts";
 
-/** One whole message of the protocol, with its type byte and length. */
+/** A whole message of Postgres's protocol, with its type byte and its length. */
 export type Frame = Uint8Array;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** A message of the given type around the given content. */
+/** Makes a message from its type letter and its body. */
 export function frame(type: string, ...parts: Uint8Array[]): Frame {
   const body = concatBytes(parts);
   const header = new Uint8Array(5);
@@ -15,7 +15,7 @@ export function frame(type: string, ...parts: Uint8Array[]): Frame {
   return concatBytes([header, body]);
 }
 
-/** A text that ends with a zero byte. */
+/** A text in UTF-8 that ends with a zero byte. */
 export function cstring(text: string): Uint8Array {
   return encoder.encode(`${text}\0`);
 }
@@ -27,7 +27,7 @@ export function int32(value: number): Uint8Array {
   return bytes;
 }
 
-/** A simple query. */
+/** Query: SQL for the simple protocol. */
 export function query(sql: string): Frame {
   return frame("Q", cstring(sql));
 }
@@ -37,12 +37,12 @@ export function parameterStatus(name: string, value: string): Frame {
   return frame("S", cstring(name), cstring(value));
 }
 
-/** An Authentication request of the given kind. */
+/** Authentication: a request of this kind, or 0 for AuthenticationOk. */
 export function authentication(kind: number, data: Uint8Array = new Uint8Array()): Frame {
   return frame("R", int32(kind), data);
 }
 
-/** The fields of an error that a client receives. */
+/** The fields of an error that a Postgres client receives. */
 export interface Failure {
   /** The five characters of the SQLSTATE. */
   sqlstate: string;
@@ -63,16 +63,16 @@ export function errorResponse(failure: Failure, severity: "FATAL" | "ERROR" = "E
 }
 
 /** ReadyForQuery outside of a transaction. */
-export function ready(): Frame {
+export function readyForQuery(): Frame {
   return frame("Z", encoder.encode("I"));
 }
 
 /** The type letter of a message. */
-export function type(message: Frame): string {
+export function messageType(message: Frame): string {
   return String.fromCharCode(message[0] ?? 0);
 }
 
-/** The size of the message at `at`, including its type byte; undefined if its length word has not arrived. */
+/** The size of the message at this position, with its type byte; undefined if its length word has not arrived. */
 export function messageSize(bytes: Uint8Array, at = 0): number | undefined {
   if (bytes.length - at < 5) return undefined;
   return new DataView(bytes.buffer, bytes.byteOffset + at, 5).getInt32(1) + 1;
@@ -113,12 +113,12 @@ export function readRow(message: Frame): (string | null)[] {
 /** The largest message that Postgres accepts. */
 const MAX_MESSAGE = 0x3fffffff;
 
-/** Cuts a stream of bytes into whole messages. */
+/** Splits a stream of bytes into messages. */
 export class Framer {
   #chunks: Uint8Array[] = [];
   #size = 0;
 
-  /** Number of bytes that belong to an incomplete message. */
+  /** Number of bytes that have not been returned as part of a message. */
   get buffered(): number {
     return this.#size;
   }
@@ -129,9 +129,9 @@ export class Framer {
   }
 
   /**
-   * The next whole message, or undefined if its end has not arrived.
+   * The next message; undefined if its end has not arrived.
    *
-   * @throws {RangeError} If its length word is impossible.
+   * @throws {RangeError} If its length word is not valid.
    */
   next(): Frame | undefined {
     if (this.#size < 5) return undefined;
@@ -145,7 +145,7 @@ export class Framer {
     return whole.subarray(0, size);
   }
 
-  // Joins chunks only when a whole message has arrived, so that a large message in many chunks is copied once.
+  /** The first chunk, joined with as many others as `size` needs. A large message in many chunks is copied only once. */
   #contiguous(size: number): Uint8Array {
     while ((this.#chunks[0]?.length ?? 0) < size) {
       let count = 0;
@@ -156,21 +156,21 @@ export class Framer {
   }
 }
 
-/** Ends a login or a session with a FATAL error, whose fields are `failure`. */
-export class Refused extends Error {
+/** An error of the local Postgres, which its client receives. It ends a login or a session with FATAL. */
+export class PostgresError extends Error {
   readonly failure: Failure;
 
   constructor(failure: Failure) {
     super(failure.message);
-    this.name = "Refused";
+    this.name = "PostgresError";
     this.failure = failure;
   }
 }
 
-/** The error fields for a client. @param otherwise The message for a value that is not an `Error`. */
-export function failureOf(error: unknown, otherwise: string): Failure {
-  if (error instanceof Refused) return error.failure;
-  return { sqlstate: "XX000", message: error instanceof Error ? error.message : otherwise };
+/** The fields with which a client is told of an error. `fallback` is the message for a value that is not an `Error`. */
+export function failureFields(error: unknown, fallback: string): Failure {
+  if (error instanceof PostgresError) return error.failure;
+  return { sqlstate: "XX000", message: error instanceof Error ? error.message : fallback };
 }
 
 /** The error that sessions receive when the server is shut down. */
@@ -179,22 +179,21 @@ export const SHUTDOWN: Failure = {
   message: "terminating connection due to administrator command",
 };
 
-/** The code of a cancel request, which stands where a startup packet has its protocol version. */
+/** The code of a cancel request, in the place of a startup packet's protocol version. */
 export const CANCEL_REQUEST = 80877102;
 
 /** The effects of a batch of requests, without its answers. */
 export interface Outcome {
   /**
-   * The status in the last ReadyForQuery: idle, in a transaction, or in a failed transaction; `undefined` if there was
+   * The transaction status in the last ReadyForQuery: idle, in a transaction, or in a failed one; `undefined` if there was
    * no ReadyForQuery.
    */
   status: "I" | "T" | "E" | undefined;
-  /** Tags of commands that change the session. */
+  /** The tags of the commands that changed the session, such as `SET`. */
   tags: Set<string>;
   notifications: Frame[];
   /**
-   * The last ReadyForQuery. It is held back if settings may have changed, because their new values must be sent before
-   * it.
+   * The last ReadyForQuery, if it was held back: where settings may have changed, their new values must be sent first.
    */
   ready: Frame | undefined;
 }
@@ -203,55 +202,54 @@ const SESSION_COMMANDS = new Set(["SET", "RESET", "DISCARD ALL", "DEALLOCATE ALL
 
 const SETTING_COMMANDS = ["SET", "RESET", "DISCARD ALL"];
 
-/** Reads the answers of Postgres on their way to the client, without copying them. */
+/** Records the effects of a batch from Postgres's answers, and adapts the answers to the session, mostly without copying. */
 export class ResponseScanner {
   readonly outcome: Outcome = { status: undefined, tags: new Set(), notifications: [], ready: undefined };
   readonly #prefix: string;
   readonly #channels: ReadonlySet<string>;
-  readonly #maySet: boolean;
-  /** The start of a message whose end has not arrived. */
-  #held: Uint8Array = new Uint8Array();
-  /** Number of bytes that still belong to a message whose start was passed on. */
-  #passing = 0;
-  /** Whether the last request is one of the extended protocol, which is not answered with ReadyForQuery. */
+  readonly #settingsMayChange: boolean;
+  /** The start of a watched message whose end has not arrived. */
+  #incomplete: Uint8Array = new Uint8Array();
+  /** Number of bytes to come of a message whose start was passed on. */
+  #remaining = 0;
+  /** Whether the last request belongs to the extended protocol and gets no ReadyForQuery. */
   #extended = false;
-  /** Whether all requests, including Sync, are input of a COPY. */
+  /** Whether a COPY FROM STDIN runs. Until it ends, Postgres ignores a Sync. */
   #copying = false;
 
   /**
-   * @param prefix The prefix of this session's statement names. It is removed from errors.
-   * @param channels The channels of this session's LISTEN. Notifications of other channels are not passed on.
-   * @param maySet Whether settings may change without a command that says so, such as by set_config().
+   * @param prefix The prefix of this session's statement names. It is removed from error messages.
+   * @param channels The channels to which this session listens. Other notifications are dropped.
+   * @param settingsMayChange Whether settings may change without SET or RESET, for example through `set_config()`.
    */
-  constructor(prefix = "", channels: ReadonlySet<string> = new Set(), maySet = false) {
+  constructor(prefix = "", channels: ReadonlySet<string> = new Set(), settingsMayChange = false) {
     this.#prefix = prefix;
     this.#channels = channels;
-    this.#maySet = maySet;
+    this.#settingsMayChange = settingsMayChange;
   }
 
   /**
-   * Takes the type of the message that Postgres reads next.
-   *
-   * PGlite sends ReadyForQuery after every error. In the extended protocol only Sync gets this answer.
+   * Receives the type of the request that Postgres reads next. PGlite sends ReadyForQuery after every error, but in the
+   * extended protocol it must follow only Sync.
    */
   request(type: number): void {
-    if (!this.#copying && !COPY.has(type)) this.#extended = !ANSWERED.has(type);
+    if (!this.#copying && !COPY_MESSAGES.has(type)) this.#extended = !READY_REQUESTS.has(type);
   }
 
-  /** The parts to send to the client, in order; most are views of `bytes`. */
+  /** The bytes to send to the client, in order. Most are views of `bytes`. */
   scan(bytes: Uint8Array): Uint8Array[] {
-    const input = this.#held.length ? concatBytes([this.#held, bytes]) : bytes;
+    const input = this.#incomplete.length ? concatBytes([this.#incomplete, bytes]) : bytes;
     const parts: Uint8Array[] = this.outcome.ready ? [this.outcome.ready] : [];
     this.outcome.ready = undefined;
-    let at = Math.min(this.#passing, input.length);
+    let at = Math.min(this.#remaining, input.length);
     let start = 0;
-    this.#passing -= at;
+    this.#remaining -= at;
     while (at < input.length) {
       const size = messageSize(input, at);
       const watched = size === undefined || WATCHED.has(input[at] as number);
       if (watched && (size === undefined || at + size > input.length)) break;
       const end = Math.min(at + (size ?? 0), input.length);
-      this.#passing = at + (size ?? 0) - end;
+      this.#remaining = at + (size ?? 0) - end;
       if (watched) {
         const replaced = this.#watch(input.subarray(at, end), end === input.length);
         if (replaced) {
@@ -262,17 +260,19 @@ export class ResponseScanner {
       at = end;
     }
     parts.push(input.subarray(start, at));
-    this.#held = input.slice(at);
+    this.#incomplete = input.slice(at);
     return parts.filter((part) => part.length);
   }
 
-  /** Records a message. Returns the messages to send in its place, or undefined to send it unchanged. */
+  /** Records a message. Returns the messages that replace it; `undefined` if it stays. */
   #watch(message: Frame, last: boolean): Frame[] | undefined {
     switch (message[0]) {
       case READY:
         if (this.#extended) return [];
         this.outcome.status = String.fromCharCode(message[5] ?? 0) as Outcome["status"];
-        if (!last || !this.#maySet && !SETTING_COMMANDS.some((tag) => this.outcome.tags.has(tag))) return undefined;
+        if (!last || !this.#settingsMayChange && !SETTING_COMMANDS.some((tag) => this.outcome.tags.has(tag))) {
+          return undefined;
+        }
         this.outcome.ready = message.slice();
         return [];
       case COPY_IN:
@@ -294,14 +294,14 @@ export class ResponseScanner {
   }
 }
 
-const [READY, COMPLETE, NOTIFICATION, FAILURE, COPY_IN] = codes("ZCAEG");
+const [READY, COMPLETE, NOTIFICATION, FAILURE, COPY_IN] = typeBytes("ZCAEG");
 const WATCHED = new Set([READY, COMPLETE, NOTIFICATION, FAILURE, COPY_IN]);
-/** Requests that are answered with ReadyForQuery. */
-const ANSWERED = new Set(codes("QFS"));
-/** Requests with input of a COPY. */
-const COPY = new Set(codes("dcf"));
+/** The requests to which Postgres answers with ReadyForQuery: Query, FunctionCall and Sync. */
+const READY_REQUESTS = new Set(typeBytes("QFS"));
+/** CopyData, CopyDone and CopyFail. */
+const COPY_MESSAGES = new Set(typeBytes("dcf"));
 
-function codes(letters: string): number[] {
+function typeBytes(letters: string): number[] {
   return [...letters].map((letter) => letter.charCodeAt(0));
 }
 

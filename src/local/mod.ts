@@ -1,7 +1,7 @@
 /**
  * A Lakebase on this machine, for development, tests and CI. {@linkcode startLocal} serves the Databricks workspace API and a
- * Postgres port that requires TLS and a valid token. The database is an embedded Postgres or your own server. It fails on
- * request: a suspended compute, expired tokens, dropped connections, invalid certificates.
+ * Postgres port that requires TLS and a valid token. The database is an embedded Postgres or your own server. The local
+ * Lakebase can fail on request: with a suspended compute, expired tokens, dropped connections, or invalid certificates.
  *
  * @example
  * ```ts
@@ -56,17 +56,19 @@ export interface LocalLakebase extends AsyncDisposable {
   /**
    * Environment variables that point a client at this Lakebase.
    *
-   * `PGSSLMODE` is `require`, because `@databricks/lakebase` does not accept `verify-full`; with a `PGSSLROOTCERT`, libpq
-   * verifies under `require`, too. `PGSSLROOTCERT` is a temporary file, created when `env` is first read and removed by
-   * `close()`.
+   * `PGSSLMODE` is `require`, because `@databricks/lakebase` does not accept `verify-full`. With a `PGSSLROOTCERT`, libpq
+   * verifies the server under `require`, too. `PGSSLROOTCERT` is a temporary file, which is created when `env` is first read
+   * and removed by `close()`.
    */
   readonly env: Record<string, string>;
   /**
-   * The same variables for this module's own client. It accepts the PEM text as `PGSSLROOTCERT`, so no file is created.
+   * The same variables, but with the PEM text itself as `PGSSLROOTCERT`, so that no file is created. Only this module's
+   * client accepts it.
+   *
    * @internal
    */
   readonly inlineEnv: Record<string, string>;
-  /** The certificate authority to trust, as PEM text; `PGSSLROOTCERT` is a file with it. */
+  /** The certificate authority to trust, as PEM text, which is also in the file `PGSSLROOTCERT`. */
   readonly ca: string;
   /** Makes the Lakebase fail on request. */
   readonly faults: Faults;
@@ -78,7 +80,7 @@ export interface LocalLakebase extends AsyncDisposable {
   readonly connections: number;
   /** Lets the process end without `close()`, as `connect({ local: true })` does. Call it before the first connection. */
   unref(): void;
-  /** Closes every connection, both ports and the database. Later calls do nothing more. */
+  /** Closes every connection, both ports and the database. Further calls only wait for that. */
   close(): Promise<void>;
 }
 
@@ -116,12 +118,13 @@ export async function startLocal(options: LocalOptions = {}): Promise<LocalLakeb
   }
 }
 
-/** The check of an option's value, and a description of the values that it accepts. */
-type ValueCheck = readonly [fits: (value: unknown) => boolean, wanted: string];
+/** Checks the value of an option; `expected` describes the values that it accepts. */
+type ValueCheck = readonly [accepts: (value: unknown) => boolean, expected: string];
 
 const isText = (value: unknown) => typeof value === "string" && value.trim() !== "" && !value.includes("\0");
 const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
-const isListOf = (fits: (value: unknown) => boolean) => (value: unknown) => Array.isArray(value) && value.every(fits);
+const isListOf = (accepts: (value: unknown) => boolean) => (value: unknown) =>
+  Array.isArray(value) && value.every(accepts);
 const isPort = (value: unknown) => Number.isInteger(value) && value as number >= 0 && value as number <= 65_535;
 
 const TEXT: ValueCheck = [isText, "a text that is not empty"];
@@ -160,21 +163,21 @@ function checkOptions(options: LocalOptions): void {
     if (!LOCAL_OPTION_NAMES.includes(name)) {
       throw new TypeError(`Cannot start a Lakebase: ${unknownOption(name, LOCAL_OPTION_NAMES)}`);
     }
-    const [fits, wanted] = CHECKS[name as keyof LocalOptions];
-    if (value === undefined || fits(value)) continue;
-    throw new TypeError(`Cannot start a Lakebase: "${name}" is ${kindOf(value)}; it must be ${wanted}`);
+    const [accepts, expected] = CHECKS[name as keyof LocalOptions];
+    if (value === undefined || accepts(value)) continue;
+    throw new TypeError(`Cannot start a Lakebase: "${name}" is ${describeValue(value)}; it must be ${expected}`);
   }
 }
 
-/** Describes a value without showing a text, which may be a secret. */
-function kindOf(value: unknown): string {
+/** Describes a value, but does not show a text, because it may be a secret. */
+function describeValue(value: unknown): string {
   if (value === null || typeof value === "number" || typeof value === "boolean") return String(value);
   if (typeof value === "string") return value.trim() === "" ? "empty" : "another text";
   return Array.isArray(value) ? "another list" : `of the type ${typeof value}`;
 }
 
 async function startServers(options: LocalOptions, user: string, stack: AsyncDisposableStack): Promise<LocalLakebase> {
-  const { projects = [{ id: "local" }], instances = [], servicePrincipals = [], groups = [] } = options;
+  const { projects = [{ id: "local" }], instances = [], servicePrincipals = [], groups = [], workspaceId } = options;
   const passwords = new Map(Object.entries(options.passwords ?? {}));
   const roles = [user, ...servicePrincipals.map(({ clientId }) => clientId), ...groups, ...passwords.keys()];
   const workspace = new Workspace(projects, instances, user, roles);
@@ -185,58 +188,37 @@ async function startServers(options: LocalOptions, user: string, stack: AsyncDis
   const now = (): Date => new Date(Date.now() + faults.clockOffset);
   const faults: Faults = new Faults({
     now,
-    drop: (how) => gateway.drop(how),
+    dropConnections: (reason) => gateway.drop(reason),
     freeze: (frozen) => gateway.freeze(frozen),
-    suspended: (suspended) => workspace.suspend(suspended),
+    setSuspended: (suspended) => workspace.suspend(suspended),
     archive: (branch, restoreAfter) => branches.archive(branch, restoreAfter),
-    revokeToken: (revoked) => identities.revoked = revoked,
+    setTokenRevoked: (revoked) => identities.revoked = revoked,
     stopWarehouses: () => warehouses.stopAll(),
   });
-  const warehouses = new WarehouseApi({
-    warehouses: options.warehouses ?? [{ name: "Serverless Starter Warehouse" }],
-    database,
-    now,
-    catalogs: [...options.catalogs ?? ["main"], DEFAULT_DATABASE],
-    owner: user,
-    faults: faults.warehouse,
-  });
+  const warehouses = createWarehouses(options, user, database, faults.warehouse, now);
   const branches = new Branches({
     workspace,
     database,
     faults,
     now,
     certify: (hosts) => authority.certify(hosts),
-    drop: (branch) => gateway.drop(SHUTDOWN, branch),
+    endSessions: (branch) => gateway.drop(SHUTDOWN, branch),
   });
   const databaseOf = branches.databaseOf.bind(branches);
   const policy = { workspace, credentials, passwords, databaseOf, faults, now };
-  const { postgresPort = 0, workspacePort = 0, handshakeTimeout = 15_000, workspaceId } = options;
+  const { postgresPort = 0, workspacePort: port = 0, handshakeTimeout = 15_000 } = options;
   const gateway = new Gateway({ port: postgresPort, branches, authority, policy, faults, handshakeTimeout });
   await gateway.listen();
   stack.defer(() => gateway.close());
   stack.defer(() => warehouses.remove());
-  // The database closes before the gateway, whose sessions may be waiting for the database. The first defer is for a
-  // failed start.
+  // The database closes before the gateway, because the gateway's sessions may be waiting for the database. The call above
+  // is for a start that fails.
   stack.defer(() => database.close());
   stack.defer(() => branches.close());
-  const files = new FilesApi({
-    folder: options.volumesDir?.replace(/(?<=.)\/+$/, ""),
-    volumes: options.volumes ?? ["main.raw.landing"],
-    fileLimit: options.fileLimit ?? 5 * 1024 ** 3,
-  });
+  const files = createFilesApi(options);
   stack.defer(() => files.close());
-  const api = new WorkspaceApi({
-    port: workspacePort,
-    workspace,
-    branches,
-    identities,
-    credentials,
-    faults,
-    groups,
-    warehouses,
-    files,
-    workspaceId,
-  });
+  const servers = { workspace, branches, identities, credentials, faults, warehouses, files };
+  const api = new WorkspaceApi({ ...servers, port, groups, workspaceId });
   stack.defer(() => api.close());
   stack.defer(() => warehouses.close());
   const inlineEnv = {
@@ -252,10 +234,27 @@ async function startServers(options: LocalOptions, user: string, stack: AsyncDis
     PGSSLMODE: "require",
     PGSSLROOTCERT: authority.ca,
   };
-  return lakebaseOf({ database, branches, gateway, api, warehouses, faults, inlineEnv, ca: authority.ca }, stack);
+  return createLocalLakebase(
+    { database, branches, gateway, api, warehouses, faults, inlineEnv, ca: authority.ca },
+    stack,
+  );
 }
 
-/** Generates the certificates while the database starts, because these two take most of the time of a start. */
+function createWarehouses(
+  { warehouses = [{ name: "Serverless Starter Warehouse" }], catalogs = ["main"] }: LocalOptions,
+  owner: string,
+  database: Database,
+  faults: Faults["warehouse"],
+  now: () => Date,
+): WarehouseApi {
+  return new WarehouseApi({ warehouses, catalogs: [...catalogs, DEFAULT_DATABASE], owner, database, faults, now });
+}
+
+function createFilesApi({ volumesDir, volumes = ["main.raw.landing"], fileLimit = 5 * 1024 ** 3 }: LocalOptions) {
+  return new FilesApi({ folder: volumesDir?.replace(/(?<=.)\/+$/, ""), volumes, fileLimit });
+}
+
+/** Generates the keys of the certificates while the database starts, because these two take the longest. */
 async function startAuthorityAndDatabase(
   options: LocalOptions,
   workspace: Workspace,
@@ -263,50 +262,49 @@ async function startAuthorityAndDatabase(
 ): Promise<{ authority: CertificateAuthority; database: Database }> {
   const certifying = CertificateAuthority.create(workspace.endpoints.flatMap(({ hosts }) => hosts));
   const starting = startDatabase(options, roles);
-  starting.catch(() => {}); // awaited below, after the keys, because generating them can't be canceled
+  starting.catch(() => {}); // awaited after the keys, whose generation can't be canceled
   const authority = await certifying;
   return { authority, database: await starting };
 }
 
-/** The running parts, in the form that the caller sees. */
-function lakebaseOf(
-  { database, branches, gateway, api, warehouses, ...parts }: Pick<LocalLakebase, "faults" | "inlineEnv" | "ca"> & {
-    database: Database;
-    branches: Branches;
-    gateway: Gateway;
-    api: WorkspaceApi;
-    warehouses: WarehouseApi;
-  },
+/** Combines the running servers into the object that the caller gets. */
+function createLocalLakebase(
+  { database, branches, gateway, api, warehouses, ...publicParts }:
+    & Pick<LocalLakebase, "faults" | "inlineEnv" | "ca">
+    & {
+      database: Database;
+      branches: Branches;
+      gateway: Gateway;
+      api: WorkspaceApi;
+      warehouses: WarehouseApi;
+    },
   stack: AsyncDisposableStack,
 ): LocalLakebase {
-  const caFile = caFileWriter(parts.ca, stack);
+  const caFile = caFileWriter(publicParts.ca, stack);
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => closing ??= stack.disposeAsync();
   return {
-    ...parts,
+    ...publicParts,
     get env() {
       const file = caFile();
-      return { ...parts.inlineEnv, PGSSLROOTCERT: file, NODE_EXTRA_CA_CERTS: file };
+      return { ...publicParts.inlineEnv, PGSSLROOTCERT: file, NODE_EXTRA_CA_CERTS: file };
     },
     requests: api.requests,
     logins: gateway.logins,
     get connections(): number {
       return gateway.sessions;
     },
-    unref: () => [database, branches, gateway, api, warehouses].forEach((part) => part.unref()),
+    unref: () => [database, branches, gateway, api, warehouses].forEach((server) => server.unref()),
     close,
     [Symbol.asyncDispose]: close,
   };
 }
 
-/**
- * Writes the authority to a file when first called, not earlier, because a notebook's process may never remove the
- * file.
- */
+/** Returns a function that writes the authority to a file at its first call: a killed process would leave the file. */
 function caFileWriter(ca: string, stack: AsyncDisposableStack): () => string {
   let path: string | undefined;
   const remove = (): void => path === undefined ? undefined : Deno.removeSync(path);
-  globalThis.addEventListener("unload", remove); // removes it for a script that ends without close()
+  globalThis.addEventListener("unload", remove); // for a script that ends without close()
   stack.defer(() => {
     globalThis.removeEventListener("unload", remove);
     remove();

@@ -2,14 +2,15 @@ import { randomBytes } from "node:crypto";
 import type { ServicePrincipal } from "../core/local_options.ts";
 import { ApiError, bodyText } from "./api_json.ts";
 
-/** A caller of the workspace: a user by email, or a service principal by application id. */
+/** A caller of the workspace. */
 export interface Principal {
+  /** The email address of a user, or the application id of a service principal. */
   userName: string;
   kind: "user" | "service principal";
 }
 
-/** Seconds that a service principal's token is valid. */
-const LIFETIME = 3600;
+/** Seconds for which a service principal's token is valid. */
+const TOKEN_LIFETIME = 3600;
 
 /** Identifies callers of the workspace API by their bearer tokens, and issues tokens to service principals. */
 export class Identities {
@@ -27,8 +28,9 @@ export class Identities {
   }
 
   /**
-   * The caller with this `Authorization` header, at a time in milliseconds since the epoch.
+   * Returns the caller with this `Authorization` header.
    *
+   * @param now Milliseconds since the epoch.
    * @throws {ApiError} 401 if the token is missing, unknown or expired.
    */
   authenticate(authorization: string | null, now: number): Principal {
@@ -48,19 +50,19 @@ export class Identities {
     const client = basicCredentials(request.headers.get("authorization")) ??
       { id: form.get("client_id"), secret: form.get("client_secret") };
     if (form.get("grant_type") !== "client_credentials") return oauthError(400, "unsupported_grant_type");
-    const found = this.#servicePrincipals.find(({ clientId, clientSecret }) =>
+    const servicePrincipal = this.#servicePrincipals.find(({ clientId, clientSecret }) =>
       clientId === client.id && clientSecret === client.secret
     );
-    if (!found) return oauthError(401, "invalid_client");
+    if (!servicePrincipal) return oauthError(401, "invalid_client");
     const access_token = `oauth-${randomBytes(32).toString("hex")}`;
-    const principal: Principal = { userName: found.clientId, kind: "service principal" };
-    this.#issued.set(access_token, { principal, expiresAt: now + LIFETIME * 1000 });
-    return Response.json({ access_token, expires_in: LIFETIME, scope: "all-apis", token_type: "Bearer" });
+    const principal: Principal = { userName: servicePrincipal.clientId, kind: "service principal" };
+    this.#issued.set(access_token, { principal, expiresAt: now + TOKEN_LIFETIME * 1000 });
+    return Response.json({ access_token, expires_in: TOKEN_LIFETIME, scope: "all-apis", token_type: "Bearer" });
   }
 }
 
 /** The OIDC discovery document of the workspace at `origin`. */
-export function discovery(origin: string): Record<string, unknown> {
+export function discoveryDocument(origin: string): Record<string, unknown> {
   return {
     issuer: `${origin}/oidc`,
     authorization_endpoint: `${origin}/oidc/v1/authorize`,
@@ -71,7 +73,7 @@ export function discovery(origin: string): Record<string, unknown> {
 }
 
 /** The SCIM resource of a principal. */
-export function scim({ userName, kind }: Principal): Record<string, unknown> {
+export function scimResource({ userName, kind }: Principal): Record<string, unknown> {
   const isUser = kind === "user";
   return {
     schemas: [`urn:ietf:params:scim:schemas:core:2.0:${isUser ? "User" : "ServicePrincipal"}`],
@@ -103,7 +105,7 @@ function oauthError(status: number, error: string): Response {
 export interface Claims {
   /** The Postgres role that the credential is for. */
   role: string;
-  /** Full names of the endpoints, or names of the instances, that the credential is valid for; empty for all. */
+  /** Full names of the endpoints or instances that the credential is valid for. */
   endpoints: string[];
   /** Milliseconds since the epoch. */
   issuedAt: number;
@@ -113,15 +115,15 @@ export interface Claims {
   readOnly: boolean;
 }
 
-/** The reason why a password is not a valid credential. */
+/** Why a password is not a valid credential. */
 type CredentialProblem = "not a JWT" | "expired" | "other issuer or signature";
 
 /** ECDSA on P-256 with SHA-256, which JWTs call ES256. */
 const ES256 = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 const URL_SAFE = { alphabet: "base64url", omitPadding: true } as const;
-const HEADER = encodePart({ alg: "ES256", typ: "JWT", kid: "local" });
+const HEADER = encodeJson({ alg: "ES256", typ: "JWT", kid: "local" });
 
-/** Mints and verifies the credentials for the Postgres port. Like those of a workspace, they are JWTs. */
+/** Mints and verifies credentials for the Postgres port, which are JWTs as in a real workspace. */
 export class CredentialIssuer {
   readonly #keys: CryptoKeyPair;
   readonly #issuer: string;
@@ -136,10 +138,10 @@ export class CredentialIssuer {
     return new CredentialIssuer(issuer, await crypto.subtle.generateKey(ES256, false, ["sign", "verify"]));
   }
 
-  /** A signed token with the claims. */
+  /** Makes a signed token with these claims. */
   async mint({ role, endpoints, issuedAt, expiresAt, readOnly }: Claims): Promise<string> {
     const signed = `${HEADER}.${
-      encodePart({
+      encodeJson({
         endpoints,
         scope: readOnly ? "read" : "all",
         typ: "database",
@@ -154,12 +156,12 @@ export class CredentialIssuer {
     return `${signed}.${new Uint8Array(signature).toBase64(URL_SAFE)}`;
   }
 
-  /** The claims of a token at the time `now`, or the reason why it is refused. */
+  /** Returns the claims of a token, or why it is refused at the time `now`. */
   async verify(token: string, now: Date): Promise<Claims | CredentialProblem> {
     const [, signed, payload, signature] = /^([\w-]+\.([\w-]+))\.([\w-]+)$/.exec(token) ?? [];
     if (signed === undefined) return "not a JWT";
     if (!await this.#isSigned(signed, signature!)) return "other issuer or signature";
-    // Only `mint` signs with this key, so the payload has its fields.
+    // The payload has these fields, because only `mint` signs with this key.
     const { iss, sub, endpoints, iat, exp, scope } = decodePayload(payload!);
     if (iss !== this.#issuer) return "other issuer or signature";
     if (exp * 1000 <= now.getTime()) return "expired";
@@ -182,7 +184,7 @@ export class CredentialIssuer {
   }
 }
 
-/** The fields that {@linkcode CredentialIssuer} writes into a token. */
+/** The payload of a credential. */
 interface Payload {
   iss: string;
   /** The role. */
@@ -195,8 +197,8 @@ interface Payload {
   exp: number;
 }
 
-function encodePart(part: object): string {
-  return new TextEncoder().encode(JSON.stringify(part)).toBase64(URL_SAFE);
+function encodeJson(value: object): string {
+  return new TextEncoder().encode(JSON.stringify(value)).toBase64(URL_SAFE);
 }
 
 function decodePayload(payload: string): Payload {

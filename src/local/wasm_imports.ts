@@ -1,4 +1,4 @@
-/** Adds signals and a check of JavaScript's stack to PGlite, by replacing functions that its WebAssembly module imports. */
+/** Adds signals and a check of JavaScript's stack to PGlite: it replaces functions that PGlite's WebAssembly imports. */
 
 /** Addresses of the flags that signals set in Postgres's memory. */
 export interface Signalled {
@@ -24,10 +24,10 @@ export const SLOTS = 4;
 type Call = (...values: number[]) => number;
 type RaiseAlarm = (timer: number, now: number) => void;
 
-/** The system calls that a query makes from time to time, unless it only computes in memory. */
+/** The system calls that most queries make often. A query that only computes in memory makes none. */
 const WATCHED = ["fd_read", "fd_write", "fd_pread", "fd_pwrite", "clock_time_get", "emscripten_date_now"];
 
-/** Consecutive clock reads that count as a busy wait: WebAssembly has no other way to sleep. */
+/** The number of consecutive reads of the clock that count as a sleep. In WebAssembly, sleeping is reading the clock. */
 const BUSY_WAIT_READS = 1000;
 
 /** Nanoseconds added to the clock to end a sleep. */
@@ -45,7 +45,7 @@ export class Signals {
   #raiseAlarm: RaiseAlarm | undefined;
   #alarm = Infinity;
   #clockReads = 0;
-  /** Whether a sleep of Postgres must end, because a signal was delivered. */
+  /** Whether a signal was delivered, so that a sleep of Postgres must end. */
   #awake = false;
 
   constructor(shared: Int32Array) {
@@ -86,7 +86,7 @@ export class Signals {
     this.#raiseAlarm?.(0, performance.now());
   }
 
-  /** The import to use in place of one of this name. */
+  /** Returns the replacement of an import, or the import itself. */
   wrap(name: string, value: WebAssembly.ImportValue): WebAssembly.ImportValue {
     if (name === "_setitimer_js") return (_timer: number, milliseconds: number) => this.#setAlarm(milliseconds);
     if (!WATCHED.includes(name)) return value;
@@ -119,7 +119,7 @@ export class Signals {
   }
 }
 
-/** The part of PGlite's WebAssembly module that handles errors: addresses of Postgres's variables, in its memory. */
+/** The part of PGlite's WebAssembly module that handles errors. The numbers are addresses of Postgres's variables. */
 export interface ErrorHandling {
   HEAP32: Int32Array;
   _PG_exception_stack: number;
@@ -127,22 +127,19 @@ export interface ErrorHandling {
   addFunction(callback: () => void, signature: string): number;
 }
 
-/** The bytes by which the stack pointer is moved down: more than `max_stack_depth`, so that Postgres's check fails. */
+/** The bytes by which the stack pointer is lowered: more than `max_stack_depth`, so that Postgres's own check fails. */
 const BELOW_LIMIT = 1 << 20;
 
-/**
- * The JavaScript calls that must still fit on the stack when an error is raised, because raising an error calls
- * functions.
- */
+/** The number of JavaScript calls for which the stack must have room, so that Postgres can raise the error. */
 const SPARE_CALLS = 1000;
 
 /**
- * Makes the end of JavaScript's stack an SQL error (54001), like the end of Postgres's own stack.
+ * Turns an overflow of JavaScript's stack into an SQL error (54001), as Postgres does for its own stack.
  *
- * Postgres measures the part of its stack that is in WebAssembly's memory. Its call frames are on JavaScript's stack,
- * which Deno can't enlarge for a worker. The JSON parser, whose frames use no memory, reaches the end of JavaScript's
- * stack first. The RangeError then ends all functions up to the innermost one that handles SQL errors. That function
- * calls others through an import named `invoke_`, where Postgres's own check raises the error.
+ * Postgres measures the part of its stack that is in WebAssembly's memory. Its call frames are on JavaScript's stack, which
+ * Deno can't enlarge for a worker. Some functions, such as the JSON parser, use no memory, so they reach the end of
+ * JavaScript's stack first. The RangeError unwinds the calls to the innermost function that handles SQL errors. That
+ * function calls others through an import named `invoke_...`, and there Postgres's own check raises the error.
  */
 export class StackGuard {
   #backend: ErrorHandling | undefined;
@@ -159,7 +156,7 @@ export class StackGuard {
     this.#backend = backend;
   }
 
-  /** The address at which Postgres's stack in memory ends. An exception that leaves WebAssembly does not restore it. */
+  /** The stack pointer of Postgres's stack in memory. An exception that leaves WebAssembly does not restore it. */
   get top(): number {
     return this.#call("emscripten_stack_get_current");
   }
@@ -168,14 +165,14 @@ export class StackGuard {
     this.#call("_emscripten_stack_restore", address);
   }
 
-  /** The import to use in place of one of this name. */
+  /** Returns the replacement of an import, or the import itself. */
   wrap(name: string, value: WebAssembly.ImportValue): WebAssembly.ImportValue {
     if (!name.startsWith("invoke_")) return value;
     const invoke = value as Call;
     return (...values: number[]) => this.run(() => invoke(...values), () => invoke(this.#raise));
   }
 
-  /** Calls Postgres. If JavaScript's stack ends in the call, raises the SQL error. */
+  /** Calls Postgres. If JavaScript's stack overflows in the call, raises the SQL error. */
   run<T>(call: () => T, raise: () => T = () => this.#call("check_stack_depth") as T): T {
     if (this.#backend === undefined) return call();
     const { HEAP32, _PG_exception_stack: handler, _error_context_stack: context } = this.#backend;
@@ -206,26 +203,24 @@ function isStackOverflow(error: unknown): boolean {
   return error instanceof RangeError && error.message.includes("call stack");
 }
 
+/** Whether the stack has room for this number of calls. */
 function fits(calls: number): boolean {
   try {
     return calls === 0 || fits(calls - 1) && calls > 0; // a tail call would need no stack
   } catch {
-    return false; // the stack ends here
+    return false; // the stack has overflowed
   }
 }
 
-/**
- * Makes each of these replace the imports of all WebAssembly modules that are instantiated later: PGlite's own module
- * and the modules of its extensions.
- */
+/** Lets the wrappers replace imports of the WebAssembly modules that start later: PGlite's own, and its extensions'. */
 export function wrapImports(wrappers: readonly (Signals | StackGuard)[]): void {
   const { instantiate } = WebAssembly;
   let main: WebAssembly.Instance | undefined;
   const wrap = (module: WebAssembly.Module, imports: WebAssembly.Imports = {}): WebAssembly.Imports => {
-    const copy: WebAssembly.Imports = {}; // PGlite's glue compares its own imports by identity
-    for (const { module: space, name } of WebAssembly.Module.imports(module)) {
-      const value = imports[space]?.[name] as WebAssembly.ImportValue;
-      (copy[space] ??= {})[name] = wrappers.reduce((wrapped, wrapper) => wrapper.wrap(name, wrapped), value);
+    const copy: WebAssembly.Imports = {}; // PGlite's JavaScript compares its own imports by identity
+    for (const { module: namespace, name } of WebAssembly.Module.imports(module)) {
+      const value = imports[namespace]?.[name] as WebAssembly.ImportValue;
+      (copy[namespace] ??= {})[name] = wrappers.reduce((wrapped, wrapper) => wrapper.wrap(name, wrapped), value);
     }
     return copy;
   };

@@ -2,12 +2,12 @@ import type { LocalBranch, LocalEndpoint, LocalInstance, LocalProject } from "..
 import { commonFields, newUid, type Resource, roleId, stableUid, timestamp } from "./api_json.ts";
 import { type Database, DEFAULT_DATABASE } from "./database.ts";
 
-/** A project. Its branches can be created and deleted. */
+/** A project. */
 export interface Project extends Resource {
   children: { branches: Branch[] };
 }
 
-/** The resources of a workspace. */
+/** The projects and instances of a workspace. */
 export class Workspace {
   readonly projects: Project[];
   readonly instances: LocalInstance[];
@@ -30,10 +30,10 @@ export class Workspace {
     return this.branches.flatMap(({ endpoints }) => endpoints);
   }
 
-  /** Adds a branch to a project. The branch is still being created, and has no endpoint yet. */
+  /** Adds a branch to a project. It is in creation: it has no data and no endpoint yet. */
   addBranch(project: Project, id: string, source: BranchSource): Branch {
     const settings: LocalBranch & { default: boolean } = { id, default: false, state: "INIT", endpoints: [] };
-    const branch = new Branch(this.#ownerOf(project.name), settings, source);
+    const branch = new Branch(this.#branchParent(project.name), settings, source);
     project.children.branches.push(branch);
     return branch;
   }
@@ -44,23 +44,23 @@ export class Workspace {
   }
 
   /**
-   * Finds `projects/p/branches/b/...`, or the kind of the first part that does not exist; `undefined` if a kind is
-   * unknown.
+   * Finds a resource by its full name, `projects/p/branches/b/...`. Returns the kind of the first part that does not exist
+   * as `missing`; `undefined` if the name has an unknown kind.
    */
   find(name: string): Resource | { missing: string } | undefined {
     const parts = name.split("/");
     if (parts.length % 2 || parts.some((part) => !part)) return undefined;
     let level: Record<string, Resource[]> = { projects: this.projects };
-    let found: Resource | undefined;
+    let resource: Resource | undefined;
     for (let i = 0; i < parts.length; i += 2) {
       const [kind = "", path] = [parts[i], parts.slice(0, i + 2).join("/")];
       const list = Object.hasOwn(level, kind) ? level[kind] : undefined;
       if (!list) return undefined;
-      found = list.find((resource) => resource.name === path);
-      if (!found) return { missing: SINGULAR[kind] ?? kind };
-      level = found.children;
+      resource = list.find(({ name }) => name === path);
+      if (!resource) return { missing: SINGULAR[kind] ?? kind };
+      level = resource.children;
     }
-    return found;
+    return resource;
   }
 
   /** Makes every endpoint IDLE, or the IDLE ones ACTIVE again. */
@@ -72,7 +72,7 @@ export class Workspace {
   }
 
   /** The JSON of an instance. */
-  instance(instance: LocalInstance): Record<string, unknown> {
+  instanceJson(instance: LocalInstance): Record<string, unknown> {
     const { name, state = "AVAILABLE" } = instance;
     return {
       name,
@@ -93,11 +93,11 @@ export class Workspace {
   #project({ id, displayName = id, branches = [{ id: "production" }] }: LocalProject): Project {
     const name = `projects/${id}`;
     const defaultBranch = branches.find((branch) => branch.default) ?? branches[0];
-    const owner = this.#ownerOf(name);
+    const parent = this.#branchParent(name);
     return {
       name,
       children: {
-        branches: branches.map((branch) => new Branch(owner, { ...branch, default: branch === defaultBranch })),
+        branches: branches.map((branch) => new Branch(parent, { ...branch, default: branch === defaultBranch })),
       },
       json: {
         ...commonFields(name, stableUid("", name), this.#created, { project_id: id }),
@@ -114,7 +114,7 @@ export class Workspace {
     };
   }
 
-  #ownerOf(project: string): BranchOwner {
+  #branchParent(project: string): BranchParent {
     return { project, owner: this.#owner, roles: this.#roles };
   }
 }
@@ -127,24 +127,23 @@ const SINGULAR: Record<string, string> = {
   roles: "role",
 };
 
-/** The project that a branch belongs to, and its roles. */
-interface BranchOwner {
-  /** `projects/p`. */
+/** What a branch has from its project. */
+interface BranchParent {
+  /** The project's full name, `projects/p`. */
   project: string;
-  /** The project's owner, a role. */
+  /** The role of the project's owner. */
   owner: string;
-  /** The roles of the branch. */
   roles: readonly string[];
 }
 
-/** The branch that another branch was made from, and the moment of its data. */
+/** The branch from which another one was created, and the time of its data. */
 interface BranchSource {
   branch: Branch;
   /** Milliseconds since the epoch. */
   time: number;
 }
 
-/** A branch of a project, for the API and for the Postgres port: its endpoints, its data, and its lifetime. */
+/** A branch of a project, for the API and for the Postgres port. */
 export class Branch implements Resource {
   /** `projects/p/branches/b`. */
   readonly name: string;
@@ -156,28 +155,27 @@ export class Branch implements Resource {
   readonly source: BranchSource | undefined;
   readonly endpoints: Endpoint[];
   readonly children: Resource["children"];
-  /**
-   * The branch's own data; `undefined` for a branch that existed at the start, because such branches share the
-   * Lakebase's data.
-   */
+  /** The branch's data; `undefined` for a branch that existed at the start. All of these share one database. */
   database: Database | undefined;
-  /** Size of the data in bytes; undefined until it is measured. */
+  /** The size of the data in bytes; `undefined` until it is measured. */
   size: number | undefined;
   isProtected = false;
-  /** Milliseconds since the epoch; undefined for never. */
+  /** Milliseconds since the epoch; `undefined` for never. */
   expiresAt: number | undefined;
-  /** Milliseconds since the epoch; undefined unless the branch is deleted. */
+  /** Milliseconds since the epoch; `undefined` unless the branch is deleted. */
   deletedAt: number | undefined;
-  /** The end of the time in which logins are refused, on the clock of `performance.now()`. */
+  /** When the branch accepts logins again, on the clock of `performance.now()`. */
   refusesUntil = -Infinity;
   readonly #common: Record<string, unknown>;
   #state: NonNullable<LocalBranch["state"]>;
-  #changed: number;
+  /** When the state last changed, in milliseconds since the epoch. */
+  #stateChangedAt: number;
+  /** Milliseconds for which logins are refused, beginning with the one that restores the archived branch. */
   #restoreAfter = 0;
 
-  /** `source` is given for a branch that a client creates. */
+  /** Only a branch that a client creates has a `source`. */
   constructor(
-    { project, owner, roles }: BranchOwner,
+    { project, owner, roles }: BranchParent,
     settings: LocalBranch & { default: boolean },
     source?: BranchSource,
   ) {
@@ -189,7 +187,7 @@ export class Branch implements Resource {
     this.source = source;
     this.created = new Date(source?.time ?? Date.now());
     this.#state = state;
-    this.#changed = this.created.getTime();
+    this.#stateChangedAt = this.created.getTime();
     const uid = source === undefined ? stableUid("br-", this.name) : newUid("br-");
     this.#common = commonFields(this.name, uid, this.created, { parent: project, branch_id: id });
     this.endpoints = endpoints.map((endpoint) =>
@@ -206,26 +204,26 @@ export class Branch implements Resource {
     return this.#state;
   }
 
-  /** Changes the state at a time in milliseconds since the epoch. */
+  /** Changes the state. `now` is in milliseconds since the epoch, here and below. */
   setState(state: NonNullable<LocalBranch["state"]>, now: number): void {
     this.#state = state;
-    this.#changed = now;
+    this.#stateChangedAt = now;
   }
 
-  /** Archives the branch. Logins are refused for `restoreAfter` milliseconds from the login that restores it. */
+  /** Archives the branch. From the login that restores it, logins are refused for `restoreAfter` milliseconds. */
   archive(restoreAfter: number, now: number): void {
     this.#restoreAfter = restoreAfter;
     this.setState("ARCHIVED", now);
   }
 
-  /** Restores the branch for a login if it is archived. */
+  /** Restores the branch if it is archived. */
   restore(now: number): void {
     if (this.#state !== "ARCHIVED") return;
     this.refusesUntil = performance.now() + this.#restoreAfter;
     this.setState("READY", now);
   }
 
-  /** Adds the endpoint of a branch that a client has created, with a separate host. */
+  /** Adds the endpoint of a branch that a client has created. It has a host of its own. */
   addPrimary(): void {
     const uid = newUid("ep-");
     this.endpoints.push(new Endpoint(this, uid, { id: "primary", host: `${uid}.localhost` }));
@@ -250,7 +248,7 @@ export class Branch implements Resource {
       current_state: this.#state,
       default: this.default,
       is_protected: this.isProtected,
-      state_change_time: timestamp(this.#changed),
+      state_change_time: timestamp(this.#stateChangedAt),
       ...(source ? { source_branch: source.branch.name, source_branch_time: timestamp(source.time) } : {}),
       ...(size === undefined ? {} : { logical_size_bytes: size }),
       ...(expiresAt === undefined ? {} : { expire_time: timestamp(expiresAt) }),
@@ -265,7 +263,7 @@ export class Branch implements Resource {
     const name = `${this.name}/databases/${id}`;
     const role = `${this.name}/roles/${roleId(owner)}`;
     const status = { database_id: id, postgres_database: DEFAULT_DATABASE, role };
-    const json = { ...this.#fields(name, { database_id: id }), status };
+    const json = { ...this.#childFields(name, { database_id: id }), status };
     return { name, children: {}, json };
   }
 
@@ -277,15 +275,15 @@ export class Branch implements Resource {
       auth_method: "LAKEBASE_OAUTH_V1",
       membership_roles: ["DATABRICKS_SUPERUSER"],
     };
-    return { name, children: {}, json: { ...this.#fields(name, { role_id: roleId(role) }), status } };
+    return { name, children: {}, json: { ...this.#childFields(name, { role_id: roleId(role) }), status } };
   }
 
-  #fields(name: string, more: Record<string, unknown>): Record<string, unknown> {
-    return commonFields(name, stableUid("", name), this.created, { parent: this.name, ...more });
+  #childFields(name: string, fields: Record<string, unknown>): Record<string, unknown> {
+    return commonFields(name, stableUid("", name), this.created, { parent: this.name, ...fields });
   }
 }
 
-/** Milliseconds for which a deleted branch can be restored. */
+/** Milliseconds for which a deleted branch is kept and can be restored. */
 export const DELETED_RETENTION = 7 * 86_400_000;
 
 /** A compute endpoint of a branch, for the API and for the Postgres port. */
@@ -296,7 +294,7 @@ export class Endpoint implements Resource {
   readonly children: Resource["children"] = {};
   readonly readOnly: boolean;
   readonly disabled: boolean;
-  /** The host name; undefined if the endpoint has no hosts yet. */
+  /** The host; `undefined` if the endpoint has no hosts yet. */
   readonly host: string | undefined;
   readonly pooledHost: string | undefined;
   readonly readOnlyHost: string | undefined;
@@ -320,17 +318,16 @@ export class Endpoint implements Resource {
     this.readOnlyHost = readOnlyHost;
   }
 
-  /** The names that a client may send in SNI. */
+  /** The host names that lead to this endpoint. Clients send them in SNI. */
   get hosts(): string[] {
     return [this.host, this.pooledHost, this.readOnlyHost].filter((host) => host !== undefined);
   }
 
-  /** Whether logins are accepted. An IDLE compute wakes for them. */
+  /** Whether logins are accepted. An IDLE compute counts, because it wakes for a login. */
   get up(): boolean {
     return !this.disabled && this.state !== "INIT" && this.branch.acceptsLogins;
   }
 
-  /** The API's answer, which changes with the state. */
   get json(): Record<string, unknown> {
     return { ...this.#common, status: this.#status };
   }

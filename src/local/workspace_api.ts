@@ -1,3 +1,4 @@
+import type { LocalInstance } from "../core/local_options.ts";
 import {
   ApiError,
   areReadOnly,
@@ -7,16 +8,16 @@ import {
   notFound,
   page,
   readCredentialRequest,
-  record,
+  readObject,
   type Resource,
   timestamp,
 } from "./api_json.ts";
 import type { Branches } from "./branches.ts";
 import { delay, droppedAnswer, faultAnswer, type Faults, firstBytes, halfAnswer, isCarriedOut } from "./faults.ts";
 import type { FilesApi } from "./files_api.ts";
-import { type Claims, type CredentialIssuer, discovery, type Identities, type Principal, scim } from "./tokens.ts";
+import { type CredentialIssuer, discoveryDocument, type Identities, type Principal, scimResource } from "./tokens.ts";
 import type { WarehouseApi } from "./warehouse/api.ts";
-import { Branch, type Workspace } from "./workspace.ts";
+import { Branch, Endpoint, type Workspace } from "./workspace.ts";
 
 /** One call of the workspace API. */
 export interface WorkspaceRequest {
@@ -28,7 +29,7 @@ export interface WorkspaceRequest {
   status: number;
 }
 
-/** The parts of the local Lakebase that the workspace API needs. */
+/** What the workspace API answers from. */
 interface WorkspaceApiOptions {
   port: number;
   workspace: Workspace;
@@ -43,21 +44,23 @@ interface WorkspaceApiOptions {
   workspaceId?: string | undefined;
 }
 
+/** A call whose caller is known. */
 interface Call {
   method: string;
   path: string;
   query: URLSearchParams;
   principal: Principal;
-  /** The body as JSON. `limit` is in bytes. @default {1_000_000} */
+  /** Reads the body as JSON. `limit` is in bytes. @default {1_000_000} */
   body(limit?: number): Promise<unknown>;
 }
 
-/** Number of calls kept in {@linkcode WorkspaceApi.requests}. */
+/** Number of calls in {@linkcode WorkspaceApi.requests}. */
 const MAX_REQUESTS = 10_000;
 
+/** Milliseconds for which a credential of a Provisioned instance is valid. */
 const CREDENTIAL_LIFETIME = 3_600_000;
 
-/** The Databricks workspace REST API over plain HTTP on loopback. */
+/** The REST API of a Databricks workspace, over plain HTTP on the loopback address. */
 export class WorkspaceApi {
   /** The last 10,000 calls. */
   readonly requests: WorkspaceRequest[] = [];
@@ -94,9 +97,10 @@ export class WorkspaceApi {
     await this.#server.finished;
   }
 
+  /** Records a call, and answers it or lets it fail. */
   async #serve(request: Request): Promise<Response> {
     const url = URL.parse(request.url);
-    // Deno builds the URL from the Host header.
+    // Deno makes the URL from the Host header.
     if (url === null) return errorAnswer(400, "BAD_REQUEST", "The Host header is not a valid host");
     const { pathname, search } = url;
     const entry: WorkspaceRequest = { method: request.method, path: pathname + search, status: 0 };
@@ -115,14 +119,14 @@ export class WorkspaceApi {
     return fault?.answer === "truncated" ? await halfAnswer(response) : response;
   }
 
-  /** Drops the connection after some bytes of the request's body, or of the answer if the request has no body. */
-  async #cutOff(request: Request, bytes: number): Promise<Response> {
+  /** Drops the connection after this number of bytes of the request's body, or of the answer if there is no body. */
+  async #cutOff(request: Request, after: number): Promise<Response> {
     if (request.body !== null) {
-      await firstBytes(request.body, bytes).pipeTo(new WritableStream());
+      await firstBytes(request.body, after).pipeTo(new WritableStream());
       return droppedAnswer();
     }
     const answer = await this.#answer(request);
-    return answer.body === null ? droppedAnswer() : droppedAnswer(firstBytes(answer.body, bytes), answer);
+    return answer.body === null ? droppedAnswer() : droppedAnswer(firstBytes(answer.body, after), answer);
   }
 
   async #answer(request: Request): Promise<Response> {
@@ -147,12 +151,17 @@ export class WorkspaceApi {
       });
     }
     if (/^\/oidc\/\.well-known\/(oauth-authorization-server|openid-configuration)$/.test(pathname)) {
-      return Response.json(discovery(origin));
+      return Response.json(discoveryDocument(origin));
     }
     if (pathname !== "/oidc/v1/token" || request.method !== "POST") return undefined;
     return await this.#options.identities.grant(request, this.#now().getTime());
   }
 
+  /**
+   * Authenticates the caller.
+   *
+   * @throws {ApiError} If the caller is unknown, or the workspace id is wrong.
+   */
   #call(request: Request): Call {
     const { pathname, searchParams } = new URL(request.url);
     checkWorkspaceId(request.headers, this.#options.workspaceId);
@@ -171,7 +180,7 @@ export class WorkspaceApi {
 
   async #route(call: Call): Promise<unknown> {
     const { method, path, principal } = call;
-    if (method === "GET" && path === "/api/2.0/preview/scim/v2/Me") return scim(principal);
+    if (method === "GET" && path === "/api/2.0/preview/scim/v2/Me") return scimResource(principal);
     if (method === "POST" && path === "/api/2.0/postgres/credentials") return this.#postgresCredential(call);
     if (method === "POST" && path === "/api/2.0/database/credentials") return this.#databaseCredential(call);
     const answer = await this.#options.warehouses.answer({ ...call, userName: principal.userName });
@@ -191,84 +200,93 @@ export class WorkspaceApi {
   async #postgresCredential({ principal, body }: Call): Promise<unknown> {
     const now = this.#now().getTime();
     const { endpoint, groupName, readOnly, expiresAt } = readCredentialRequest(await body(), now);
-    this.#found(endpoint);
-    const found = this.#options.workspace.endpoints.find(({ name }) => name === endpoint);
-    if (!found) throw notFound();
-    if (found.branch.deleted) throw notFound("branch id not found");
+    const resource = this.#find(endpoint);
+    if (!(resource instanceof Endpoint)) throw notFound();
+    if (resource.branch.deleted) throw notFound("branch id not found");
     const role = this.#role(principal, groupName);
-    const token = await this.#mint({ role, endpoints: [endpoint], readOnly, issuedAt: now, expiresAt });
+    const token = await this.#options.credentials.mint({
+      role,
+      endpoints: [endpoint],
+      readOnly,
+      issuedAt: now,
+      expiresAt,
+    });
     return { token, expire_time: timestamp(new Date(expiresAt)), ...this.#options.faults.credential };
   }
 
   async #databaseCredential({ principal, body }: Call): Promise<unknown> {
-    const fields = record(await body());
+    const fields = readObject(await body());
     const names = fields["instance_names"] ?? [];
     if (!Array.isArray(names)) throw invalid("Field 'instance_names' must be a list");
     if (!names.length && !fields["claims"]) throw invalid("At least one of 'instance_names' and 'claims' is required");
-    const endpoints = names.map((name) => `instances/${this.#instanceNamed(String(name)).name}`);
+    const endpoints = names.map((name) => `instances/${this.#findInstance(String(name)).name}`);
     const issuedAt = this.#now().getTime();
     const expiresAt = issuedAt + CREDENTIAL_LIFETIME;
     const readOnly = areReadOnly(fields["claims"]);
-    const token = await this.#mint({ role: principal.userName, endpoints, readOnly, issuedAt, expiresAt });
+    const claims = { role: principal.userName, endpoints, readOnly, issuedAt, expiresAt };
+    const token = await this.#options.credentials.mint(claims);
     return { token, expiration_time: timestamp(new Date(expiresAt)), ...this.#options.faults.credential };
   }
 
-  #mint(claims: Claims): Promise<string> {
-    return this.#options.credentials.mint(claims);
-  }
-
+  /** The role of a credential: the caller, or a group of the caller. */
   #role(principal: Principal, groupName: string | undefined): string {
     if (!groupName) return principal.userName;
     if (this.#options.groups.includes(groupName)) return groupName;
     throw new ApiError(403, "PERMISSION_DENIED", `'${principal.userName}' is not a member of group '${groupName}'`);
   }
 
+  /** The JSON of a resource, or a page of a list such as `projects/p/branches`. */
   async #resource(name: string, query: URLSearchParams): Promise<unknown> {
     const parts = name.split("/");
-    if (parts.length % 2 === 0) return (await this.#withSizes([this.#found(name)]))[0]!.json;
+    if (parts.length % 2 === 0) {
+      const resource = this.#find(name);
+      await this.#measure([resource]);
+      return resource.json;
+    }
     const kind = parts.pop() ?? "";
-    const { workspace } = this.#options;
     const lists: Record<string, Resource[]> = parts.length
-      ? this.#found(parts.join("/")).children
-      : { projects: workspace.projects };
+      ? this.#find(parts.join("/")).children
+      : { projects: this.#options.workspace.projects };
     const list = Object.hasOwn(lists, kind) ? lists[kind] : undefined;
     if (!list) throw notFound();
-    const shown = query.get("show_deleted") === "true"
-      ? list
-      : list.filter((item) => !(item instanceof Branch && item.deleted));
-    return page(kind, (await this.#withSizes(shown)).map(({ json }) => json), query);
+    const showDeleted = query.get("show_deleted") === "true";
+    const resources = list.filter((resource) => showDeleted || !(resource instanceof Branch && resource.deleted));
+    await this.#measure(resources);
+    return page(kind, resources.map(({ json }) => json), query);
   }
 
-  async #withSizes(resources: Resource[]): Promise<Resource[]> {
+  /** Measures the sizes of branches, which are in their JSON. */
+  async #measure(resources: Resource[]): Promise<void> {
     await this.#options.branches.measure(resources.filter((resource) => resource instanceof Branch));
-    return resources;
   }
 
-  #found(name: string): Resource {
-    const found = this.#options.workspace.find(name);
-    if (!found) throw notFound();
-    if ("missing" in found) throw notFound(`${found.missing} id not found`);
-    return found;
+  #find(name: string): Resource {
+    const resource = this.#options.workspace.find(name);
+    if (!resource) throw notFound();
+    if ("missing" in resource) throw notFound(`${resource.missing} id not found`);
+    return resource;
   }
 
+  /** The JSON of a Provisioned instance, or a page of all. */
   #instance(name: string, query: URLSearchParams): unknown {
     const { workspace } = this.#options;
-    const all = workspace.instances.map((instance) => workspace.instance(instance));
-    if (name === "instances") return page("database_instances", all, query);
+    const instances = workspace.instances.map((instance) => workspace.instanceJson(instance));
+    if (name === "instances") return page("database_instances", instances, query);
     if (name === "instances:findByUid") {
-      const found = all.find((instance) => instance["uid"] === query.get("uid"));
-      if (!found) throw notFound(`Database instance with uid '${query.get("uid")}' not found`);
-      return found;
+      const uid = query.get("uid");
+      const instance = instances.find((instance) => instance["uid"] === uid);
+      if (!instance) throw notFound(`Database instance with uid '${uid}' not found`);
+      return instance;
     }
     const instanceName = /^instances\/([^/]+)$/.exec(name)?.[1];
     if (!instanceName) throw notFound();
-    return workspace.instance(this.#instanceNamed(instanceName));
+    return workspace.instanceJson(this.#findInstance(instanceName));
   }
 
-  #instanceNamed(name: string): { name: string } {
-    const found = this.#options.workspace.instances.find((instance) => instance.name === name);
-    if (!found) throw notFound(`Database instance '${name}' not found`);
-    return found;
+  #findInstance(name: string): LocalInstance {
+    const instance = this.#options.workspace.instances.find((instance) => instance.name === name);
+    if (!instance) throw notFound(`Database instance '${name}' not found`);
+    return instance;
   }
 
   #now(): Date {
@@ -276,9 +294,10 @@ export class WorkspaceApi {
   }
 }
 
-function checkWorkspaceId(headers: Headers, served: string | undefined): void {
+/** Refuses a request that does not name the workspace's id, if requests must name one. */
+function checkWorkspaceId(headers: Headers, id: string | undefined): void {
   const requested = headers.get("x-databricks-workspace-id") ?? headers.get("x-databricks-org-id");
-  if (served === undefined || requested === served) return;
+  if (id === undefined || requested === id) return;
   throw invalid(
     requested === null ? "Workspace ID is missing from the request" : `Workspace ${requested} is not served here`,
   );

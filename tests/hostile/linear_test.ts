@@ -6,8 +6,8 @@ import { parseTableName } from "../../src/lake/catalog.ts";
 import { statementError } from "../../src/lake/answer.ts";
 import { parseType, readNested } from "../../src/lake/types.ts";
 import { DatabaseError } from "../../src/local/warehouse/database_client.ts";
-import { commandLineOptions } from "../../src/local/session_settings.ts";
-import { failureOf } from "../../src/local/warehouse/errors.ts";
+import { commandLineOptions } from "../../src/local/database.ts";
+import { statementFailure } from "../../src/local/warehouse/errors.ts";
 import { classifyFailure } from "../../src/net/failure.ts";
 import { readChannel } from "../../src/plot/source.ts";
 import { scanDotenv } from "../../src/settings/environment.ts";
@@ -30,7 +30,7 @@ const READERS: Record<string, (text: string) => unknown> = {
     classifyFailure(Object.assign(new Error(text), { severity: "FATAL", code: "08006" }), TO),
   "a broken connection": (text) => classifyFailure(Object.assign(new Error(text), { code: "EPIPE" }), TO),
   "an error of the local warehouse": (text) =>
-    failureOf(new DatabaseError({ C: "22P02", M: text }), "SELECT 1", () => 0),
+    statementFailure(new DatabaseError({ C: "22P02", M: text }), "SELECT 1", () => 0),
   "a warehouse's type": parseType,
   "a warehouse's nested value": (text) => readNested(text, { name: "STRUCT" }),
   "a table's name": (text) => [readings(text), onlyReading(text)],

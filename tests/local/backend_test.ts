@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { Engine } from "../../src/local/backend.ts";
+import { PostgresWorker } from "../../src/local/backend.ts";
 import { concatBytes } from "../../src/core/bytes.ts";
-import { cstring, frame, Framer, query, type } from "../../src/local/messages.ts";
+import { cstring, frame, Framer, messageType, query } from "../../src/local/messages.ts";
 import { stillHeld } from "../support/garbage.ts";
 
 const [PARSE, BIND, EXECUTE, SYNC, FLUSH] = [
@@ -15,12 +15,12 @@ const [PARSE, BIND, EXECUTE, SYNC, FLUSH] = [
 const discard = () => Promise.resolve();
 
 /** The engine of the tests that do not change it, because each start takes a second of processor time. */
-const engine = new Engine();
+const engine = new PostgresWorker();
 Deno.test.beforeAll(() => engine.start(undefined));
 Deno.test.afterAll(() => engine.stop(false));
 
-Deno.test("Engine.run() rejects when the database crashes, then and afterwards", async () => {
-  const crashing = new Engine();
+Deno.test("PostgresWorker.run() rejects when the database crashes, then and afterwards", async () => {
+  const crashing = new PostgresWorker();
   await crashing.start(undefined);
   const { status } = await crashing.run({ input: concatBytes([query("BEGIN")]), output: discard });
   assert.equal(status, "T");
@@ -31,20 +31,20 @@ Deno.test("Engine.run() rejects when the database crashes, then and afterwards",
   await crashing.stop(false);
 });
 
-Deno.test("Engine.start() rejects if no database can be there, and stop() ends it", async () => {
-  const failing = new Engine();
+Deno.test("PostgresWorker.start() rejects if no database can be there, and stop() ends it", async () => {
+  const failing = new PostgresWorker();
   const file = await Deno.makeTempFile();
   await assert.rejects(failing.start(`${file}/inside a file`));
   await failing.stop(true);
   await Deno.remove(file);
 });
 
-Deno.test("Engine.run() gives one ReadyForQuery for a Sync, and none for an error before it", async () => {
+Deno.test("PostgresWorker.run() gives one ReadyForQuery for a Sync, and none for an error before it", async () => {
   const answers = async (...requests: Uint8Array[]): Promise<string> => {
     let types = "";
     const framer = new Framer();
     await engine.run({ input: concatBytes(requests), output: (bytes) => Promise.resolve(framer.push(bytes)) });
-    for (let next = framer.next(); next; next = framer.next()) types += type(next);
+    for (let next = framer.next(); next; next = framer.next()) types += messageType(next);
     return types;
   };
   assert.equal(await answers(PARSE, BIND, EXECUTE, SYNC), "1EZ");
@@ -55,7 +55,7 @@ Deno.test("Engine.run() gives one ReadyForQuery for a Sync, and none for an erro
   assert.equal(await answers(BIND, SYNC, query("SELECT 1 / 0")), "ZEZ");
 });
 
-Deno.test("Engine keeps no answer in memory", async () => {
+Deno.test("PostgresWorker keeps no answer in memory", async () => {
   const outcomes: WeakRef<object>[] = [];
   const ask = async () => {
     outcomes.push(new WeakRef(await engine.run({ input: concatBytes([query("SELECT 1")]), output: discard })));

@@ -6,7 +6,9 @@ import { LOCKED } from "../support/files.ts";
 const SCRIPT = `
   import { startLocal } from "lakebase/local";
   import { mint } from "${import.meta.resolve("./client.ts")}";
-  import { cstring, frame, Framer, int32, query, type } from "${import.meta.resolve("../../src/local/messages.ts")}";
+  import { cstring, frame, Framer, int32, query, messageType } from "${
+  import.meta.resolve("../../src/local/messages.ts")
+}";
   const local = await startLocal();
   const plain = await Deno.connect({ hostname: "127.0.0.1", port: Number(local.env.PGPORT) });
   await plain.write(new Uint8Array([...int32(8), ...int32(80877103)]));
@@ -19,7 +21,7 @@ const SCRIPT = `
     for (;;) {
       for (let next = framer.next(); next; next = framer.next()) {
         bytes += next.length;
-        if (type(next) === wanted) return bytes;
+        if (messageType(next) === wanted) return bytes;
       }
       framer.push(buffer.slice(0, await tls.read(buffer) ?? 0));
     }

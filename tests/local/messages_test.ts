@@ -6,12 +6,12 @@ import {
   frame,
   Framer,
   int32,
+  messageType,
   query,
   readCString,
   readFields,
   readRow,
   ResponseScanner,
-  type,
 } from "../../src/local/messages.ts";
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
@@ -28,13 +28,13 @@ Deno.test("parseStartup() distinguishes the packets", () => {
     kind: "startup",
     minor: 0,
     parameters: new Map([["user", "you"], ["database", "d"]]),
-    unknown: [],
+    unknownOptions: [],
   });
   assert.deepEqual(parseStartup(new Uint8Array([...int32(196610), ...text("user\0you\0_pq_.x\0on\0\0")])), {
     kind: "startup",
     minor: 2,
     parameters: new Map([["user", "you"]]),
-    unknown: ["_pq_.x"],
+    unknownOptions: ["_pq_.x"],
   });
   assert.deepEqual(parseStartup(new Uint8Array([1])), { kind: "unsupported" });
   assert.deepEqual(parseStartup(int32(80877102)), { kind: "unsupported" });
@@ -96,7 +96,7 @@ Deno.test("readCString() stops at the zero byte or at the end of the message", (
   const message = frame("Q", text("ab\0cd"));
   assert.deepEqual(readCString(message, 5), { text: "ab", next: 8 });
   assert.deepEqual(readCString(message, 8), { text: "cd", next: 11 });
-  assert.equal(type(message), "Q");
+  assert.equal(messageType(message), "Q");
 });
 
 const notification = (channel: string) => frame("A", int32(42), cstring(channel), cstring("payload"));

@@ -90,7 +90,7 @@ Deno.test("(slow) a folder is used by one Lakebase at a time, and a folder with 
   await Deno.writeTextFile(`${unfinished}/lakebase.lock`, "starting");
   await Deno.writeTextFile(`${unfinished}/PG_VERSION`, "18");
   await (await startLocal({ dataDir: unfinished })).close();
-  await (await startLocal({ dataDir: unfinished })).close(); // it is complete
+  await (await startLocal({ dataDir: unfinished })).close(); // now it is complete
   {
     await using _ = await startLocal({ dataDir });
     await assert.rejects(startLocal({ dataDir }), /new\/data": another local Lakebase uses it; end that one/);
@@ -99,7 +99,7 @@ Deno.test("(slow) a folder is used by one Lakebase at a time, and a folder with 
   await Deno.writeTextFile(`${home}/other/mine.txt`, "");
   await assert.rejects(startLocal({ dataDir: `${home}/other` }), /it holds "mine.txt" and no database/);
   assert.deepEqual([...Deno.readDirSync(`${home}/other`)].map(({ name }) => name), ["mine.txt"]);
-  await assert.rejects(startLocal({ dataDir: `${home}/other/mine.txt` }), /it is no folder/);
+  await assert.rejects(startLocal({ dataDir: `${home}/other/mine.txt` }), /it is not a folder; name a folder/);
   await Deno.remove(home, { recursive: true });
 });
 

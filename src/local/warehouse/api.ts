@@ -1,5 +1,5 @@
 import type { LocalWarehouse } from "../../core/local_options.ts";
-import { ApiError, invalid, notFound, record } from "../api_json.ts";
+import { ApiError, invalid, notFound, readObject } from "../api_json.ts";
 import type { Database } from "../database.ts";
 import { delay } from "../faults.ts";
 import { isParameterType, type Parameter } from "./dialect.ts";
@@ -7,12 +7,12 @@ import type { WarehouseFaults } from "./faults.ts";
 import { ResultLinks } from "./links.ts";
 import type { ResultCollector } from "./result.ts";
 import { Statement, type StatementRequest } from "./statement.ts";
-import { Warehouse, warehouseFor, warehouseOf } from "./warehouses.ts";
+import { Warehouse } from "./warehouse.ts";
 
-/** The parts of the API of SQL warehouses. */
+/** Options of {@linkcode WarehouseApi}. */
 interface WarehouseApiOptions {
   warehouses: readonly LocalWarehouse[];
-  /** Names of catalogs. Each stands for the database. */
+  /** The names of the catalogs. Each of them means the database. */
   catalogs: readonly string[];
   /** The workspace's user, who created the warehouses. */
   owner: string;
@@ -21,24 +21,25 @@ interface WarehouseApiOptions {
   now(): Date;
 }
 
-/** A call of the API. Its caller is known. */
+/** A call of the API whose caller is known. */
 interface WarehouseCall {
   method: string;
   path: string;
   userName: string;
-  /** Reads the body, of at most this many bytes. */
+  /** Reads the body as JSON. `limit` is in bytes. */
   body(limit: number): Promise<unknown>;
 }
 
 const MAX_STATEMENT_BYTES = 16 << 20;
-/** The most bytes of a request: JSON may take six bytes for each character of the statement. */
+/** Limit of a request, in bytes. JSON may need six for a character of the statement. */
 const MAX_BODY_BYTES = 6 * MAX_STATEMENT_BYTES;
-/** The milliseconds for which a result is kept, and the largest number of results. */
+/** Milliseconds for which a result is kept. */
 const RESULT_LIFETIME = 3_600_000;
+/** Limit of the results that are kept. */
 const MAX_RESULTS = 100;
-/** The number of statements whose state is kept. Databricks keeps it for 12 hours. */
+/** Limit of the statements whose state is kept. Databricks keeps it for 12 hours. */
 const MAX_STATEMENTS = 10_000;
-/** The most parameters that Postgres accepts. */
+/** The number of parameters that Postgres accepts. */
 const MAX_PARAMETERS = 65_535;
 
 /** SQL warehouses and the Statement Execution API: `/api/2.0/sql/`. */
@@ -58,12 +59,12 @@ export class WarehouseApi {
     this.#links = new ResultLinks({ faults, now, chunks: (id) => this.#statements.get(id)?.result?.chunks });
   }
 
-  /** Answers a call; `undefined` for a path that does not belong to this API. */
+  /** Answers a call; `undefined` for a call of another API. */
   async answer(call: WarehouseCall): Promise<unknown> {
-    const [, kind, id, rest] = /^\/api\/2\.0\/sql\/(warehouses|statements)(?:\/([^/]+)(\/.+)?)?\/?$/.exec(call.path) ??
-      [];
+    const path = /^\/api\/2\.0\/sql\/(warehouses|statements)(?:\/([^/]+)(\/.+)?)?\/?$/;
+    const [, kind, id, action = ""] = path.exec(call.path) ?? [];
     if (kind === undefined) return undefined;
-    const route = `${call.method}${rest ?? ""}`;
+    const route = call.method + action;
     if (kind === "warehouses") return id === undefined ? this.#list(call) : this.#warehouse(id, route);
     if (id === undefined) return call.method === "POST" ? await this.#submit(call) : undefined;
     return await this.#statement(id, route, call.userName);
@@ -78,16 +79,16 @@ export class WarehouseApi {
     for (const warehouse of this.warehouses) if (!warehouse.deleted) warehouse.stop();
   }
 
-  /** Ends the calls and the links. Running statements end with the database, because not all of them can be canceled. */
+  /** Ends the calls and the links. Statements that can't be canceled end with the database. */
   async close(): Promise<void> {
     this.#closing.abort();
     for (const statement of this.#statements.values()) statement.cancel();
     await this.#links.close();
   }
 
-  /** Removes the results after the last statement has ended. */
+  /** Waits until all statements have ended, and removes their results. */
   async remove(): Promise<void> {
-    await Promise.all([...this.#statements.values()].map(({ over }) => over));
+    await Promise.all([...this.#statements.values()].map(({ ended }) => ended));
     this.#links.remove();
   }
 
@@ -97,7 +98,8 @@ export class WarehouseApi {
   }
 
   #warehouse(id: string, route: string): unknown {
-    const warehouse = warehouseOf(this.warehouses, id);
+    const warehouse = this.warehouses.find((warehouse) => warehouse.id === id);
+    if (warehouse === undefined) throw notFound(`SQL warehouse with ID ${id} does not exist`);
     if (route === "GET") return warehouse.json("localhost");
     if (!["POST/start", "POST/stop", "DELETE"].includes(route)) return undefined;
     if (warehouse.deleted) throw new ApiError(400, "INVALID_STATE", `SQL warehouse ${id} is deleted`);
@@ -107,26 +109,29 @@ export class WarehouseApi {
   }
 
   async #submit({ userName, body }: WarehouseCall): Promise<unknown> {
-    const fields = record(await body(MAX_BODY_BYTES));
-    const warehouse = warehouseFor(this.warehouses, text(fields, "warehouse_id"));
-    const request = readRequest(fields);
-    const { milliseconds, cancels } = readWait(fields);
+    const fields = readObject(await body(MAX_BODY_BYTES));
+    const id = readText(fields, "warehouse_id");
+    const warehouse = this.warehouses.find((warehouse) => warehouse.id === id && !warehouse.deleted);
+    if (warehouse === undefined) throw invalid(`${id} is not a valid endpoint id.`);
+    const request = readStatementRequest(fields);
+    const { timeout, cancels } = readWait(fields);
     await this.#expire();
     const { database, faults, now } = this.#options;
     const environment = { database, faults, now, links: this.#links, catalogs: this.#catalogs };
     const statement = new Statement(request, userName, warehouse, environment);
     this.#statements.set(statement.id, statement);
-    if (milliseconds > 0) {
-      const waiting = new AbortController();
-      const closing = AbortSignal.any([waiting.signal, this.#closing.signal]);
-      await Promise.race([statement.over, delay(milliseconds, closing)]);
-      waiting.abort();
-      if (cancels && statement.overAt === undefined) {
-        statement.cancel();
-        await statement.over;
-      }
-    }
+    if (timeout > 0) await this.#wait(statement, timeout, cancels);
     return this.#response(statement);
+  }
+
+  /** Waits for the end of a statement, and cancels the statement after the timeout if `cancels` is true. */
+  async #wait(statement: Statement, timeout: number, cancels: boolean): Promise<void> {
+    const waiting = new AbortController();
+    await Promise.race([statement.ended, delay(timeout, AbortSignal.any([waiting.signal, this.#closing.signal]))]);
+    waiting.abort();
+    if (!cancels || statement.endedAt !== undefined) return;
+    statement.cancel();
+    await statement.ended;
   }
 
   async #statement(id: string, route: string, userName: string): Promise<unknown> {
@@ -156,7 +161,7 @@ export class WarehouseApi {
     };
   }
 
-  /** The rows of a chunk, or the link to them. */
+  /** The rows of a chunk, or a link to them. */
   #chunk(statement: Statement, index: number): unknown {
     const { id, state, result, request: { disposition } } = statement;
     if (result === undefined) {
@@ -167,29 +172,30 @@ export class WarehouseApi {
     if (chunk === undefined) {
       throw invalid(`There is no chunk ${index}: the result has ${result.chunks.length} chunks.`);
     }
-    const more = index + 1 < result.chunks.length
+    const next = index + 1 < result.chunks.length
       ? {
         next_chunk_index: index + 1,
         next_chunk_internal_link: `/api/2.0/sql/statements/${id}/result/chunks/${index + 1}`,
       }
       : {};
-    const about = { chunk_index: index, row_offset: chunk.offset, row_count: chunk.rows };
-    if (disposition === "INLINE") return { ...about, ...more, data_array: chunk.inline };
-    return { external_links: [{ ...about, byte_count: chunk.size, ...more, ...this.#links.link(id, index) }] };
+    const position = { chunk_index: index, row_offset: chunk.offset, row_count: chunk.rows };
+    if (disposition === "INLINE") return { ...position, ...next, data_array: chunk.inline };
+    return { external_links: [{ ...position, byte_count: chunk.size, ...next, ...this.#links.link(id, index) }] };
   }
 
-  /** Removes old results, and forgets statements that ended long ago, because a server may run for weeks. */
+  /** Removes the oldest results and statements, because a server may run for weeks. */
   async #expire(): Promise<void> {
-    const before = this.#options.now().getTime() - RESULT_LIFETIME;
-    const over = [...this.#statements.values()].filter(({ overAt }) => overAt !== undefined);
-    const kept = over.filter(({ result }) => result !== undefined);
-    for (const [at, statement] of kept.entries()) {
-      if (at < kept.length - MAX_RESULTS || statement.overAt! < before) await statement.close();
+    const oldest = this.#options.now().getTime() - RESULT_LIFETIME;
+    const ended = [...this.#statements.values()].filter(({ endedAt }) => endedAt !== undefined);
+    const withResult = ended.filter(({ result }) => result !== undefined);
+    for (const [at, statement] of withResult.entries()) {
+      if (at < withResult.length - MAX_RESULTS || statement.endedAt! < oldest) await statement.close();
     }
-    for (const { id } of over.slice(0, -MAX_STATEMENTS)) this.#statements.delete(id);
+    for (const { id } of ended.slice(0, -MAX_STATEMENTS)) this.#statements.delete(id);
   }
 }
 
+/** `manifest` of a result. */
 function manifest({ schema, request: { format, disposition } }: Statement, result: ResultCollector): unknown {
   const external = disposition === "EXTERNAL_LINKS";
   const chunks = result.chunks.map(({ rows, offset, size }, index) => ({
@@ -214,13 +220,13 @@ function manifest({ schema, request: { format, disposition } }: Statement, resul
  *
  * @throws {ApiError} 400 if a field is missing or wrong.
  */
-export function readRequest(fields: Record<string, unknown>): StatementRequest {
-  const statement = text(fields, "statement");
+export function readStatementRequest(fields: Record<string, unknown>): StatementRequest {
+  const statement = readText(fields, "statement");
   if (new TextEncoder().encode(statement).length > MAX_STATEMENT_BYTES) {
     throw invalid(`The maximum query text size is ${MAX_STATEMENT_BYTES} bytes.`);
   }
-  const disposition = oneOf(fields, "disposition", ["INLINE", "EXTERNAL_LINKS"] as const);
-  const format = oneOf(fields, "format", ["JSON_ARRAY", "ARROW_STREAM", "CSV"] as const);
+  const disposition = readOneOf(fields, "disposition", ["INLINE", "EXTERNAL_LINKS"] as const);
+  const format = readOneOf(fields, "format", ["JSON_ARRAY", "ARROW_STREAM", "CSV"] as const);
   if (disposition === "INLINE" && format !== "JSON_ARRAY") {
     throw invalid("The format field must be JSON_ARRAY when the disposition field is INLINE.");
   }
@@ -229,69 +235,70 @@ export function readRequest(fields: Record<string, unknown>): StatementRequest {
     disposition,
     format,
     parameters: readParameters(fields["parameters"]),
-    catalog: optionalText(fields, "catalog"),
-    schema: optionalText(fields, "schema"),
-    rowLimit: limit(fields, "row_limit"),
-    byteLimit: limit(fields, "byte_limit"),
+    catalog: readOptionalText(fields, "catalog"),
+    schema: readOptionalText(fields, "schema"),
+    rowLimit: readLimit(fields, "row_limit"),
+    byteLimit: readLimit(fields, "byte_limit"),
   };
 }
 
 function readParameters(value: unknown): Parameter[] {
   if (value === undefined || value === null) return [];
   if (!Array.isArray(value)) throw invalid("Field 'parameters' must be a list");
-  if (value.length > MAX_PARAMETERS) throw invalid(`A statement takes ${MAX_PARAMETERS} parameters at most`);
+  if (value.length > MAX_PARAMETERS) throw invalid(`A statement can have at most ${MAX_PARAMETERS} parameters`);
   const names = new Set<string>();
   return value.map((item) => {
-    const fields = record(item);
-    const name = text(fields, "name");
+    const fields = readObject(item);
+    const name = readText(fields, "name");
     if (names.has(name)) throw invalid(`The parameter '${name}' is given twice`);
     names.add(name);
-    const type = (optionalText(fields, "type") ?? "STRING").toUpperCase().trim();
+    const type = (readOptionalText(fields, "type") ?? "STRING").toUpperCase().trim();
     if (!isParameterType(type)) throw invalid(`The type '${type}' of the parameter '${name}' is not supported`);
-    return { name, type, value: optionalText(fields, "value", true) ?? null };
+    return { name, type, value: readOptionalText(fields, "value", true) ?? null };
   });
 }
 
-/** How long the call waits for the statement, and whether it cancels the statement after that. */
-function readWait(fields: Record<string, unknown>): { milliseconds: number; cancels: boolean } {
-  const wait = optionalText(fields, "wait_timeout") ?? "10s";
+/** Reads how long the call waits for the statement, in milliseconds, and whether it then cancels the statement. */
+function readWait(fields: Record<string, unknown>): { timeout: number; cancels: boolean } {
+  const wait = readOptionalText(fields, "wait_timeout") ?? "10s";
   const seconds = Number(/^(\d{1,3})s$/.exec(wait)?.[1] ?? NaN);
   if (!(seconds === 0 || seconds >= 5 && seconds <= 50)) {
     throw invalid(`The wait_timeout ${wait} is not valid: it must be 0s (disabled) or between 5s and 50s.`);
   }
-  const cancels = oneOf(fields, "on_wait_timeout", ["CONTINUE", "CANCEL"] as const) === "CANCEL";
-  return { milliseconds: seconds * 1000, cancels };
+  const cancels = readOneOf(fields, "on_wait_timeout", ["CONTINUE", "CANCEL"] as const) === "CANCEL";
+  return { timeout: seconds * 1000, cancels };
 }
 
-function text(fields: Record<string, unknown>, name: string): string {
-  const value = optionalText(fields, name);
+function readText(fields: Record<string, unknown>, name: string): string {
+  const value = readOptionalText(fields, name);
   if (value === undefined) throw invalid(`Field '${name}' is required, expected non-default value (not "")!`);
   return value;
 }
 
 /**
- * Reads a text; `undefined` if there is none. The value of a parameter may be empty or have any character, because
- * Postgres checks it.
+ * Reads a text; `undefined` if there is none. The value of a parameter may be empty or have any character, because Postgres
+ * checks it.
  */
-function optionalText(fields: Record<string, unknown>, name: string, isValue = false): string | undefined {
+function readOptionalText(fields: Record<string, unknown>, name: string, isValue = false): string | undefined {
   const value = fields[name];
   if (value === undefined || value === null || value === "" && !isValue) return undefined;
   if (typeof value !== "string") throw invalid(`Field '${name}' must be a string`);
-  // Postgres's protocol ends a text with this character.
+  // A text ends with this character in Postgres's protocol.
   if (value.includes("\0") && !isValue) throw invalid(`Field '${name}' has a character of code zero`);
   return value;
 }
 
-function oneOf<Name extends string>(fields: Record<string, unknown>, field: string, names: readonly Name[]): Name {
+function readOneOf<Name extends string>(fields: Record<string, unknown>, field: string, names: readonly Name[]): Name {
   const value = fields[field] ?? names[0];
-  const found = names.find((name) => name === value);
-  if (found === undefined) throw invalid(`Field '${field}' must be one of ${names.join(", ")}`);
-  return found;
+  const name = names.find((name) => name === value);
+  if (name === undefined) throw invalid(`Field '${field}' must be one of ${names.join(", ")}`);
+  return name;
 }
 
-function limit(fields: Record<string, unknown>, name: string): number {
+function readLimit(fields: Record<string, unknown>, name: string): number {
   const value = fields[name] ?? 0;
-  const number = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value; // JSON of protobuf has an int64 as text
+  // An int64 is a text in the JSON of protobuf.
+  const number = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value;
   if (typeof number !== "number" || !Number.isSafeInteger(number) || number < 0) {
     throw invalid(`Field '${name}' must be a positive integer`);
   }

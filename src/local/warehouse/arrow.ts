@@ -1,4 +1,4 @@
-/** Writes chunks of a result as Arrow streams. This module is loaded for the first chunk. */
+/** Writes the chunks of a result as Arrow streams. It is loaded for the first result in this format. */
 import {
   Binary,
   Bool,
@@ -39,19 +39,17 @@ import {
   uuid,
 } from "./values.ts";
 
-/** Encodes each chunk as an Arrow stream of one record batch. */
+/** Makes an encoder whose chunks are Arrow streams, each with one record batch. */
 export function arrowEncoder(names: readonly string[], types: readonly WarehouseType[]): ChunkEncoder {
   const schema = new Schema(types.map((type, at) => field(names[at]!, type)));
-  // A RecordBatch drops a column whose name is repeated, so it is made with other names.
+  // A RecordBatch drops all but one of several columns with the same name, so it is made with other names.
   const distinct = new Schema(types.map((type, at) => field(String(at), type)));
-  let columns = types.map(builder);
+  let columns = types.map(newBuilder);
   return {
-    append: (row) => {
-      forEachValue(row, (column, at, length) => columns[column]!.append(row, at, length));
-    },
+    append: (row) => forEachValue(row, (column, at, length) => columns[column]!.append(row, at, length)),
     take: (rows) => {
       const children = columns.map((column, at) => column.data(distinct.fields[at]!.type));
-      columns = types.map(builder);
+      columns = types.map(newBuilder);
       const data = makeData({ type: new Struct(distinct.fields), length: rows, nullCount: 0, children });
       const writer = new RecordBatchStreamWriter();
       writer.reset(undefined, schema);
@@ -61,7 +59,7 @@ export function arrowEncoder(names: readonly string[], types: readonly Warehouse
   };
 }
 
-/** A field whose metadata has the SQL type, as Databricks writes it. */
+/** Makes a field. As in Databricks, the metadata names the SQL type. */
 function field(name: string, type: WarehouseType): Field {
   return new Field(name, arrowType(type), true, new Map([["Spark:DataType:SqlName", type.text]]));
 }
@@ -107,11 +105,13 @@ function arrowType(type: WarehouseType): DataType {
 
 /** Collects the values of a column. */
 interface ColumnBuilder {
+  /** Appends the value at an offset; a length of -1 means NULL. */
   append(from: Bytes, at: number, length: number): void;
+  /** Returns all values. */
   data(type: DataType): Data;
 }
 
-function builder(type: WarehouseType): ColumnBuilder {
+function newBuilder(type: WarehouseType): ColumnBuilder {
   switch (type.kind) {
     case "boolean":
       return new BooleanBuilder();
@@ -173,9 +173,10 @@ class Validity {
 
 type Numbers = Int16Array | Int32Array | BigInt64Array | Float32Array | Float64Array;
 
-/** Reads a value at an offset into an array. */
+/** Reads the value at an offset into an array. */
 type Reader<A> = (from: Bytes, at: number, values: A, index: number) => void;
 
+/** Collects values of a fixed width: that number of items of the array. */
 class FixedBuilder<A extends Numbers> implements ColumnBuilder {
   readonly #validity = new Validity();
   readonly #width: number;
@@ -259,7 +260,7 @@ class ListBuilder implements ColumnBuilder {
   #size = 0;
 
   constructor(element: WarehouseType) {
-    this.#child = builder(element);
+    this.#child = newBuilder(element);
   }
 
   append(from: Bytes, at: number, length: number): void {
@@ -282,7 +283,7 @@ class StructBuilder implements ColumnBuilder {
   readonly #children: ColumnBuilder[];
 
   constructor(fields: readonly WarehouseType[]) {
-    this.#children = fields.map(builder);
+    this.#children = fields.map(newBuilder);
   }
 
   append(from: Bytes, at: number, length: number): void {
@@ -309,9 +310,9 @@ class NullBuilder implements ColumnBuilder {
   }
 }
 
-/** The same values, with room for more. */
-function grown<A extends Numbers | Uint8Array>(values: A, least: number): A {
-  const larger = new (values.constructor as new (length: number) => A)(Math.max(values.length * 2, least));
+/** Copies values into an array of at least this length. */
+function grown<A extends Numbers | Uint8Array>(values: A, minLength: number): A {
+  const larger = new (values.constructor as new (length: number) => A)(Math.max(values.length * 2, minLength));
   larger.set(values as never);
   return larger;
 }

@@ -6,32 +6,33 @@ import type { Database, Login } from "../database.ts";
 import {
   cstring,
   errorResponse,
-  failureOf,
+  failureFields,
   type Frame,
   frame,
   Framer,
   int32,
+  messageType,
   query,
   readCString,
   readFields,
   readRow,
-  type,
 } from "../messages.ts";
 
-/** A column as Postgres describes it. */
+/** A column in a RowDescription message. */
 export interface DescribedColumn {
   name: string;
+  /** The oid of the type. */
   oid: number;
   /** `atttypmod`; -1 for none. */
   modifier: number;
 }
 
-/** An error of Postgres. */
+/** An error of the database, from its ErrorResponse. */
 export class DatabaseError extends Error {
   readonly sqlstate: string;
   readonly detail: string | undefined;
   readonly hint: string | undefined;
-  /** The position of the error in the text that was sent, in characters, from 1. */
+  /** The position of the error in the SQL, in characters from 1. */
   readonly position: number | undefined;
 
   constructor({ C: sqlstate = "XX000", M: message = "", D: detail, H: hint, P: position }: Record<string, string>) {
@@ -52,9 +53,8 @@ const FLUSH = frame("H");
 /**
  * A client of the local database in the same process, which needs neither a login nor a port.
  *
- * It does not use `pg`, which `upstream.ts` uses to log in to a server. `pg` decodes every value of a row as UTF-8,
- * which destroys values in binary format; it has one format for all columns of a result; and it can't end a statement
- * between two batches of rows.
+ * `pg` would not do: it decodes every value as UTF-8, which destroys values in binary format. It has one format for all
+ * columns of a result. And it can't end a statement between two batches of rows.
  */
 export class DatabaseClient {
   readonly #database: Database;
@@ -66,13 +66,13 @@ export class DatabaseClient {
 
   private constructor(database: Database, login: Login) {
     this.#database = database;
-    // A duplex stream has all that a Connection uses of a socket.
-    const [near, far] = duplexPair() as unknown as [Socket, Socket];
-    this.#connection = new Connection(near);
-    this.#server = new Connection(far);
+    // A duplex stream has everything that a Connection uses of a socket.
+    const [clientEnd, serverEnd] = duplexPair() as unknown as [Socket, Socket];
+    this.#connection = new Connection(clientEnd);
+    this.#server = new Connection(serverEnd);
     database.serve(this.#server, login, () => {})
-      .catch((error) => this.#server.write(errorResponse(failureOf(error, "the local database failed"), "FATAL")))
-      .finally(() => far.end());
+      .catch((error) => this.#server.write(errorResponse(failureFields(error, "the local database failed"), "FATAL")))
+      .finally(() => serverEnd.end());
   }
 
   /**
@@ -84,7 +84,7 @@ export class DatabaseClient {
     const client = new DatabaseClient(database, login);
     try {
       await client.#untilReady((message) => {
-        if (type(message) === "K") client.#key = { process: int32At(message, 5), secret: message.slice(9) };
+        if (messageType(message) === "K") client.#key = { process: int32At(message, 5), secret: message.slice(9) };
       });
     } catch (error) {
       client.close();
@@ -93,61 +93,70 @@ export class DatabaseClient {
     return client;
   }
 
-  /** Runs a query for the server itself, and returns its rows as texts. */
+  /** Runs a query of the warehouse itself, and returns its rows as texts. */
   async query(sql: string): Promise<(string | null)[][]> {
     const rows: (string | null)[][] = [];
     await this.#connection.write(query(sql));
     await this.#untilReady((message) => {
-      if (type(message) === "D") rows.push(readRow(message));
+      if (messageType(message) === "D") rows.push(readRow(message));
     });
     return rows;
   }
 
   /**
-   * Prepares a statement whose parameters have these types. Returns the columns of its result; `undefined` if it has no
-   * result.
+   * Prepares a statement. Returns the columns of its result; `undefined` if it has no result.
+   *
+   * @param types The oids of the types of its parameters.
    */
   async prepare(sql: string, types: readonly number[]): Promise<DescribedColumn[] | undefined> {
     const parse = frame("P", STATEMENT, cstring(sql), int16(types.length), ...types.map(int32));
     let columns: DescribedColumn[] | undefined;
     await this.#connection.write(concatBytes([parse, frame("D", encodeText("S"), STATEMENT), SYNC]));
     await this.#untilReady((message) => {
-      if (type(message) === "T") columns = readColumns(message);
+      if (messageType(message) === "T") columns = readColumns(message);
     });
     return columns;
   }
 
   /**
-   * Runs the prepared statement. It ends when `onRow` returns false, or after the last row.
+   * Runs the prepared statement.
    *
    * @param values The parameters as texts.
-   * @param formats 1 for each column whose values are in binary format.
-   * @param onRow Receives each DataRow. The statement waits for a promise that it returns.
-   * @returns The command's tag; undefined if `onRow` ended the statement.
+   * @param formats The format of each column's values: 1 for binary, 0 for text.
+   * @param onRow Receives each DataRow. If it returns false, the statement ends.
+   * @returns The command's tag; `undefined` if `onRow` has ended the statement.
    */
   async execute(
     values: readonly (string | null)[],
     formats: readonly (0 | 1)[],
     onRow: (row: Frame) => boolean | Promise<boolean>,
   ): Promise<string | undefined> {
-    const bind = frame("B", PORTAL, STATEMENT, int16(0), int16(values.length), ...values.map(value), ...list(formats));
-    let most = FIRST_BATCH;
-    await this.#connection.write(concatBytes([bind, executeOf(most), FLUSH]));
+    const bind = frame(
+      "B",
+      PORTAL,
+      STATEMENT,
+      int16(0),
+      int16(values.length),
+      ...values.map(encodeValue),
+      ...encodeFormats(formats),
+    );
+    let batch = FIRST_BATCH;
+    await this.#connection.write(concatBytes([bind, executeMessage(batch), FLUSH]));
     let tag: string | undefined;
-    let copies = false;
+    let copiesOut = false;
     let empty = false;
     while (!empty) {
-      const message = this.#framer.next() ?? await this.#next(); // waits only if it must: there may be millions of rows
-      const kind = type(message);
+      const message = this.#framer.next() ?? await this.#next(); // awaits only if it must: there may be millions of rows
+      const kind = messageType(message);
       if (kind === "D") {
-        const goesOn = onRow(message);
-        if (!(goesOn === true || goesOn !== false && await goesOn)) break;
+        const continues = onRow(message);
+        if (!(continues === true || continues !== false && await continues)) break;
       } else if (kind === "s") {
-        most = Math.min(10 * most, LAST_BATCH);
-        await this.#connection.write(concatBytes([executeOf(most), FLUSH]));
+        batch = Math.min(10 * batch, LAST_BATCH);
+        await this.#connection.write(concatBytes([executeMessage(batch), FLUSH]));
       } else if (kind === "G") await this.#connection.write(frame("f", cstring("a warehouse has no COPY FROM STDIN")));
       else if (kind === "E") await this.#fail(message);
-      else if (kind === "H") copies = true;
+      else if (kind === "H") copiesOut = true;
       else if (kind === "I") empty = true;
       else if (kind === "C") {
         tag = readCString(message, 5).text;
@@ -157,7 +166,7 @@ export class DatabaseClient {
     await this.#connection.write(SYNC);
     await this.#untilReady(() => {});
     if (empty) throw new DatabaseError({ C: "42617", M: "the statement is empty" });
-    if (copies) throw new DatabaseError({ C: "0A000", M: "a warehouse has no COPY TO STDOUT" });
+    if (copiesOut) throw new DatabaseError({ C: "0A000", M: "a warehouse has no COPY TO STDOUT" });
     return tag;
   }
 
@@ -167,26 +176,26 @@ export class DatabaseClient {
   }
 
   /**
-   * Ends the session, and anything that runs in it. It does not wait: the database ends a session in its turn, and whoever holds
-   * the turn may wait for the statement.
+   * Ends the session and its statement, without waiting: the database ends a session in a turn, and the session that has the
+   * turn may be waiting for this statement.
    */
   close(): void {
-    // Closing one end of the pair does not close the other.
+    // Closing one end of the pair does not close the other one.
     this.#connection.destroy();
     this.#server.destroy();
   }
 
   async #untilReady(onMessage: (message: Frame) => void): Promise<void> {
     let failure: DatabaseError | undefined;
-    for (let message = await this.#next(); type(message) !== "Z"; message = await this.#next()) {
-      if (type(message) === "E") failure ??= new DatabaseError(readFields(message));
+    for (let message = await this.#next(); messageType(message) !== "Z"; message = await this.#next()) {
+      if (messageType(message) === "E") failure ??= new DatabaseError(readFields(message));
       else onMessage(message);
       if (failure !== undefined && readFields(message)["S"] === "FATAL") throw failure;
     }
     if (failure !== undefined) throw failure;
   }
 
-  /** Ends the failed statement. */
+  /** Ends the failed statement, and throws its error. */
   async #fail(message: Frame): Promise<never> {
     const failure = new DatabaseError(readFields(message));
     if (readFields(message)["S"] === "FATAL") throw failure;
@@ -206,15 +215,12 @@ export class DatabaseClient {
   }
 }
 
-/**
- * The number of rows that the database sends before it waits for a request for more. It is small at first, because rows
- * may be large.
- */
+// The number of rows that the database sends for an Execute message. It is small at first, because rows may be large.
 const FIRST_BATCH = 10;
 const LAST_BATCH = 10_000;
 
-function executeOf(most: number): Frame {
-  return frame("E", PORTAL, int32(most));
+function executeMessage(rows: number): Frame {
+  return frame("E", PORTAL, int32(rows));
 }
 
 function int16(number: number): Uint8Array {
@@ -225,13 +231,13 @@ function encodeText(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
 
-function value(text: string | null): Uint8Array {
+function encodeValue(text: string | null): Uint8Array {
   if (text === null) return int32(-1);
   const bytes = encodeText(text);
   return concatBytes([int32(bytes.length), bytes]);
 }
 
-function list(formats: readonly number[]): Uint8Array[] {
+function encodeFormats(formats: readonly number[]): Uint8Array[] {
   return [int16(formats.length), ...formats.map(int16)];
 }
 

@@ -8,19 +8,21 @@ export interface Parameter {
   type: string;
 }
 
-/** A warehouse's statement in a form that Postgres can run. */
+/** A statement of a warehouse, translated for Postgres. */
 export interface Translation {
   sql: string;
-  /** The types (oids) and the values of `$1`, `$2`, ... */
+  /** The oids of the types of `$1`, `$2`, ... */
   types: number[];
+  /** The values of `$1`, `$2`, ... */
   values: (string | null)[];
-  /** The index in the warehouse's statement for a position that Postgres reports, in characters from 1. */
+  /** Maps a position in `sql`, in characters from 1, to an index in the original statement. */
   indexOf(position: number): number;
 }
 
-/** A parameter marker that has no parameter. */
+/** The error for a parameter marker without a parameter. */
 export class UnboundParameter extends Error {
   readonly parameter: string;
+  /** Index of the marker in the statement. */
   readonly index: number;
 
   constructor(parameter: string, index: number) {
@@ -31,7 +33,7 @@ export class UnboundParameter extends Error {
   }
 }
 
-/** The types that a parameter may have: the oid of the Postgres type, and a cast if the value needs one. */
+/** The types that a parameter may have, each with the oid of the Postgres type, and a cast if the value needs one. */
 const TYPES: Record<string, { oid: number; cast?: (parameter: string, type: string) => string }> = {
   STRING: { oid: 25 },
   BOOLEAN: { oid: 16 },
@@ -66,26 +68,26 @@ const ALIASES: Record<string, string> = { DEC: "DECIMAL", NUMERIC: "DECIMAL" };
 /** Whether a parameter may have a type such as `DECIMAL(10,2)`. */
 export function isParameterType(type: string): boolean {
   const [, name = "", size] = /^(\w+)\s*(\(\s*\d{1,2}\s*(?:,\s*\d{1,2}\s*)?\))?$/.exec(type) ?? [];
-  const known = ALIASES[name] ?? name;
-  return Object.hasOwn(TYPES, known) && (size === undefined || known === "DECIMAL");
+  const canonicalName = ALIASES[name] ?? name;
+  return Object.hasOwn(TYPES, canonicalName) && (size === undefined || canonicalName === "DECIMAL");
 }
 
-/** A piece of the statement, and its replacement for Postgres. */
-interface Piece {
+/** A token of a warehouse's statement. */
+interface Token {
   kind: string;
   start: number;
   end: number;
-  /** `undefined` if the text stays the same. */
-  replaced?: string;
-  /** The name of an identifier, without its quotes. */
+  /** The text for Postgres; `undefined` if it is the same. */
+  replacement?: string;
+  /** An identifier without its quotes, or the name of a parameter. */
   name?: string;
 }
 
 /**
- * Translates a statement: named parameters, identifiers in backticks, three-part names, `X'...'` and `unhex()`.
- * Everything else is Postgres's own dialect.
+ * Translates a statement for Postgres: named parameters, identifiers in backticks, three-part names, `X'...'`, `unhex()` and
+ * `unbase64()`. Everything else stays as it is.
  *
- * @param catalogs Names of catalogs in lower case. Each stands for the database.
+ * @param catalogs The names of the catalogs in lower case. Each of them means the database.
  * @throws {UnboundParameter} For a `:name` without a parameter.
  */
 export function translate(
@@ -93,27 +95,27 @@ export function translate(
   parameters: readonly Parameter[],
   catalogs: ReadonlySet<string>,
 ): Translation {
-  const pieces = [...piecesOf(statement)];
+  const tokens = [...tokensOf(statement)];
   const binding = new Binding(parameters);
-  for (let at = 0; at < pieces.length; at++) {
-    const piece = pieces[at]!;
-    if (piece.kind === "parameter name") piece.replaced = binding.bind(piece.name!, piece.start);
-    else if (piece.name !== undefined) dropCatalog(pieces, at, catalogs, statement);
+  for (let at = 0; at < tokens.length; at++) {
+    const token = tokens[at]!;
+    if (token.kind === "named parameter") token.replacement = binding.bind(token.name!, token.start);
+    else if (token.name !== undefined) dropCatalog(tokens, at, catalogs, statement);
   }
-  decodings(pieces, statement);
+  translateDecodings(tokens, statement);
   let sql = "";
   const starts: number[] = [];
-  for (const { start, end, replaced } of pieces) {
+  for (const { start, end, replacement } of tokens) {
     starts.push(sql.length);
-    sql += replaced ?? statement.slice(start, end);
+    sql += replacement ?? statement.slice(start, end);
   }
   const indexOf = (position: number): number => {
     const index = utf16Index(sql, position - 1);
     let at = starts.findLastIndex((start) => start <= index);
-    while (at > 0 && starts[at - 1] === index) at--; // a dropped catalog belongs to the name that follows it
-    const piece = pieces[at];
-    if (piece === undefined) return 0;
-    return piece.replaced === undefined ? piece.start + index - starts[at]! : piece.start;
+    while (at > 0 && starts[at - 1] === index) at--; // a catalog that was dropped belongs to the next name
+    const token = tokens[at];
+    if (token === undefined) return 0;
+    return token.replacement === undefined ? token.start + index - starts[at]! : token.start;
   };
   return { sql, types: binding.types, values: binding.values, indexOf };
 }
@@ -129,7 +131,7 @@ class Binding {
     this.#parameters = new Map(parameters.map((parameter) => [parameter.name, parameter]));
   }
 
-  /** The SQL that replaces a parameter. */
+  /** Returns the SQL for a parameter. */
   bind(name: string, index: number): string {
     const bound = this.#bound.get(name);
     if (bound !== undefined) return bound;
@@ -146,86 +148,88 @@ class Binding {
   }
 }
 
-/** The tokens. An identifier in backticks, a parameter's name or `X'...'` is one piece. */
-function* piecesOf(statement: string): Generator<Piece> {
+/** Splits a statement into tokens. An identifier in backticks and a parameter with its ":" are one token each. */
+function* tokensOf(statement: string): Generator<Token> {
   for (let from = 0; from < statement.length;) {
-    let quoted: number | undefined;
-    let colon: number | undefined; // the position of a ":" that may begin a parameter
+    let backtick: number | undefined;
+    let colon: number | undefined; // the index of a ":" that may begin a parameter
     for (const { kind, start, end } of sqlTokens(statement, { start: from })) {
       const text = statement.slice(start, end);
       if (colon !== undefined) {
-        if (kind === "word") yield { kind: "parameter name", start: colon, end, name: text };
+        const isParameter = kind === "word";
+        if (isParameter) yield { kind: "named parameter", start: colon, end, name: text };
         else yield { kind: "symbol", start: colon, end: start };
-        const taken = kind === "word";
         colon = undefined;
-        if (taken) continue;
+        if (isParameter) continue;
       }
       if (text === "`") {
-        quoted = start;
+        backtick = start;
         break;
       }
       if (text === ":" && statement[start - 1] !== ":" && statement[end] !== ":" && statement[end] !== "=") {
         colon = start;
-      } else yield pieceOf(kind, start, end, text);
+      } else yield newToken(kind, start, end, text);
     }
     if (colon !== undefined) yield { kind: "symbol", start: colon, end: colon + 1 };
-    if (quoted === undefined) return;
-    const end = backTickEnd(statement, quoted);
+    if (backtick === undefined) return;
+    const end = backtickEnd(statement, backtick);
     if (end === undefined) {
-      yield { kind: "symbol", start: quoted, end: statement.length };
+      yield { kind: "symbol", start: backtick, end: statement.length };
       return;
     }
-    const name = statement.slice(quoted + 1, end - 1).replaceAll("``", "`");
-    yield { kind: "name", start: quoted, end, name, replaced: `"${name.replaceAll('"', '""')}"` };
+    const name = statement.slice(backtick + 1, end - 1).replaceAll("``", "`");
+    yield { kind: "name", start: backtick, end, name, replacement: `"${name.replaceAll('"', '""')}"` };
     from = end;
   }
 }
 
-function pieceOf(kind: string, start: number, end: number, text: string): Piece {
+function newToken(kind: string, start: number, end: number, text: string): Token {
   if (kind === "word") return { kind, start, end, name: text.toLowerCase() };
   if (kind === "name") return { kind, start, end, name: text.slice(1, -1).replaceAll('""', '"') };
   if (kind === "string" && /^x'[\da-f]*'$/i.test(text)) {
     const hex = text.slice(2, -1);
-    return { kind, start, end, replaced: `'\\x${hex.length % 2 ? "0" : ""}${hex}'::pg_catalog.bytea` };
+    return { kind, start, end, replacement: `'\\x${hex.length % 2 ? "0" : ""}${hex}'::pg_catalog.bytea` };
   }
   return { kind, start, end };
 }
 
-function backTickEnd(statement: string, start: number): number | undefined {
+function backtickEnd(statement: string, start: number): number | undefined {
   for (let at = statement.indexOf("`", start + 1); at !== -1; at = statement.indexOf("`", at + 2)) {
     if (statement[at + 1] !== "`") return at + 1;
   }
   return undefined;
 }
 
-/** Drops the catalog of `catalog.schema.table`, and of `SCHEMA catalog.schema`. */
-function dropCatalog(pieces: Piece[], at: number, catalogs: ReadonlySet<string>, statement: string): void {
-  const text = (index: number) => pieces[index] && statement.slice(pieces[index].start, pieces[index].end);
-  if (!catalogs.has(pieces[at]!.name!.toLowerCase()) || text(at - 1) === "." || text(at + 1) !== ".") return;
-  if (pieces[at + 2]?.name === undefined) return;
-  const longer = text(at + 3) === "." && (pieces[at + 4]?.name !== undefined || text(at + 4) === "*");
-  const words = pieces.slice(Math.max(0, at - 8), at).filter(({ kind }) => kind === "word").map(({ name }) => name);
-  if (!longer && !/\bschema( if( not)? exists)?$/.test(words.join(" "))) return;
-  pieces[at]!.replaced = "";
-  pieces[at + 1]!.replaced = "";
+/** Drops a catalog before `.schema.table`, and in `SCHEMA catalog.schema`. */
+function dropCatalog(tokens: Token[], at: number, catalogs: ReadonlySet<string>, statement: string): void {
+  const text = (index: number) => tokens[index] && statement.slice(tokens[index].start, tokens[index].end);
+  if (!catalogs.has(tokens[at]!.name!.toLowerCase()) || text(at - 1) === "." || text(at + 1) !== ".") return;
+  if (tokens[at + 2]?.name === undefined) return;
+  const hasThreeParts = text(at + 3) === "." && (tokens[at + 4]?.name !== undefined || text(at + 4) === "*");
+  const words = tokens.slice(Math.max(0, at - 8), at).filter(({ kind }) => kind === "word").map(({ name }) => name);
+  if (!hasThreeParts && !/\bschema( if( not)? exists)?$/.test(words.join(" "))) return;
+  tokens[at]!.replacement = "";
+  tokens[at + 1]!.replacement = "";
 }
 
-/** The functions that turn a text into bytes, each with the format name that `decode()` uses. */
+/** The functions that decode a text, each with the name of the format for Postgres's `decode()`. */
 const DECODINGS: Record<string, string> = { unhex: "hex", unbase64: "base64" };
 
 /** Replaces `unhex(text)` by `decode(text, 'hex')`. */
-function decodings(pieces: Piece[], statement: string): void {
+function translateDecodings(tokens: Token[], statement: string): void {
   const open: (string | undefined)[] = [];
-  for (const [at, piece] of pieces.entries()) {
-    const text = piece.replaced === undefined && piece.kind === "symbol" ? statement.slice(piece.start, piece.end) : "";
+  for (const [at, token] of tokens.entries()) {
+    const text = token.replacement === undefined && token.kind === "symbol"
+      ? statement.slice(token.start, token.end)
+      : "";
     if (text === "(") {
-      const before = pieces[at - 1];
+      const before = tokens[at - 1];
       const encoding = before?.kind === "word" ? DECODINGS[before.name!] : undefined;
-      if (encoding !== undefined) before!.replaced = "pg_catalog.decode";
+      if (encoding !== undefined) before!.replacement = "pg_catalog.decode";
       open.push(encoding);
     } else if (text === ")") {
       const encoding = open.pop();
-      if (encoding !== undefined) piece.replaced = `, '${encoding}')`;
+      if (encoding !== undefined) token.replacement = `, '${encoding}')`;
     }
   }
 }

@@ -2,44 +2,48 @@ import { DatabaseError } from "./database_client.ts";
 import { UnboundParameter } from "./dialect.ts";
 import { ValueError } from "./values.ts";
 
-/** The reason why a statement failed, in the form of `status`. */
+/** Why a statement failed, as fields of its `status`. */
 export interface StatementFailure {
   error: { error_code: string; message: string };
-  /** The SQLSTATE. */
   sql_state?: string;
 }
 
-/** A failure that already has the API's wording. */
-export class Failed extends Error {
+/** An error of a statement, with the code and the message of the API. */
+export class StatementError extends Error {
   readonly failure: StatementFailure;
 
   constructor(error_code: string, message: string, sql_state?: string) {
     super(message);
-    this.name = "Failed";
+    this.name = "StatementError";
     this.failure = { error: { error_code, message }, ...(sql_state === undefined ? {} : { sql_state }) };
   }
 }
 
-/** The message of an error class, and its own SQLSTATE if it differs from Postgres's. */
+/** An error class of Databricks, with the message for one error. */
 interface ErrorClass {
   name: string;
+  /** @default {that of Postgres} */
   sqlstate?: string;
   text: string;
-  /** Whether the message gives the position as the parser does, or as a running statement does. */
+  /** The form of the position: that of the parser or that of a running statement. @default {that of the analyzer} */
   position?: "parser" | "runtime";
 }
 
 /**
- * Makes the failure for an error of a running statement, in Databricks' words if it has an error class for it.
+ * Converts the error of a statement to a failure, with the error class of Databricks if there is one.
  *
  * @param statement The statement as it was submitted.
- * @param indexOf The index in `statement` for a position that Postgres reports.
+ * @param indexOf Maps a position that Postgres reports to an index in `statement`.
  */
-export function failureOf(error: unknown, statement: string, indexOf: (position: number) => number): StatementFailure {
-  if (error instanceof Failed) return error.failure;
-  if (error instanceof UnboundParameter) return unbound(error, statement);
+export function statementFailure(
+  error: unknown,
+  statement: string,
+  indexOf: (position: number) => number,
+): StatementFailure {
+  if (error instanceof StatementError) return error.failure;
+  if (error instanceof UnboundParameter) return unboundFailure(error, statement);
   if (error instanceof ValueError) {
-    return failure(`[${error.errorClass}] ${error.message}. SQLSTATE: ${error.sqlstate}`, error.sqlstate);
+    return badRequest(`[${error.errorClass}] ${error.message}. SQLSTATE: ${error.sqlstate}`, error.sqlstate);
   }
   if (!(error instanceof DatabaseError)) {
     return { error: { error_code: "INTERNAL_ERROR", message: "The local warehouse failed" } };
@@ -48,23 +52,23 @@ export function failureOf(error: unknown, statement: string, indexOf: (position:
   const at = error.position === undefined ? undefined : indexOf(error.position);
   // The parser's message begins with an empty line.
   const message = `${position === "parser" ? "\n" : ""}[${name}] ${text} SQLSTATE: ${sqlstate}`;
-  return failure(at === undefined ? message : message + place(statement, at, position), sqlstate);
+  return badRequest(at === undefined ? message : message + positionText(statement, at, position), sqlstate);
 }
 
-function failure(message: string, sql_state: string): StatementFailure {
+function badRequest(message: string, sql_state: string): StatementFailure {
   return { error: { error_code: "BAD_REQUEST", message }, sql_state };
 }
 
-function unbound({ parameter, index }: UnboundParameter, statement: string): StatementFailure {
+function unboundFailure({ parameter, index }: UnboundParameter, statement: string): StatementFailure {
   const text =
     `[UNBOUND_SQL_PARAMETER] Found the unbound parameter: ${parameter}. Please, fix \`args\` and provide a ` +
     "mapping of the parameter to either a SQL literal or collection constructor functions such as `map()`, `array()`, " +
     "`struct()`. SQLSTATE: 42P02";
-  return failure(text + place(statement, index), "42P02");
+  return badRequest(text + positionText(statement, index), "42P02");
 }
 
-/** The position of the error: the line from 1 and the column from 0. An error of a running statement counts both from 1. */
-function place(statement: string, index: number, form?: "parser" | "runtime"): string {
+/** The end of a message: the line from 1 and the column from 0. A running statement counts both from 1. */
+function positionText(statement: string, index: number, form?: "parser" | "runtime"): string {
   const before = statement.slice(0, index);
   const line = before.split("\n").length;
   const column = index - before.lastIndexOf("\n") - 1;
@@ -77,11 +81,11 @@ function place(statement: string, index: number, form?: "parser" | "runtime"): s
 function errorClass(error: DatabaseError): ErrorClass {
   const { message, sqlstate } = error;
   const quoted = [.../"((?:[^"]|"")*)"/g[Symbol.matchAll](message)].map(([, name]) => name!);
-  const name = CLASSES[sqlstate]?.(quoted, message, error);
-  if (name !== undefined) return name;
-  // Databricks has no such error, so the words are Postgres's.
-  const more = [error.detail, error.hint].filter((text) => text !== undefined).map((text) => `\n${text}`);
-  return { name: "LOCAL_POSTGRES_ERROR", text: `${message}${more.join("")}`.replace(/(\w)$/, "$1.") };
+  const known = CLASSES[sqlstate]?.(quoted, message, error);
+  if (known !== undefined) return known;
+  // Databricks has no such class, so the text is that of Postgres.
+  const lines = [error.detail, error.hint].filter((text) => text !== undefined).map((text) => `\n${text}`);
+  return { name: "LOCAL_POSTGRES_ERROR", text: `${message}${lines.join("")}`.replace(/(\w)$/, "$1.") };
 }
 
 function inBackticks(name: string): string {
@@ -90,7 +94,10 @@ function inBackticks(name: string): string {
 
 const VERIFY = "cannot be found. Verify the spelling and correctness of the schema and catalog.\n";
 
-/** The error classes by SQLSTATE; `undefined` for a message that does not match the class. */
+/**
+ * The error classes by the SQLSTATE of Postgres. Each function receives the quoted names in the message, and returns
+ * `undefined` if the message is of another kind.
+ */
 const CLASSES: Record<string, (quoted: string[], message: string, error: DatabaseError) => ErrorClass | undefined> = {
   "42P01": ([table]) =>
     table === undefined ? undefined : {
@@ -108,11 +115,11 @@ const CLASSES: Record<string, (quoted: string[], message: string, error: Databas
   }),
   "42703": (_, message, { hint }) => {
     const column = /^column (.+?) (?:of relation .+ )?does not exist/.exec(message)?.[1]?.replaceAll('"', "") ?? "";
-    const close = [.../"((?:[^"]|"")*)"/g[Symbol.matchAll](hint ?? "")].map(([, name]) => inBackticks(name!));
+    const suggestions = [.../"((?:[^"]|"")*)"/g[Symbol.matchAll](hint ?? "")].map(([, name]) => inBackticks(name!));
     const text = `A column, variable, or function parameter with name ${inBackticks(column)} cannot be resolved.`;
-    if (close.length === 0) return { name: "UNRESOLVED_COLUMN.WITHOUT_SUGGESTION", text };
-    const suggestion = `Did you mean one of the following? [${close.join(", ")}].`;
-    return { name: "UNRESOLVED_COLUMN.WITH_SUGGESTION", text: `${text} ${suggestion}` };
+    if (suggestions.length === 0) return { name: "UNRESOLVED_COLUMN.WITHOUT_SUGGESTION", text };
+    const question = `Did you mean one of the following? [${suggestions.join(", ")}].`;
+    return { name: "UNRESOLVED_COLUMN.WITH_SUGGESTION", text: `${text} ${question}` };
   },
   "42601": ([near], message) => ({
     name: "PARSE_SYNTAX_ERROR",

@@ -1,23 +1,23 @@
 import { unknownOption } from "../../core/closest.ts";
 
-/** Refuses a misspelled option of a fault, because it would do nothing. */
+/** Refuses a misspelled option of a fault, because it would have no effect. */
 export function checkFault<Options extends object>(
-  name: string,
+  fault: string,
   options: Options,
-  known: readonly (keyof Options & string)[],
+  names: readonly (keyof Options & string)[],
 ): void {
   for (const option of Object.keys(options)) {
-    if ((known as readonly string[]).includes(option)) continue;
-    throw new TypeError(`Cannot inject the fault ${name}: ${unknownOption(option, known)}`);
+    if ((names as readonly string[]).includes(option)) continue;
+    throw new TypeError(`Cannot inject the fault ${fault}: ${unknownOption(option, names)}`);
   }
 }
 
 /** A wrong answer of an external link. */
 export interface LinkFault {
   /**
-   * `"expired"` and `"forbidden"` refuse with 403, `"unavailable"` with 503; `"html"` sends a page instead of the chunk,
-   * `"other-chunk"` sends the next one; `"truncated"` sends half of it as if it were all, `"cut"` sends half and drops the
-   * connection, `"reset"` drops it at once, and `"never"` sends nothing.
+   * `"expired"` and `"forbidden"` refuse the request with 403, and `"unavailable"` with 503. `"html"` sends a web page instead
+   * of the chunk, and `"other-chunk"` sends the next chunk. `"truncated"` sends half of the chunk as if it were all of it,
+   * `"cut"` sends half and drops the connection, `"reset"` drops the connection at once, and `"never"` sends nothing.
    */
   answer: "expired" | "forbidden" | "unavailable" | "html" | "other-chunk" | "truncated" | "cut" | "reset" | "never";
   /** Index of the chunk. @default {every chunk} */
@@ -62,14 +62,14 @@ export class WarehouseFaults {
   /** Milliseconds for which a new link is valid. @default {15 minutes} */
   linkLifetime: number | undefined;
   /**
-   * Repeats the columns of each result until it has this many, at most 32,767. Postgres allows at most 1,664 columns,
-   * but a warehouse allows more. @default {none are repeated}
+   * Repeats the columns of each result until there are this many, up to 32,767. A warehouse allows more columns than the 1,664
+   * of Postgres. @default {none are repeated}
    */
   columns: number | undefined;
   readonly #stop: () => void;
   readonly #now: () => Date;
-  #links: (LinkFault & { left: number })[] = [];
-  #failures: (StatementFault & { left: number })[] = [];
+  #links: (LinkFault & { remaining: number })[] = [];
+  #failures: (StatementFault & { remaining: number })[] = [];
   #expiredBefore = -Infinity;
   #hold: "PENDING" | "RUNNING" | undefined;
   #released = Promise.withResolvers<void>();
@@ -78,10 +78,10 @@ export class WarehouseFaults {
   constructor(stop: () => void, now: () => Date) {
     this.#stop = stop;
     this.#now = now;
-    Object.preventExtensions(this); // a misspelled property would do nothing
+    Object.preventExtensions(this); // a misspelled property would have no effect
   }
 
-  /** The state in which statements stay: waiting for the warehouse, or running. `undefined` lets them go on. */
+  /** The state in which statements stay: `"PENDING"` while they wait for the warehouse, or `"RUNNING"`. `undefined` for none. */
   get hold(): "PENDING" | "RUNNING" | undefined {
     return this.#hold;
   }
@@ -95,21 +95,21 @@ export class WarehouseFaults {
   /** Answers requests of external links with a fault. */
   link(fault: LinkFault): void {
     checkFault("link", fault, ["answer", "chunk", "times"]);
-    this.#links.push({ ...fault, left: fault.times ?? Infinity });
+    this.#links.push({ ...fault, remaining: fault.times ?? Infinity });
   }
 
-  /** Lets every link expire that was given out so far. */
+  /** Refuses, as expired, every link so far. */
   expireLinks(): void {
     this.#expiredBefore = this.#now().getTime();
   }
 
-  /** Lets the next statements fail. */
+  /** Makes the next statements fail. */
   fail(fault: StatementFault): void {
     checkFault("fail", fault, ["message", "errorCode", "sqlState", "times"]);
-    this.#failures.push({ ...fault, left: fault.times ?? 1 });
+    this.#failures.push({ ...fault, remaining: fault.times ?? 1 });
   }
 
-  /** Stops every warehouse, and so each statement that waits for it or runs on it. The next statement starts it again. */
+  /** Stops every warehouse, which ends its statements. The next statement starts it again. */
   stop(): void {
     this.#stop();
   }
@@ -124,26 +124,26 @@ export class WarehouseFaults {
     this.hold = undefined;
   }
 
-  /** The fault for a request of a chunk, which counts as one of its `times`. Used by the servers. */
+  /** Returns the fault for a request of a chunk, and counts the request as one of its `times`. The servers call this. */
   takeLink(chunk: number): LinkFault | undefined {
-    const fault = this.#links.find((fault) => fault.left > 0 && (fault.chunk ?? chunk) === chunk);
-    if (fault) fault.left--;
+    const fault = this.#links.find((fault) => fault.remaining > 0 && (fault.chunk ?? chunk) === chunk);
+    if (fault) fault.remaining--;
     return fault;
   }
 
-  /** Whether `expireLinks()` was called after this time, in milliseconds since the epoch. Used by the servers. */
+  /** Whether `expireLinks()` was called after this time, in milliseconds since the epoch. The servers call this. */
   linkExpired(mintedAt: number): boolean {
     return mintedAt <= this.#expiredBefore;
   }
 
-  /** The failure for a statement, which counts as one of its `times`. Used by the servers. */
+  /** Returns the failure for a statement, and counts the statement as one of its `times`. The servers call this. */
   takeFailure(): StatementFault | undefined {
-    const failure = this.#failures.find((failure) => failure.left > 0);
-    if (failure) failure.left--;
+    const failure = this.#failures.find((failure) => failure.remaining > 0);
+    if (failure) failure.remaining--;
     return failure;
   }
 
-  /** Resolves when statements may leave a state; rejects with the signal's reason. Used by the servers. */
+  /** Resolves when statements may leave a state. Rejects with the signal's reason. The servers call this. */
   async mayLeave(state: "PENDING" | "RUNNING", signal: AbortSignal): Promise<void> {
     const aborted = Promise.withResolvers<void>();
     signal.addEventListener("abort", () => aborted.resolve(), { once: true });

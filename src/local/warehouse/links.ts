@@ -1,21 +1,22 @@
 import { createHash, randomBytes } from "node:crypto";
+import { droppedAnswer } from "../faults.ts";
 import type { LinkFault, WarehouseFaults } from "./faults.ts";
 import type { Chunk } from "./result.ts";
 
 /** Milliseconds for which a link is valid. */
 const LIFETIME = 15 * 60_000;
 
-/** The parts of the server of results. */
+/** Options of {@linkcode ResultLinks}. */
 interface ResultLinksOptions {
   faults: WarehouseFaults;
   now(): Date;
-  /** The chunks of a statement; `undefined` if there are none. */
+  /** The chunks of a statement; `undefined` if it has no result. */
   chunks(statement: string): readonly Chunk[] | undefined;
 }
 
 /**
- * The server to which external links lead. Like a cloud's storage, it has its own port, and refuses the workspace's
- * login.
+ * Keeps the chunks of external results in files, and serves them under external links. Like a cloud's storage, it has a port
+ * of its own, and refuses the workspace's login.
  */
 export class ResultLinks {
   readonly #options: ResultLinksOptions;
@@ -32,7 +33,7 @@ export class ResultLinks {
     this.#options = options;
   }
 
-  /** A link to a chunk, with the headers that must be sent to it. */
+  /** Makes a link to a chunk, with the headers that its request must have. */
   link(statement: string, index: number): { external_link: string; expiration: string; http_headers: object } {
     const mintedAt = this.#options.now().getTime();
     const expiresAt = mintedAt + (this.#options.faults.linkLifetime ?? LIFETIME);
@@ -48,9 +49,9 @@ export class ResultLinks {
     };
   }
 
-  /** Keeps the bytes of a chunk in a file, and returns its path. */
-  async keep(bytes: Uint8Array): Promise<string> {
-    const path = `${this.#filesFolder()}/${this.#files++}`;
+  /** Writes the bytes of a chunk to a file, and returns its path. */
+  async store(bytes: Uint8Array): Promise<string> {
+    const path = `${this.#ensureFolder()}/${this.#files++}`;
     await Deno.writeFile(path, bytes);
     return path;
   }
@@ -73,7 +74,7 @@ export class ResultLinks {
   }
 
   /** The folder of the files, which is created for the first file. */
-  #filesFolder(): string {
+  #ensureFolder(): string {
     if (this.#folder === undefined) {
       this.#folder = Deno.makeTempDirSync({ prefix: "lakebase-results-" });
       globalThis.addEventListener("unload", this.#onUnload); // for a script that ends without close()
@@ -92,7 +93,7 @@ export class ResultLinks {
     return this.#server.addr.port;
   }
 
-  /** The headers that a cloud's storage demands for a file with the customer's own key. */
+  /** The headers that a cloud's storage requires for a file that is encrypted with the customer's key. */
   #headers(): Record<string, string> {
     return {
       "x-amz-server-side-encryption-customer-algorithm": "AES256",
@@ -108,23 +109,23 @@ export class ResultLinks {
 
   async #serve(request: Request): Promise<Response> {
     const url = URL.parse(request.url);
-    if (url === null) return xml(400, "InvalidURI", "Couldn't parse the specified URI."); // Deno builds it from the Host header
+    if (url === null) return xml(400, "InvalidURI", "Couldn't parse the specified URI."); // Deno makes it from the Host header
     const [, statement = "", number = ""] = /^\/results\/([\w-]+)\/(\d+)$/.exec(url.pathname) ?? [];
     const index = Number(number);
     const fault = this.#options.faults.takeLink(index);
-    const refused = refusal(fault) ?? this.#refused(request, url.searchParams, statement, index);
-    if (refused !== undefined) return refused;
+    const refusal = faultAnswer(fault) ?? this.#refuse(request, url.searchParams, statement, index);
+    if (refusal !== undefined) return refusal;
     if (fault?.answer === "never") {
       await new Promise((resolve) => this.#closing.signal.addEventListener("abort", resolve));
     }
     const chunks = this.#options.chunks(statement) ?? [];
     const chunk = chunks[fault?.answer === "other-chunk" ? (index + 1) % chunks.length : index];
-    const found = chunk?.path === undefined ? undefined : await fileResponse(chunk.path, fault).catch(() => undefined);
-    return found ?? xml(404, "NoSuchKey", "The specified key does not exist."); // the statement may be closed now
+    const answer = chunk?.path === undefined ? undefined : await fileAnswer(chunk.path, fault).catch(() => undefined);
+    return answer ?? xml(404, "NoSuchKey", "The specified key does not exist."); // the statement may have been closed
   }
 
-  /** The refusal of a request whose link or headers are wrong, or whose link has expired. */
-  #refused(request: Request, parameters: URLSearchParams, statement: string, index: number): Response | undefined {
+  /** Refuses a request if its link or headers are wrong, or its link has expired. */
+  #refuse(request: Request, parameters: URLSearchParams, statement: string, index: number): Response | undefined {
     if (request.headers.has("authorization")) {
       return xml(
         400,
@@ -157,7 +158,8 @@ function xml(status: number, code: string, message: string): Response {
   return new Response(body, { status, headers: { "content-type": "application/xml" } });
 }
 
-function refusal(fault: LinkFault | undefined): Response | undefined {
+/** The answer of a fault that does not need the chunk. */
+function faultAnswer(fault: LinkFault | undefined): Response | undefined {
   switch (fault?.answer) {
     case "expired":
       return xml(403, "AccessDenied", "Request has expired");
@@ -170,15 +172,13 @@ function refusal(fault: LinkFault | undefined): Response | undefined {
         headers: { "content-type": "text/html" },
       });
     case "reset":
-      return new Response(new ReadableStream({ start: (stream) => stream.close() }), {
-        headers: { "content-length": "9" },
-      });
+      return droppedAnswer();
   }
   return undefined;
 }
 
-/** The whole file; or half of it, as a shorter answer or with a connection that breaks. */
-async function fileResponse(path: string, fault: LinkFault | undefined): Promise<Response> {
+/** The answer with a file, or with half of it. */
+async function fileAnswer(path: string, fault: LinkFault | undefined): Promise<Response> {
   const { size } = await Deno.stat(path);
   const headers = { "content-type": "binary/octet-stream", "content-length": String(size) };
   if (fault?.answer !== "cut" && fault?.answer !== "truncated") {
@@ -188,6 +188,5 @@ async function fileResponse(path: string, fault: LinkFault | undefined): Promise
   if (fault.answer === "truncated") {
     return new Response(half, { headers: { ...headers, "content-length": String(half.length) } });
   }
-  // A body shorter than its Content-Length makes the server drop the connection.
-  return new Response(ReadableStream.from([half]), { headers });
+  return droppedAnswer(ReadableStream.from([half]), { headers });
 }

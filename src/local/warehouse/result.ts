@@ -5,18 +5,20 @@ import { type Bytes, forEachValue, textOf } from "./values.ts";
 /** `format` of a statement. */
 export type Format = "JSON_ARRAY" | "ARROW_STREAM" | "CSV";
 
-/** Encodes rows as chunks. */
+/** Encodes rows in chunks. */
 export interface ChunkEncoder {
   append(row: Bytes): void;
-  /** Encodes the rows so far, whose number is given, as one chunk. */
+  /** Ends a chunk: returns the rows since the last call, of which there are `rows`. */
   take(rows: number): Uint8Array;
 }
 
 /** A part of a result. */
 export interface Chunk {
+  /** Number of rows. */
   rows: number;
   /** Index of its first row in the result. */
   offset: number;
+  /** Size in bytes. */
   size: number;
   /** The rows of an inline result. */
   inline?: (string | null)[][];
@@ -32,13 +34,13 @@ export interface ResultLimits {
   bytes: number;
   /** Bytes after which the statement fails. */
   inlineBytes: number;
-  /** Rows of a chunk. */
+  /** Rows after which a chunk ends. */
   chunkRows: number;
-  /** Bytes of a chunk, before it is encoded. */
+  /** Bytes, before encoding, after which a chunk ends. */
   chunkBytes: number;
 }
 
-/** The error for more rows than an inline result may have. */
+/** The error for an inline result that is too large. */
 export class InlineLimitExceeded extends Error {}
 
 /** Collects the rows of a statement in chunks. */
@@ -51,21 +53,21 @@ export class ResultCollector {
   #chunkRows = 0;
   #chunkBytes = 0;
   readonly #limits: ResultLimits;
-  readonly #add: (row: Bytes) => void;
-  readonly #end: (chunk: Pick<Chunk, "rows" | "offset">) => Promise<Chunk>;
+  readonly #append: (row: Bytes) => void;
+  readonly #endChunk: (chunk: Pick<Chunk, "rows" | "offset">) => Promise<Chunk>;
 
   /**
-   * @param add Receives each row.
-   * @param end Ends a chunk that has the rows since the previous chunk.
+   * @param append Receives each row.
+   * @param endChunk Ends a chunk, which has the rows since the previous chunk.
    */
   constructor(
     limits: ResultLimits,
-    add: (row: Bytes) => void,
-    end: (chunk: Pick<Chunk, "rows" | "offset">) => Promise<Chunk>,
+    append: (row: Bytes) => void,
+    endChunk: (chunk: Pick<Chunk, "rows" | "offset">) => Promise<Chunk>,
   ) {
     this.#limits = limits;
-    this.#add = add;
-    this.#end = end;
+    this.#append = append;
+    this.#endChunk = endChunk;
   }
 
   get rows(): number {
@@ -76,7 +78,7 @@ export class ResultCollector {
     return this.chunks.reduce((size, chunk) => size + chunk.size, 0);
   }
 
-  /** Takes a DataRow. Returns false if no more rows are wanted. */
+  /** Adds a DataRow. Returns false if the result is complete. */
   add(row: Frame): boolean | Promise<boolean> {
     const { rows, bytes, inlineBytes, chunkRows, chunkBytes } = this.#limits;
     const size = row.length - 7;
@@ -85,7 +87,7 @@ export class ResultCollector {
       return false;
     }
     if (this.#bytes + size > inlineBytes) throw new InlineLimitExceeded();
-    this.#add({ bytes: row, view: new DataView(row.buffer, row.byteOffset, row.byteLength) });
+    this.#append({ bytes: row, view: new DataView(row.buffer, row.byteOffset, row.byteLength) });
     this.#rows++;
     this.#bytes += size;
     this.#chunkRows++;
@@ -99,11 +101,11 @@ export class ResultCollector {
     if (this.#chunkRows === 0) return;
     const chunk = { rows: this.#chunkRows, offset: this.#rows - this.#chunkRows };
     this.#chunkRows = this.#chunkBytes = 0;
-    this.chunks.push(await this.#end(chunk));
+    this.chunks.push(await this.#endChunk(chunk));
   }
 }
 
-/** The values of a row as texts; NULL is null. */
+/** The values of a row as texts; null for NULL. */
 export function rowTexts(row: Bytes, types: readonly WarehouseType[]): (string | null)[] {
   const texts: (string | null)[] = [];
   forEachValue(row, (column, at, length) => {
@@ -113,7 +115,7 @@ export function rowTexts(row: Bytes, types: readonly WarehouseType[]): (string |
   return texts;
 }
 
-/** Chunks as JSON without spaces. */
+/** Makes an encoder whose chunks are JSON, without spaces. */
 export function jsonEncoder(types: readonly WarehouseType[]): ChunkEncoder {
   let rows: string[] = [];
   return {
@@ -126,9 +128,9 @@ export function jsonEncoder(types: readonly WarehouseType[]): ChunkEncoder {
   };
 }
 
-/** Encodes chunks as CSV (RFC 4180). The first chunk begins with the columns' names. */
+/** Makes an encoder whose chunks are CSV (RFC 4180). The first chunk begins with the names of the columns. */
 export function csvEncoder(names: readonly string[], types: readonly WarehouseType[]): ChunkEncoder {
-  const line = (cells: readonly string[]) => `${cells.map(cell).join(",")}\r\n`;
+  const line = (fields: readonly string[]) => `${fields.map(csvField).join(",")}\r\n`;
   let lines = [line(names)];
   return {
     append: (row) => lines.push(line(rowTexts(row, types).map((text) => text ?? "null"))),
@@ -140,6 +142,6 @@ export function csvEncoder(names: readonly string[], types: readonly WarehouseTy
   };
 }
 
-function cell(text: string): string {
+function csvField(text: string): string {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

@@ -1,12 +1,11 @@
 import { concatBytes } from "../../core/bytes.ts";
 import { lazyImport } from "../../core/lazy_import.ts";
-import { type Database, DEFAULT_DATABASE } from "../database.ts";
+import { type Database, DEFAULT_DATABASE, type Login, quoteLiteral } from "../database.ts";
 import { delay } from "../faults.ts";
 import { type Frame, frame, int32 } from "../messages.ts";
-import { literal } from "../session_settings.ts";
 import { DatabaseClient, type DescribedColumn } from "./database_client.ts";
 import { type Parameter, translate, type Translation } from "./dialect.ts";
-import { Failed, failureOf, type StatementFailure } from "./errors.ts";
+import { StatementError, type StatementFailure, statementFailure } from "./errors.ts";
 import type { WarehouseFaults } from "./faults.ts";
 import type { ResultLinks } from "./links.ts";
 import {
@@ -19,9 +18,9 @@ import {
   type ResultLimits,
   rowTexts,
 } from "./result.ts";
-import { columnTypes, schemaColumns, type WarehouseType } from "./types.ts";
-import { repeated, repeatedValues } from "./values.ts";
-import type { Warehouse } from "./warehouses.ts";
+import { readColumnTypes, schemaColumns, type WarehouseType } from "./types.ts";
+import { repeatItems, repeatValues } from "./values.ts";
+import type { Warehouse } from "./warehouse.ts";
 
 /** `status.state` of a statement. */
 type StatementState = "PENDING" | "RUNNING" | "SUCCEEDED" | "FAILED" | "CANCELED" | "CLOSED";
@@ -38,12 +37,12 @@ export interface StatementRequest {
   byteLimit: number;
 }
 
-/** The parts that a statement needs to run. */
+/** What a statement needs to run. */
 interface StatementEnvironment {
   database: Database;
   faults: WarehouseFaults;
   links: ResultLinks;
-  /** Names of catalogs in lower case. */
+  /** The names of the catalogs in lower case. */
   catalogs: ReadonlySet<string>;
   now(): Date;
 }
@@ -54,20 +53,20 @@ const CHUNK_BYTES = 16 * MEBIBYTE;
 /** Bytes after which an external result is truncated, if the request sets no limit. */
 const EXTERNAL_LIMIT = 100 * 1024 * MEBIBYTE;
 
-/** Milliseconds between two attempts to cancel. An attempt has no effect if it comes before the database has begun. */
+/** Milliseconds between two attempts to cancel. An attempt before the database has begun has no effect. */
 const CANCEL_INTERVAL = 50;
 
 /** A statement that runs on a warehouse. */
 export class Statement {
-  /** The id, which begins with the time, as Databricks' ids do. */
+  /** The id, which has the form of Databricks' ids. */
   readonly id: string = `01f0${crypto.randomUUID().slice(4, 14)}1${crypto.randomUUID().slice(15)}`;
-  /** The user who submitted it. */
+  /** The user who submitted the statement. */
   readonly owner: string;
   readonly request: StatementRequest;
   /** Resolves when the statement has ended. */
-  readonly over: Promise<void>;
-  /** When the statement ended. */
-  overAt: number | undefined;
+  readonly ended: Promise<void>;
+  /** Milliseconds since the epoch; `undefined` until the statement has ended. */
+  endedAt: number | undefined;
   readonly #warehouse: Warehouse;
   readonly #environment: StatementEnvironment;
   readonly #stop = new AbortController();
@@ -82,7 +81,7 @@ export class Statement {
     this.owner = owner;
     this.#warehouse = warehouse;
     this.#environment = environment;
-    this.over = this.#run();
+    this.ended = this.#run();
   }
 
   get state(): StatementState {
@@ -113,7 +112,7 @@ export class Statement {
   /** Cancels the statement if it has not ended, and removes the result. */
   async close(): Promise<void> {
     this.cancel();
-    await this.over;
+    await this.ended;
     const files = this.#result?.chunks.flatMap(({ path }) => path ?? []) ?? [];
     this.#result = undefined;
     if (this.#state === "SUCCEEDED") this.#state = "CLOSED";
@@ -122,9 +121,9 @@ export class Statement {
 
   async #run(): Promise<void> {
     const { faults } = this.#environment;
-    const over = new AbortController();
-    const warehouseStopped = () => this.#stop.abort(new Failed("ABORTED", STOPPED));
-    this.#warehouse.stopped.addEventListener("abort", warehouseStopped, { signal: over.signal });
+    const ended = new AbortController();
+    const stop = () => this.#stop.abort(new StatementError("ABORTED", WAREHOUSE_STOPPED));
+    this.#warehouse.stopped.addEventListener("abort", stop, { signal: ended.signal });
     let indexOf = (_position: number): number => 0;
     try {
       await faults.mayLeave("PENDING", this.#stop.signal);
@@ -133,27 +132,27 @@ export class Statement {
       this.#state = "RUNNING";
       await faults.mayLeave("RUNNING", this.#stop.signal);
       if (failure !== undefined) {
-        throw new Failed(failure.errorCode ?? "BAD_REQUEST", failure.message, failure.sqlState);
+        throw new StatementError(failure.errorCode ?? "BAD_REQUEST", failure.message, failure.sqlState);
       }
       const { statement, parameters } = this.request;
       const translation = translate(statement, parameters, this.#environment.catalogs);
       indexOf = translation.indexOf;
-      await this.#unlessStopped((client) => this.#execute(client, translation));
+      await this.#inSession((client) => this.#execute(client, translation));
       this.#state = "SUCCEEDED";
     } catch (error) {
       const canceled = this.#stop.signal.aborted && this.#stop.signal.reason instanceof Canceled;
       this.#state = canceled ? "CANCELED" : "FAILED";
-      if (!canceled) this.#failure = failureOf(this.#stopped(error), this.request.statement, indexOf);
+      if (!canceled) this.#failure = statementFailure(this.#causeOf(error), this.request.statement, indexOf);
     }
-    over.abort();
-    this.overAt = this.#environment.now().getTime();
+    ended.abort();
+    this.endedAt = this.#environment.now().getTime();
   }
 
-  /** Returns the reason to stop, if there is one, or else the error itself. */
-  #stopped(error: unknown): unknown {
+  /** Returns why the statement was stopped, if it was, and otherwise the error. */
+  #causeOf(error: unknown): unknown {
     if (this.#stop.signal.aborted) return this.#stop.signal.reason;
     if (!(error instanceof InlineLimitExceeded)) return error;
-    return new Failed(
+    return new StatementError(
       "BAD_REQUEST",
       `Inline byte limit exceeded. Statements executed with disposition=INLINE can have a result size of at most ` +
         `${INLINE_LIMIT} bytes. Please execute the statement with disposition=EXTERNAL_LINKS if you want to download the ` +
@@ -161,8 +160,8 @@ export class Statement {
     );
   }
 
-  /** Opens a session for the work, and cancels its statement when the work must stop. */
-  async #unlessStopped(work: (client: DatabaseClient) => Promise<void>): Promise<void> {
+  /** Opens a session for some work, and cancels its statement when this statement is stopped. */
+  async #inSession(work: (client: DatabaseClient) => Promise<void>): Promise<void> {
     const { signal } = this.#stop;
     const settled = new AbortController();
     const client = await DatabaseClient.open(this.#environment.database, this.#login());
@@ -175,7 +174,7 @@ export class Statement {
       await work(client);
       signal.throwIfAborted();
     } catch (error) {
-      await client.cancel(); // nobody wants the other rows
+      await client.cancel(); // the remaining rows are not needed
       throw error;
     } finally {
       settled.abort();
@@ -183,7 +182,7 @@ export class Statement {
     }
   }
 
-  #login(): Parameters<typeof DatabaseClient.open>[1] {
+  #login(): Login {
     const { schema } = this.request;
     const parameters = new Map([["TimeZone", "UTC"], ["application_name", "databricks-sql"]]);
     if (schema !== undefined) parameters.set("search_path", `"${schema.replaceAll('"', '""')}"`);
@@ -193,37 +192,38 @@ export class Statement {
   async #execute(client: DatabaseClient, { sql, types, values }: Translation): Promise<void> {
     await this.#checkNamespace(client);
     const columns = await client.prepare(sql, types);
-    const own = await columnTypes(client, columns ?? []);
-    const count = this.#environment.faults.columns;
-    this.#columns = count === undefined ? columns ?? [] : repeated(columns ?? [], count);
-    this.#types = count === undefined ? own : repeated(own, count);
+    const columnTypes = await readColumnTypes(client, columns ?? []);
+    const repeatTo = this.#environment.faults.columns;
+    this.#columns = repeatTo === undefined ? columns ?? [] : repeatItems(columns ?? [], repeatTo);
+    this.#types = repeatTo === undefined ? columnTypes : repeatItems(columnTypes, repeatTo);
     this.#stop.signal.throwIfAborted();
     this.#result = await this.#collector();
-    const formats = own.map(({ asText }) => asText ? 0 : 1);
-    const add = (row: Frame) => this.#result!.add(count === undefined ? row : repeatedValues(row, count));
+    const formats = columnTypes.map(({ asText }) => asText ? 0 : 1);
+    const add = (row: Frame) => this.#result!.add(repeatTo === undefined ? row : repeatValues(row, repeatTo));
     const tag = await client.execute(values, formats, add);
     if (columns === undefined && tag !== undefined) await this.#countRows(tag);
     await this.#result.finish();
   }
 
+  /** Fails if the catalog or the schema of the request does not exist. */
   async #checkNamespace(client: DatabaseClient): Promise<void> {
     const { catalog, schema } = this.request;
     if (catalog !== undefined && !this.#environment.catalogs.has(catalog.toLowerCase())) {
       const message =
         `[NO_SUCH_CATALOG_EXCEPTION] Catalog '${catalog}' was not found. Please verify the catalog name and ` +
         "then retry the query or command again. SQLSTATE: 42704";
-      throw new Failed("BAD_REQUEST", message, "42704");
+      throw new StatementError("BAD_REQUEST", message, "42704");
     }
     if (schema === undefined) return;
-    const find = `SELECT FROM pg_catalog.pg_namespace WHERE nspname OPERATOR(pg_catalog.=) ${literal(schema)}`;
+    const find = `SELECT FROM pg_catalog.pg_namespace WHERE nspname OPERATOR(pg_catalog.=) ${quoteLiteral(schema)}`;
     if ((await client.query(find)).length > 0) return;
     const message =
       `[SCHEMA_NOT_FOUND] The schema \`${schema}\` cannot be found. Verify the spelling and correctness of ` +
       "the schema and catalog. SQLSTATE: 42704";
-    throw new Failed("BAD_REQUEST", message, "42704");
+    throw new StatementError("BAD_REQUEST", message, "42704");
   }
 
-  /** The result that Delta tables give for a statement that changes rows and returns none. */
+  /** Makes the result that a statement on a Delta table has if it changes rows and returns none. */
   async #countRows(tag: string): Promise<void> {
     const [, command, count] = /^(INSERT|UPDATE|DELETE|SELECT)(?: 0)? (\d+)$/.exec(tag) ?? [];
     if (command === undefined) return;
@@ -232,9 +232,10 @@ export class Statement {
     this.#columns = names.map((name) => ({ name, oid: 20, modifier: -1 }));
     this.#types = names.map(() => ({ kind: "long", name: "LONG", text: "BIGINT" }));
     this.#result = await this.#collector();
-    await this.#result.add(rowOf(names.map(() => BigInt(count!))));
+    await this.#result.add(bigintRow(names.map(() => BigInt(count!))));
   }
 
+  /** Makes the collector for the rows: in memory for an inline result, else in files. */
   async #collector(): Promise<ResultCollector> {
     const { disposition, rowLimit: rows, byteLimit: bytes } = this.request;
     const { chunkRows } = this.#warehouse;
@@ -255,7 +256,7 @@ export class Statement {
     const encoder = await this.#encoder();
     return new ResultCollector(limits, (row) => encoder.append(row), async (chunk) => {
       const bytes = encoder.take(chunk.rows);
-      return { ...chunk, size: bytes.length, path: await this.#environment.links.keep(bytes) };
+      return { ...chunk, size: bytes.length, path: await this.#environment.links.store(bytes) };
     });
   }
 
@@ -268,13 +269,13 @@ export class Statement {
   }
 }
 
-/** The reason for the end of a statement that its user has stopped. */
+/** Why a statement ended that its user canceled. */
 class Canceled extends Error {}
 
-const STOPPED = "The SQL warehouse was stopped before the statement was over.";
+const WAREHOUSE_STOPPED = "The SQL warehouse was stopped before the statement was over.";
 
-/** A DataRow of 64-bit integers. */
-function rowOf(values: bigint[]): Frame {
+/** Makes a DataRow of 64-bit integers. */
+function bigintRow(values: bigint[]): Frame {
   const columns = values.map((value) => {
     const bytes = new Uint8Array(8);
     new DataView(bytes.buffer).setBigInt64(0, value);

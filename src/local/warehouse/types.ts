@@ -1,6 +1,6 @@
 import type { DatabaseClient, DescribedColumn } from "./database_client.ts";
 
-/** The way in which a value of a warehouse's type is read from Postgres and written. */
+/** How a value is read from Postgres and written. */
 type Kind =
   | "boolean"
   | "short"
@@ -38,7 +38,7 @@ export interface WarehouseType {
   element?: WarehouseType;
   /** The fields of a STRUCT. */
   fields?: { name: string; type: WarehouseType }[];
-  /** Whether Postgres sends the value as text; such values can't be in an ARRAY. */
+  /** Whether Postgres sends the values as text. They can't be in an ARRAY or a STRUCT. @default {false} */
   asText?: boolean;
 }
 
@@ -47,7 +47,7 @@ const AS_TEXT: WarehouseType = { ...STRING, asText: true };
 const YEAR_MONTH: WarehouseType = { kind: "yearMonth", name: "INTERVAL", text: "INTERVAL YEAR TO MONTH" };
 const DAY_TIME: WarehouseType = { kind: "dayTime", name: "INTERVAL", text: "INTERVAL DAY TO SECOND" };
 
-/** The types by the oid of the Postgres type (pg_type.dat). */
+/** The types by the oid of the Postgres type, from pg_type.dat. */
 const SCALARS: Record<number, WarehouseType> = {
   16: { kind: "boolean", name: "BOOLEAN", text: "BOOLEAN" },
   17: { kind: "binary", name: "BINARY", text: "BINARY" },
@@ -73,8 +73,9 @@ const SCALARS: Record<number, WarehouseType> = {
 const NUMERIC = 1700;
 const INTERVAL = 1186;
 
-/** A Postgres type that is not in the table: an array, a composite type, an enum, a domain. */
+/** A Postgres type that is not in the table, such as an array, a composite type, an enum or a domain. */
 interface CatalogType {
+  /** `typtype`. */
   kind: string;
   /** The oid of an array's elements; 0 for other types. */
   element: number;
@@ -84,15 +85,15 @@ interface CatalogType {
   attributes: [name: string, oid: number, modifier: number][];
 }
 
-/** The types of a result's columns. Types that a warehouse does not have become STRING, with Postgres's text. */
-export async function columnTypes(
+/** Finds the types of a result's columns. A type that a warehouse does not have becomes STRING, with Postgres's text. */
+export async function readColumnTypes(
   client: DatabaseClient,
   columns: readonly DescribedColumn[],
 ): Promise<WarehouseType[]> {
   const catalog = new Map<number, CatalogType>();
-  for (let wanted = unknown(columns.map(({ oid }) => oid), catalog); wanted.length > 0;) {
-    const rows = await client.query(catalogQuery(wanted));
-    if (rows.length === 0) break; // types that are gone by now
+  for (let missing = missingOids(columns.map(({ oid }) => oid), catalog); missing.length > 0;) {
+    const rows = await client.query(catalogQuery(missing));
+    if (rows.length === 0) break; // the types have been dropped meanwhile
     for (const row of rows) {
       const [oid, kind, element, base, baseModifier, attributes] = row as string[];
       catalog.set(Number(oid), {
@@ -103,18 +104,20 @@ export async function columnTypes(
         attributes: JSON.parse(attributes!),
       });
     }
-    const found = [...catalog.values()];
-    wanted = unknown(
-      found.flatMap(({ element, base, attributes }) => [element, base, ...attributes.map((a) => a[1])]),
-      catalog,
-    );
+    const parts = [...catalog.values()].flatMap(({ element, base, attributes }) => [
+      element,
+      base,
+      ...attributes.map(([, oid]) => oid),
+    ]);
+    missing = missingOids(parts, catalog);
   }
   return columns.map(({ oid, modifier }) => typeOf(oid, modifier, catalog));
 }
 
-function unknown(oids: number[], catalog: ReadonlyMap<number, CatalogType>): number[] {
-  const known = (oid: number) => oid === 0 || oid in SCALARS || [NUMERIC, INTERVAL].includes(oid) || catalog.has(oid);
-  return [...new Set(oids)].filter((oid) => !known(oid));
+/** The oids of types that must be read from the catalog. */
+function missingOids(oids: number[], catalog: ReadonlyMap<number, CatalogType>): number[] {
+  const isKnown = (oid: number) => oid === 0 || oid in SCALARS || [NUMERIC, INTERVAL].includes(oid) || catalog.has(oid);
+  return [...new Set(oids)].filter((oid) => !isKnown(oid));
 }
 
 function catalogQuery(oids: number[]): string {
@@ -130,17 +133,17 @@ function typeOf(oid: number, modifier: number, catalog: ReadonlyMap<number, Cata
   const scalar = SCALARS[oid];
   if (scalar !== undefined) return scalar;
   if (oid === NUMERIC) return decimal(modifier);
-  if (oid === INTERVAL) return yearsAndMonths(modifier) ? YEAR_MONTH : DAY_TIME;
-  const found = catalog.get(oid);
-  if (found === undefined) return AS_TEXT;
-  if (found.base > 0) return typeOf(found.base, found.baseModifier, catalog);
-  if (found.kind === "e") return STRING;
-  if (found.element > 0) return array(typeOf(found.element, modifier, catalog));
-  if (found.kind !== "c") return AS_TEXT;
-  return struct(found.attributes.map(([name, oid, modifier]) => ({ name, type: typeOf(oid, modifier, catalog) })));
+  if (oid === INTERVAL) return isYearMonth(modifier) ? YEAR_MONTH : DAY_TIME;
+  const type = catalog.get(oid);
+  if (type === undefined) return AS_TEXT;
+  if (type.base > 0) return typeOf(type.base, type.baseModifier, catalog);
+  if (type.kind === "e") return STRING;
+  if (type.element > 0) return array(typeOf(type.element, modifier, catalog));
+  if (type.kind !== "c") return AS_TEXT;
+  return struct(type.attributes.map(([name, oid, modifier]) => ({ name, type: typeOf(oid, modifier, catalog) })));
 }
 
-/** An ARRAY, or a STRING if the elements have a binary form that is not supported here. */
+/** An ARRAY, or a STRING if Postgres sends the elements as text. */
 function array(element: WarehouseType): WarehouseType {
   if (element.asText) return AS_TEXT;
   return { kind: "array", name: "ARRAY", text: `ARRAY<${element.text}>`, element };
@@ -166,8 +169,8 @@ function decimal(modifier: number): WarehouseType {
   return { kind: "decimal", name: "DECIMAL", text: `DECIMAL(${precision},${scale})`, precision, scale };
 }
 
-/** Whether an interval has only years and months (bits 1 and 2 of the range in its modifier). */
-function yearsAndMonths(modifier: number): boolean {
+/** Whether an interval has only years and months, which are bits 1 and 2 of the range in its modifier. */
+function isYearMonth(modifier: number): boolean {
   const range = modifier >> 16 & 0x7fff;
   return modifier >= 0 && range !== 0 && (range & ~0b110) === 0;
 }

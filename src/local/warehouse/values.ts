@@ -1,14 +1,15 @@
 import { type Frame, frame } from "../messages.ts";
 import type { WarehouseType } from "./types.ts";
 
-/** The bytes that contain a value. */
+/** The bytes of a message, in which a value has an offset and a length. */
 export interface Bytes {
   bytes: Uint8Array;
   view: DataView;
 }
 
-/** The error for a value that a warehouse's type can't hold. */
+/** The error for a value that a type of a warehouse can't have. */
 export class ValueError extends Error {
+  /** Databricks' class of the error. */
   readonly errorClass: string;
   readonly sqlstate: string;
 
@@ -20,7 +21,7 @@ export class ValueError extends Error {
   }
 }
 
-/** Visits the values of a DataRow: where each begins, and its length, which is -1 for NULL. */
+/** Visits the values of a DataRow, each with its offset and its length, which is -1 for NULL. */
 export function forEachValue({ view }: Bytes, visit: (column: number, at: number, length: number) => void): void {
   const count = view.getInt16(5);
   let at = 7;
@@ -32,20 +33,20 @@ export function forEachValue({ view }: Bytes, visit: (column: number, at: number
   }
 }
 
-/** Repeats a list until it has this many items. */
-export function repeated<T>(items: readonly T[], count: number): T[] {
+/** Repeats the items of a list until there are this many. */
+export function repeatItems<T>(items: readonly T[], count: number): T[] {
   return Array.from({ length: items.length === 0 ? 0 : count }, (_, at) => items[at % items.length]!);
 }
 
-/** Repeats the values of a DataRow until it has this many. */
-export function repeatedValues(row: Frame, count: number): Frame {
+/** Repeats the values of a DataRow until there are this many. */
+export function repeatValues(row: Frame, count: number): Frame {
   const from = { bytes: row, view: new DataView(row.buffer, row.byteOffset, row.byteLength) };
   const values: Uint8Array[] = [];
   forEachValue(from, (_, at, length) => values.push(row.subarray(at - 4, at + Math.max(0, length))));
-  return frame("D", Uint8Array.of(count >> 8, count), ...repeated(values, count));
+  return frame("D", Uint8Array.of(count >> 8, count), ...repeatItems(values, count));
 }
 
-/** Visits the elements of an array in Postgres's binary format. */
+/** Visits the elements of an array in Postgres's binary format. Returns their number. */
 export function forEachElement({ view }: Bytes, at: number, visit: (at: number, length: number) => void): number {
   const dimensions = view.getInt32(at);
   if (dimensions === 0) return 0;
@@ -83,7 +84,7 @@ export function forEachField(
   }
 }
 
-/** A `numeric` in units of 10^-scale, rounded half up. */
+/** Reads a `numeric` in units of 10^-scale, rounded half up. */
 export function unscaled({ view }: Bytes, at: number, scale: number, precision: number): bigint {
   const [count, weight, sign] = [view.getInt16(at), view.getInt16(at + 2), view.getUint16(at + 4)];
   if (sign !== 0 && sign !== NEGATIVE) throw new ValueError(...OUT_OF_RANGE, "NaN and Infinity can't be a DECIMAL");
@@ -108,14 +109,14 @@ function tooLarge(precision: number, scale: number): ValueError {
 const EPOCH_DAYS = 10_957;
 const EPOCH_MICROSECONDS = BigInt(EPOCH_DAYS) * 86_400_000_000n;
 
-/** Days since 1970-01-01. */
+/** Reads a `date`, in days since 1970-01-01. */
 export function days({ view }: Bytes, at: number): number {
   const value = view.getInt32(at);
   if (value === 0x7fffffff || value === -0x80000000) throw infinite("date");
   return value + EPOCH_DAYS;
 }
 
-/** Microseconds since 1970-01-01. */
+/** Reads a `timestamp`, in microseconds since 1970-01-01. */
 export function microseconds({ view }: Bytes, at: number): bigint {
   const value = view.getBigInt64(at);
   if (value === 0x7fffffffffffffffn || value === -0x8000000000000000n) throw infinite("timestamp");
@@ -126,7 +127,7 @@ function infinite(type: string): ValueError {
   return new ValueError("DATETIME_OVERFLOW", "22008", `A warehouse has no infinite ${type}`);
 }
 
-/** Microseconds of a day-time interval. */
+/** Reads a day-time interval, in microseconds. */
 export function intervalMicroseconds({ view }: Bytes, at: number): bigint {
   if (view.getInt32(at + 12) !== 0) {
     throw new ValueError("DATATYPE_MISMATCH", "42K09", "An interval with months can't be an INTERVAL DAY TO SECOND");
@@ -134,20 +135,20 @@ export function intervalMicroseconds({ view }: Bytes, at: number): bigint {
   return view.getBigInt64(at) + BigInt(view.getInt32(at + 8)) * 86_400_000_000n;
 }
 
-/** Months of a year-month interval. */
+/** Reads a year-month interval, in months. */
 export function intervalMonths({ view }: Bytes, at: number): number {
   return view.getInt32(at + 12);
 }
 
 const decoder = new TextDecoder();
 
-/** A `uuid` as text. */
+/** Reads a `uuid` as text. */
 export function uuid({ bytes }: Bytes, at: number): string {
   const hex = bytes.subarray(at, at + 16).toHex();
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
 }
 
-/** The text of a value in `JSON_ARRAY`. */
+/** Reads a value as the text that it has in `JSON_ARRAY`. */
 export function textOf(from: Bytes, at: number, length: number, type: WarehouseType): string {
   const { bytes, view } = from;
   switch (type.kind) {
@@ -189,7 +190,7 @@ export function textOf(from: Bytes, at: number, length: number, type: WarehouseT
   }
 }
 
-/** An ARRAY or a STRUCT as JSON, whose own values are texts; NULL is null. */
+/** Reads an ARRAY or a STRUCT as JSON, in which the values are texts, and null for NULL. */
 function nested(from: Bytes, at: number, length: number, type: WarehouseType): unknown {
   if (length < 0) return null;
   if (type.kind === "array") {
@@ -206,18 +207,20 @@ function nested(from: Bytes, at: number, length: number, type: WarehouseType): u
   return Object.fromEntries(fields);
 }
 
-/** A number as Java writes it: `1.0`, `1.0E10`, `-Infinity`. */
+/** Formats a number as Java does: `1.0`, `1.0E10`, `-Infinity`. */
 function floatText(value: number, digitsOf: (value: number) => string): string {
   if (!Number.isFinite(value)) return String(value);
   if (value === 0) return Object.is(value, -0) ? "-0.0" : "0.0";
-  const size = Math.abs(value);
+  const magnitude = Math.abs(value);
   const [mantissa, exponent] = Number(digitsOf(value)).toExponential().split("e") as [string, string];
-  if (size < 1e-3 || size >= 1e7) return `${mantissa.includes(".") ? mantissa : `${mantissa}.0`}E${Number(exponent)}`;
+  if (magnitude < 1e-3 || magnitude >= 1e7) {
+    return `${mantissa.includes(".") ? mantissa : `${mantissa}.0`}E${Number(exponent)}`;
+  }
   const text = digitsOf(value);
   return text.includes(".") ? text : `${text}.0`;
 }
 
-/** The shortest digits that give the same 32-bit number. */
+/** The shortest decimal number that has the same 32-bit value. */
 function shortestFloat(value: number): string {
   for (let digits = 6; digits < 9; digits++) {
     const short = Number(value.toPrecision(digits));
@@ -239,24 +242,24 @@ function dateText(days: number): string {
 }
 
 function timestampText(microseconds: bigint): string {
-  const rest = Number(((microseconds % 1000n) + 1000n) % 1000n);
-  const milliseconds = Number((microseconds - BigInt(rest)) / 1000n);
+  const remainder = Number(((microseconds % 1000n) + 1000n) % 1000n);
+  const milliseconds = Number((microseconds - BigInt(remainder)) / 1000n);
   if (Math.abs(milliseconds) > 8.64e15) throw infinite("timestamp so far away");
   const text = new Date(milliseconds).toISOString().slice(0, -1);
-  return rest === 0 ? text : text + String(rest).padStart(3, "0");
+  return remainder === 0 ? text : text + String(remainder).padStart(3, "0");
 }
 
-/** Writes the value as Spark does: days, then hours to nanoseconds. */
+/** Formats an interval as Spark does: days, then hours to nanoseconds. */
 function dayTimeText(microseconds: bigint): string {
-  const size = microseconds < 0n ? -microseconds : microseconds;
-  const seconds = size / 1_000_000n;
+  const magnitude = microseconds < 0n ? -microseconds : microseconds;
+  const seconds = magnitude / 1_000_000n;
   const twoDigits = (part: bigint) => String(part).padStart(2, "0");
   const time = [seconds / 3600n % 24n, seconds / 60n % 60n, seconds % 60n].map(twoDigits).join(":");
-  const fraction = String(size % 1_000_000n * 1000n).padStart(9, "0");
+  const fraction = String(magnitude % 1_000_000n * 1000n).padStart(9, "0");
   return `${microseconds < 0n ? "-" : ""}${seconds / 86_400n} ${time}.${fraction}`;
 }
 
 function yearMonthText(months: number): string {
-  const size = Math.abs(months);
-  return `${months < 0 ? "-" : ""}${Math.floor(size / 12)}-${size % 12}`;
+  const magnitude = Math.abs(months);
+  return `${months < 0 ? "-" : ""}${Math.floor(magnitude / 12)}-${magnitude % 12}`;
 }

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { RecordBatchReader } from "apache-arrow";
 import type { LinkFault } from "lakebase/local";
-import { call } from "./client.ts";
+import { call } from "../client.ts";
 import { type Answer, json, type Link, over, rows, run, STATEMENTS } from "./statements.ts";
-import { ownLakebase } from "../support/lakebase.ts";
+import { ownLakebase } from "../../support/lakebase.ts";
 
 const local = await ownLakebase({ lockTimeout: 300_000, warehouses: [{ name: "small", chunkRows: 3 }] });
 const { faults } = local;

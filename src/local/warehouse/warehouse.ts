@@ -1,8 +1,7 @@
 import { createHash } from "node:crypto";
 import type { LocalWarehouse } from "../../core/local_options.ts";
-import { ApiError, notFound } from "../api_json.ts";
 
-/** A SQL warehouse, which starts and stops. */
+/** A SQL warehouse, which can start and stop. */
 export class Warehouse {
   readonly id: string;
   readonly name: string;
@@ -11,8 +10,8 @@ export class Warehouse {
   readonly #creator: string;
   #state: NonNullable<LocalWarehouse["state"]>;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #change = Promise.withResolvers<void>();
-  /** Aborts when the warehouse is stopped. */
+  /** Resolves at the next change of the state. */
+  #changed = Promise.withResolvers<void>();
   #stopped = new AbortController();
 
   constructor({ name, id, state = "RUNNING", startTime = 0, chunkRows = Infinity }: LocalWarehouse, creator: string) {
@@ -22,14 +21,14 @@ export class Warehouse {
     this.#startTime = startTime;
     this.#creator = creator;
     this.#state = state;
-    if (state === "STARTING") this.#starting();
+    if (state === "STARTING") this.#beginStart();
   }
 
   get state(): NonNullable<LocalWarehouse["state"]> {
     return this.#state;
   }
 
-  /** Whether the warehouse accepts statements and can be started. */
+  /** Whether the warehouse accepts no statements and can't be started. */
   get deleted(): boolean {
     return this.#state === "DELETED" || this.#state === "DELETING";
   }
@@ -40,10 +39,10 @@ export class Warehouse {
   }
 
   start(): void {
-    if (this.#state === "STOPPED" || this.#state === "STOPPING") this.#starting();
+    if (this.#state === "STOPPED" || this.#state === "STOPPING") this.#beginStart();
   }
 
-  /** Stops the warehouse and so ends its statements. */
+  /** Stops the warehouse, which ends its statements. */
   stop(state: "STOPPED" | "DELETED" = "STOPPED"): void {
     clearTimeout(this.#timer);
     this.#setState(state);
@@ -51,7 +50,7 @@ export class Warehouse {
     this.#stopped = new AbortController();
   }
 
-  /** Resolves when the warehouse is running, and starts it if necessary. Rejects with the signal's reason. */
+  /** Starts the warehouse if necessary, and resolves when it is running. Rejects with the signal's reason. */
   async running(signal: AbortSignal): Promise<void> {
     const aborted = Promise.withResolvers<void>();
     const abort = () => aborted.resolve();
@@ -61,14 +60,14 @@ export class Warehouse {
         signal.throwIfAborted();
         this.start();
         if (this.#state === "RUNNING") return;
-        await Promise.race([this.#change.promise, aborted.promise]);
+        await Promise.race([this.#changed.promise, aborted.promise]);
       }
     } finally {
       signal.removeEventListener("abort", abort);
     }
   }
 
-  /** The warehouse in the form of the API. */
+  /** The JSON of the API. */
   json(host: string): Record<string, unknown> {
     const path = `/sql/1.0/warehouses/${this.id}`;
     return {
@@ -94,7 +93,7 @@ export class Warehouse {
     };
   }
 
-  #starting(): void {
+  #beginStart(): void {
     this.#setState("STARTING");
     this.#timer = setTimeout(() => this.#setState("RUNNING"), this.#startTime);
     Deno.unrefTimer(this.#timer as unknown as number);
@@ -102,21 +101,7 @@ export class Warehouse {
 
   #setState(state: Warehouse["state"]): void {
     this.#state = state;
-    this.#change.resolve();
-    this.#change = Promise.withResolvers();
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers();
   }
-}
-
-/** Finds the warehouse with an id. Throws an {@linkcode ApiError} 404 if there is none. */
-export function warehouseOf(warehouses: readonly Warehouse[], id: string): Warehouse {
-  const found = warehouses.find((warehouse) => warehouse.id === id);
-  if (found === undefined) throw notFound(`SQL warehouse with ID ${id} does not exist`);
-  return found;
-}
-
-/** Finds the warehouse that a statement names. Databricks answers 400 for an unknown one. */
-export function warehouseFor(warehouses: readonly Warehouse[], id: string): Warehouse {
-  const found = warehouses.find((warehouse) => warehouse.id === id && !warehouse.deleted);
-  if (found === undefined) throw new ApiError(400, "INVALID_PARAMETER_VALUE", `${id} is not a valid endpoint id.`);
-  return found;
 }

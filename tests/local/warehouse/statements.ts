@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { LocalLakebase } from "lakebase/local";
-import { eventually } from "../support/eventually.ts";
-import { call } from "./client.ts";
+import { eventually } from "../../support/eventually.ts";
+import { call } from "../client.ts";
 
 /** The answer of the Statement Execution API. */
 export interface Answer {

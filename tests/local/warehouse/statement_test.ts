@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type RecordBatch, RecordBatchReader } from "apache-arrow";
-import { bothTests, ownLakebase } from "../support/lakebase.ts";
-import { call } from "./client.ts";
+import { bothTests, ownLakebase } from "../../support/lakebase.ts";
+import { call } from "../client.ts";
 import { type Answer, json, type Link, over, rows, run, STATEMENTS } from "./statements.ts";
 
 const OPTIONS = { warehouses: [{ name: "small", chunkRows: 3 }] };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { ApiError } from "../../src/local/api_json.ts";
-import { readRequest } from "../../src/local/warehouse/api.ts";
-import { translate, UnboundParameter } from "../../src/local/warehouse/dialect.ts";
+import { ApiError } from "../../../src/local/api_json.ts";
+import { readStatementRequest } from "../../../src/local/warehouse/api.ts";
+import { translate, UnboundParameter } from "../../../src/local/warehouse/dialect.ts";
 
 /** Fields of a request, each with its fault. */
 const REFUSALS: [Record<string, unknown>, RegExp][] = [
@@ -14,7 +14,7 @@ const REFUSALS: [Record<string, unknown>, RegExp][] = [
   [{ disposition: "BOTH" }, /^Field 'disposition' must be one of INLINE, EXTERNAL_LINKS/],
   [{ row_limit: -1 }, /^Field 'row_limit'/],
   [{ byte_limit: "many" }, /^Field 'byte_limit'/],
-  [{ parameters: Array(65_536).fill({ name: "p" }) }, /^A statement takes 65535 parameters at most/],
+  [{ parameters: Array(65_536).fill({ name: "p" }) }, /^A statement can have at most 65535 parameters/],
   [{ parameters: {} }, /^Field 'parameters' must be a list/],
   [{ parameters: [{ value: "1" }] }, /^Field 'name' is required/],
   [{ parameters: [{ name: "p" }, { name: "p" }] }, /^The parameter 'p' is given twice/],
@@ -29,9 +29,13 @@ Deno.test("a request with a wrong field is refused with 400", () => {
   for (const [fields, message] of REFUSALS) {
     const refused = (error: unknown) =>
       error instanceof ApiError && error.status === 400 && message.test(error.message);
-    assert.throws(() => readRequest({ statement: "SELECT 1", ...fields }), refused, String(message));
+    assert.throws(() => readStatementRequest({ statement: "SELECT 1", ...fields }), refused, String(message));
   }
-  const { statement, rowLimit } = readRequest({ statement: "x".repeat(16 << 20), row_limit: "7", schema: null });
+  const { statement, rowLimit } = readStatementRequest({
+    statement: "x".repeat(16 << 20),
+    row_limit: "7",
+    schema: null,
+  });
   assert.deepEqual([statement.length, rowLimit], [16 << 20, 7]);
 });
 
