@@ -5,17 +5,17 @@ import type { OpenVolumes } from "../sql/session.ts";
 import { until } from "../sql/stop.ts";
 import { openFile, unreadableFile } from "./formats/file_rows.ts";
 
-/** Finds the function that opens the Volumes of a workspace. */
+/** Returns the function that opens the Volumes of a workspace; `undefined` if there is no workspace. */
 export type FindVolumes = () => OpenVolumes | undefined | Promise<OpenVolumes | undefined>;
 
-/** Finds the Volumes of a session, when one is first needed. */
+/** Finds the Volumes of a session, once a path needs them. */
 export function volumesOfSession(find: FindSession): FindVolumes {
   return async () => (await find()).volumes;
 }
 
 /**
  * Finds the store of a path. A path that begins with `/Volumes/` is in a Volume of the connection's workspace, unless
- * such a folder exists on this machine. Inside Databricks the Volumes are folders, and macOS has its disks there.
+ * such a folder exists on this machine: inside Databricks the Volumes are folders, and macOS mounts disks there.
  */
 export class Stores {
   readonly #find: FindVolumes | undefined;
@@ -23,7 +23,7 @@ export class Stores {
   #volumes: Promise<FileStore> | undefined;
 
   /**
-   * Keeps the function; asks for no connection yet.
+   * Makes no connection yet.
    *
    * @param find Finds the Volumes of the workspace; `undefined` for rows that do not come from a connection.
    * @param signal Ends the reading from the stores.
@@ -43,14 +43,14 @@ export class Stores {
     if (/^dbfs:\/Volumes\//.test(path)) {
       throw new LakebaseError("BAD_PARAMETER", `Cannot open ${path}: leave out "dbfs:", ${path.slice("dbfs:".length)}`);
     }
-    if (!isVolumePath(path) || await isHere(path)) return undefined;
+    if (!isVolumePath(path) || await isOnThisMachine(path)) return undefined;
     return await (this.#volumes ??= this.#open(path));
   }
 
-  /** The files among which a path is: those of its store, or those of this machine. */
-  async files(path: string): Promise<Readable> {
+  /** The files of the store of a path; otherwise those of this machine. */
+  async files(path: string): Promise<ReadableFiles> {
     const store = await this.of(path);
-    return store === undefined ? HERE : storedFiles(store);
+    return store === undefined ? LOCAL_FILES : storedFiles(store);
   }
 
   async #open(path: string): Promise<FileStore> {
@@ -63,8 +63,8 @@ export class Stores {
   }
 }
 
-/** Whether the Volume of a path, or its catalog, is a folder on this machine. */
-async function isHere(path: string): Promise<boolean> {
+/** Whether the Volume of a path, or the catalog of the Volume, is a folder on this machine. */
+async function isOnThisMachine(path: string): Promise<boolean> {
   const parts = path.split("/");
   for (const length of [5, 3]) {
     const folder = parts.slice(0, length).join("/");
@@ -77,25 +77,25 @@ async function isHere(path: string): Promise<boolean> {
   return false;
 }
 
-/** An entry of a folder. An entry without a size may also be a link. */
+/** An entry of a folder. An entry without a size may be a link. */
 export type ListedEntry = Pick<StoredEntry, "name" | "isFolder"> & Partial<StoredEntry>;
 
 /** Files that can be read, on this machine or in a store. */
-export interface Readable extends Pick<FileStore, "stat" | "openRanges"> {
+export interface ReadableFiles extends Pick<FileStore, "stat" | "openRanges"> {
   /** Lists a folder; empty if there is no such folder. */
   list(folder: string): Promise<ListedEntry[]>;
   /** Opens a file for reading from its start. */
   open(path: string): Promise<StoredBytes>;
   /** The path with links resolved, if the store has links. */
   realPath?(path: string): Promise<string>;
-  /** Whether other programs and workers can open the files by the same paths. */
-  readonly here: boolean;
+  /** Whether they are on this machine, so that workers can open them by their paths. */
+  readonly isLocal: boolean;
 }
 
 /** The files of a store. */
-function storedFiles(store: FileStore): Readable {
+function storedFiles(store: FileStore): ReadableFiles {
   return {
-    here: false,
+    isLocal: false,
     stat: (path) => store.stat(path),
     list: (folder) => store.list(folder),
     open: (path) => store.open(path),
@@ -104,8 +104,8 @@ function storedFiles(store: FileStore): Readable {
 }
 
 /** The files of this machine. */
-export const HERE: Readable = {
-  here: true,
+export const LOCAL_FILES: ReadableFiles = {
+  isLocal: true,
   stat: async (path) => {
     try {
       const { isDirectory, size, mtime } = await Deno.stat(path);
@@ -162,7 +162,7 @@ async function readRange(
   const bytes = new Uint8Array(length);
   let filled = 0;
   try {
-    // Synchronous, so that a concurrent reader can't move the position between the two calls.
+    // Synchronous calls, between which no other reader can move the position.
     file.seekSync(from, Deno.SeekMode.Start);
     while (filled < length) {
       const read = file.readSync(bytes.subarray(filled));

@@ -5,7 +5,7 @@ import { joinBytes } from "../../core/bytes.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import { typeText } from "../../core/text.ts";
 import { type FileSignature, SIGNATURE_BYTES, signatureOf } from "../formats/file_format.ts";
-import type { Readable } from "../stores.ts";
+import type { ReadableFiles } from "../stores.ts";
 import { badLoadOption } from "./options.ts";
 
 /** The bytes of a source, and what is known about them. */
@@ -20,8 +20,8 @@ export interface LoadBytes extends AsyncDisposable {
   readonly chunks: AsyncIterable<Uint8Array>;
 }
 
-/** The size of a buffer for reading and for unpacking. A larger one is no faster. */
-const READ_BYTES = 131_072;
+/** The size of the buffer for unpacking. A larger one is no faster. */
+const UNPACK_BYTES = 131_072;
 
 /** Opens standard input; see {@linkcode openPath}. */
 export async function openStandardInput(): Promise<LoadBytes> {
@@ -33,7 +33,7 @@ export async function openStandardInput(): Promise<LoadBytes> {
  *
  * @throws {LakebaseError} `BAD_FILE` for a file that can't be read, and for any other archive or compression.
  */
-export async function openPath(path: string, files: Readable): Promise<LoadBytes> {
+export async function openPath(path: string, files: ReadableFiles): Promise<LoadBytes> {
   const { size, chunks, close } = await files.open(path);
   try {
     return await unpacked(basename(path), size, chunks, close);
@@ -66,10 +66,10 @@ async function unpacked(
 ): Promise<LoadBytes> {
   const peeked = await peek(chunks, untilBytes(SIGNATURE_BYTES));
   const signature = signatureOf(joinBytes(peeked.head));
-  const foreign = foreignFile(name, signature);
-  if (foreign !== undefined) {
+  const unsupported = unsupportedFile(name, signature);
+  if (unsupported !== undefined) {
     peeked[Symbol.dispose]();
-    throw foreign;
+    throw unsupported;
   }
   const unpack = signature === "gzip" ? gunzip : signature === "zstd" ? unzstd : undefined;
   return {
@@ -77,8 +77,8 @@ async function unpacked(
     size: unpack === undefined ? size : undefined,
     signature,
     chunks: unpack === undefined
-      ? peeked.rest() as AsyncIterable<Uint8Array>
-      : orDamaged(unpack(peeked.rest(), READ_BYTES), name),
+      ? peeked.all() as AsyncIterable<Uint8Array>
+      : reportingDamage(unpack(peeked.all(), UNPACK_BYTES), name),
     [Symbol.asyncDispose]: async () => {
       peeked[Symbol.dispose]();
       await close();
@@ -86,20 +86,23 @@ async function unpacked(
   };
 }
 
-/** A condition for `peek`: reads on until this many bytes have arrived. */
+/** A condition for {@linkcode peek}: to read until this many bytes have arrived. */
 export function untilBytes(bytes: number): (chunk: Uint8Array) => boolean {
-  let seen = 0;
-  return (chunk) => (seen += chunk.length) < bytes;
+  let read = 0;
+  return (chunk) => (read += chunk.length) < bytes;
 }
 
 /** The error for a file of a type that can't be loaded; `undefined` for all others. */
-export function foreignFile(name: string, signature: FileSignature | "json" | undefined): LakebaseError | undefined {
-  const foreign = FOREIGN.get(signature);
-  return foreign === undefined ? undefined : badFile(`Cannot load ${name}: it is ${foreign}`);
+export function unsupportedFile(
+  name: string,
+  signature: FileSignature | "json" | undefined,
+): LakebaseError | undefined {
+  const unsupported = UNSUPPORTED.get(signature);
+  return unsupported === undefined ? undefined : badFile(`Cannot load ${name}: it is ${unsupported}`);
 }
 
 /** File types that can't be loaded, with the text of their errors. */
-const FOREIGN: ReadonlyMap<FileSignature | "json" | undefined, string> = new Map<FileSignature, string>([
+const UNSUPPORTED: ReadonlyMap<FileSignature | "json" | undefined, string> = new Map<FileSignature, string>([
   ["7z", "a 7z archive; unpack it, or pack it with gzip or zstd"],
   ["zip", "a ZIP archive, as .zip and .xlsx files are; unpack it, or save it as CSV"],
   ["bzip2", "packed with bzip2; unpack it with bunzip2, or pack it with gzip or zstd"],
@@ -115,7 +118,7 @@ function gunzip(
   return pipeline(NodeReadable.from(packed, { objectMode: false }), createGunzip({ chunkSize }), () => {}); // the reader gets the error
 }
 
-async function* orDamaged(
+async function* reportingDamage(
   unpacked: AsyncIterable<Uint8Array>,
   name: string,
 ): AsyncGenerator<Uint8Array, void, void> {
@@ -133,13 +136,11 @@ async function* bytesOf(source: AsyncIterable<unknown> | Iterable<unknown>): Asy
   for await (const chunk of source) {
     if (chunk instanceof Uint8Array) yield chunk;
     else if (typeof chunk === "string") yield encoder.encode(chunk);
-    else {throw badLoadOption(
-        `the stream gave ${typeText(chunk)}; with a format it must give bytes`,
-      );}
+    else throw badLoadOption(`the stream gave ${typeText(chunk)}; with a format it must give bytes`);
   }
 }
 
-/** The magic numbers of a zstd frame, and of a frame that a reader skips. */
+/** The magic numbers of a zstd frame, and of a frame that readers skip: RFC 8878, section 3.1. */
 const FRAME = 0xfd2fb528;
 const SKIPPABLE = 0x184d2a50;
 
@@ -160,10 +161,10 @@ async function* unzstd(
   chunkSize: number,
 ): AsyncGenerator<Uint8Array, void, void> {
   const bytes = new ByteReader(chunks);
-  while (await bytes.more()) {
-    const magic = toNumber(await bytes.take(4));
+  while (await bytes.hasMore()) {
+    const magic = littleEndian(await bytes.take(4));
     if ((magic & 0xfffffff0) >>> 0 === SKIPPABLE) {
-      for await (const _ of bytes.takeAll(toNumber(await bytes.take(4)))); // a skippable frame
+      for await (const _ of bytes.takeAll(littleEndian(await bytes.take(4)))); // a skippable frame
     } else if (magic === FRAME) yield* unpackFrame(bytes, chunkSize);
     else throw new RangeError("what follows is not a zstd frame");
   }
@@ -175,9 +176,9 @@ async function* unpackFrame(bytes: ByteReader, chunkSize: number): AsyncGenerato
   try {
     yield* unpacked;
   } catch (cause) {
-    // The decoder's errors have no code, so their message tells them from errors of the source.
-    const isDecoders = cause instanceof Error && cause.message.startsWith("Zstd");
-    throw isDecoders ? new RangeError(cause.message, { cause }) : cause;
+    // Errors of the decoder have no code; only their message distinguishes them from errors of the source.
+    const isFromDecoder = cause instanceof Error && cause.message.startsWith("Zstd");
+    throw isFromDecoder ? new RangeError(cause.message, { cause }) : cause;
   }
 }
 
@@ -189,7 +190,7 @@ async function* frame(bytes: ByteReader): AsyncGenerator<Uint8Array, void, void>
   for (let isLast = false; !isLast;) {
     const block = await bytes.take(3);
     yield block;
-    const word = toNumber(block);
+    const word = littleEndian(block);
     isLast = (word & 1) === 1;
     const isRun = (word >> 1 & 3) === 1; // one byte that is repeated
     yield* bytes.takeAll(isRun ? 1 : word >> 3);
@@ -206,7 +207,7 @@ function headerBytes(flags: number): number {
   return window + DICTIONARY_BYTES[flags & 3]! + (isSingle ? contentSize || 1 : contentSize);
 }
 
-function toNumber(bytes: Uint8Array): number {
+function littleEndian(bytes: Uint8Array): number {
   return bytes.reduceRight((number, byte) => number * 256 + byte, 0);
 }
 
@@ -219,8 +220,8 @@ class ByteReader {
     this.#source = Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]();
   }
 
-  /** Whether a byte is left. */
-  async more(): Promise<boolean> {
+  /** Whether more bytes follow. */
+  async hasMore(): Promise<boolean> {
     while (this.#rest.length === 0) {
       const next = await this.#source.next();
       if (next.done) return false;
@@ -229,25 +230,25 @@ class ByteReader {
     return true;
   }
 
-  /** The next bytes, in one piece. */
+  /** The next bytes as one array. */
   async take(count: number): Promise<Uint8Array> {
     const bytes = new Uint8Array(count);
     let at = 0;
-    for await (const part of this.takeAll(count)) {
-      bytes.set(part, at);
-      at += part.length;
+    for await (const chunk of this.takeAll(count)) {
+      bytes.set(chunk, at);
+      at += chunk.length;
     }
     return bytes;
   }
 
-  /** The next bytes, in pieces as they arrive. */
+  /** The next bytes, in chunks as they arrive. */
   async *takeAll(count: number): AsyncGenerator<Uint8Array, void, void> {
-    for (let left = count; left > 0;) {
-      if (!await this.more()) throw new RangeError("it is cut off");
-      const part = this.#rest.subarray(0, left);
-      this.#rest = this.#rest.subarray(part.length);
-      left -= part.length;
-      yield part;
+    for (let missing = count; missing > 0;) {
+      if (!await this.hasMore()) throw new RangeError("it is cut off");
+      const chunk = this.#rest.subarray(0, missing);
+      this.#rest = this.#rest.subarray(chunk.length);
+      missing -= chunk.length;
+      yield chunk;
     }
   }
 }
@@ -289,8 +290,8 @@ export interface Peeked<T> extends Disposable {
   readonly head: readonly T[];
   /** Whether `head` holds all items of the source. */
   readonly whole: boolean;
-  /** All items, including those in `head`; can be read once. */
-  rest(): AsyncIterable<T> | Iterable<T>;
+  /** All items of the source, those of `head` too; can be read once. */
+  all(): AsyncIterable<T> | Iterable<T>;
 }
 
 /**
@@ -298,73 +299,75 @@ export interface Peeked<T> extends Disposable {
  * the row.
  *
  * @param source Anything that can be iterated.
- * @param wanted Is called after each item; returns whether to read on.
+ * @param readsOn Is called with each item; returns whether to read another one.
  */
 export async function peek<T>(
   source: AsyncIterable<T> | Iterable<T>,
-  wanted: (item: T) => boolean,
+  readsOn: (item: T) => boolean,
 ): Promise<Peeked<T>> {
   const synchronous = Symbol.iterator in source;
   const iterator = synchronous ? source[Symbol.iterator]() : source[Symbol.asyncIterator]();
   const reading = new Reading<T>(iterator);
   for (let more = true; more;) {
-    const next = reading.take(synchronous ? (iterator as Iterator<T>).next() : await iterator.next());
+    const next = reading.note(synchronous ? (iterator as Iterator<T>).next() : await iterator.next());
     if (next.done) break;
     reading.head.push(next.value);
-    more = wanted(next.value);
+    more = readsOn(next.value);
   }
   return {
     head: reading.head,
-    whole: reading.over,
-    rest: () => synchronous ? all(reading) : allAsync(reading),
-    [Symbol.dispose]: () => reading.leave(),
+    whole: reading.isOver,
+    all: () => synchronous ? allItems(reading) : allItemsAsync(reading),
+    [Symbol.dispose]: () => reading.stop(),
   };
 }
 
+/** The reading of a source. */
 class Reading<T> {
   readonly head: T[] = [];
   readonly iterator: Iterator<T> | AsyncIterator<T>;
-  over = false;
+  isOver = false;
 
   constructor(iterator: Iterator<T> | AsyncIterator<T>) {
     this.iterator = iterator;
   }
 
-  take(next: IteratorResult<T>): IteratorResult<T> {
-    this.over ||= next.done === true;
+  /** Notes whether a result is the last one, and returns it. */
+  note(next: IteratorResult<T>): IteratorResult<T> {
+    this.isOver ||= next.done === true;
     return next;
   }
 
-  /** Stops the source without waiting for its end, because a source that is itself waiting may never answer. */
-  leave(): void {
-    if (this.over) return;
-    this.over = true;
-    (async () => await this.iterator.return?.())().catch(() => {}); // nobody needs more of the source
+  /** Stops the source without waiting for its end: a source that itself waits may never answer. */
+  stop(): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    (async () => await this.iterator.return?.())().catch(() => {}); // its items are no longer needed
   }
 }
 
-function* all<T>(reading: Reading<T>): Generator<T, void, void> {
+function* allItems<T>(reading: Reading<T>): Generator<T, void, void> {
   const iterator = reading.iterator as Iterator<T>;
   try {
     yield* reading.head.splice(0);
-    while (!reading.over) {
-      const next = reading.take(iterator.next());
+    while (!reading.isOver) {
+      const next = reading.note(iterator.next());
       if (!next.done) yield next.value;
     }
   } finally {
-    reading.leave();
+    reading.stop();
   }
 }
 
-async function* allAsync<T>(reading: Reading<T>): AsyncGenerator<T, void, void> {
+async function* allItemsAsync<T>(reading: Reading<T>): AsyncGenerator<T, void, void> {
   const { iterator } = reading;
   try {
     yield* reading.head.splice(0);
-    while (!reading.over) {
-      const next = reading.take(await iterator.next());
+    while (!reading.isOver) {
+      const next = reading.note(await iterator.next());
       if (!next.done) yield next.value;
     }
   } finally {
-    reading.leave();
+    reading.stop();
   }
 }

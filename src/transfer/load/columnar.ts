@@ -19,7 +19,7 @@ import {
   renamed,
   type SourceOptions,
 } from "./options.ts";
-import { BY_OPTION, type LoadColumn, type LoadTable, matchColumns, namesOf } from "./table.ts";
+import { COLUMNS_OPTION, type LoadColumn, type LoadTable, matchColumns, namesIn } from "./table.ts";
 
 /** Opens an Arrow or Parquet file by its path, a stream of Arrow, or a Parquet file of a store. */
 export async function openColumnar(
@@ -27,26 +27,21 @@ export async function openColumnar(
   format: "arrow" | "parquet",
   options: SourceOptions,
 ): Promise<Incoming> {
-  const rows = await readRows(source, format, options.readers);
+  const file = await readRows(source, format, options.readers);
   try {
-    const size = typeof source === "string"
-      ? (await Deno.stat(source)).size
-      : "ranges" in source
-      ? source.ranges.size
-      : source.size;
-    const name = typeof source === "string"
-      ? basename(source)
-      : "ranges" in source
-      ? basename(source.name)
-      : source.name;
-    return new Columnar({ name, size, refuse: badData }, rows, options);
+    return new Columnar({ ...await nameAndSize(source), refuse: badData }, file, options);
   } catch (error) {
-    await rows[Symbol.asyncDispose](); // a worker that runs would keep the process alive
+    await file[Symbol.asyncDispose](); // its worker would keep the process alive
     throw error;
   }
 }
 
-/** Makes a source of the rows of a query that does not run in Postgres. */
+async function nameAndSize(source: string | LoadBytes | RangeSource): Promise<Pick<Incoming, "name" | "size">> {
+  if (typeof source === "string") return { name: basename(source), size: (await Deno.stat(source)).size };
+  return "ranges" in source ? { name: basename(source.name), size: source.ranges.size } : source;
+}
+
+/** Opens the rows of a query that does not run in Postgres. */
 export async function openArrowRows(
   { streams, rows: totalRows, types }: ArrowRows,
   options: LoadOptions,
@@ -70,24 +65,24 @@ export async function openArrowRows(
   }
 }
 
-/** Makes a source of the columns of a query. */
+/** Opens the columns of a query. */
 export function columnsIncoming(columns: Columns, options: LoadOptions): Incoming {
   const batch = columns[BATCH];
-  const found = columns.fields.map(({ key, oid }, index) => ({
+  const fileColumns = columns.fields.map(({ key, oid }, index) => ({
     name: key,
     type: batch.columns[index]!.type,
     postgres: typeOfField(oid),
   }));
   const file = {
-    columns: found,
-    copy: (choice: CopyChoice) => copyRows({ batches: (read) => chosenColumns(batch, read) }, choice, badLoadOption),
+    columns: fileColumns,
+    copy: (choice: CopyChoice) => copyRows({ batches: (read) => batchOf(batch, read) }, choice, badLoadOption),
     [Symbol.asyncDispose]: async () => {},
   };
   return new Columnar({ name: "the columns", size: undefined, refuse: badLoadOption }, file, options);
 }
 
-async function* chosenColumns(batch: Batch, read: readonly number[]): AsyncGenerator<Batch, void, void> {
-  yield await Promise.resolve({ ...batch, columns: read.map((index) => batch.columns[index]!) });
+async function* batchOf(batch: Batch, columns: readonly number[]): AsyncGenerator<Batch, void, void> {
+  yield await Promise.resolve({ ...batch, columns: columns.map((index) => batch.columns[index]!) });
 }
 
 async function readRows(
@@ -108,7 +103,8 @@ class Columnar implements Incoming {
   readonly sampled = false;
   readonly refuse: Refuse;
   readonly #file: ColumnarFile;
-  readonly #chosen: readonly number[];
+  /** The indexes in the file of the columns to load. */
+  readonly #indexes: readonly number[];
   readonly #options: SourceOptions;
 
   constructor(
@@ -123,8 +119,8 @@ class Columnar implements Incoming {
     this.#file = file;
     this.#options = options;
     const listed = listedColumns(options);
-    this.#chosen = chosenOf(name, file.columns, listed);
-    const names = this.#chosen.map((index) => file.columns[index]!.name);
+    this.#indexes = columnIndexes(name, file.columns, listed);
+    const names = this.#indexes.map((index) => file.columns[index]!.name);
     this.names = listed ?? renamed(names, options, name);
   }
 
@@ -132,23 +128,29 @@ class Columnar implements Incoming {
     if (this.names.length === 0) {
       throw this.refuse(`${this.name} has no columns, so there is nothing to make a table of`);
     }
-    return new Map(this.#chosen.map((place, index) => [this.names[index]!, this.#file.columns[place]!.postgres]));
+    return new Map(this.#indexes.map((index, at) => [this.names[at]!, this.#file.columns[index]!.postgres]));
   }
 
   types(): Map<string, FileType> {
-    const columns = this.#chosen.map((index) => this.#file.columns[index]!);
+    const columns = this.#indexes.map((index) => this.#file.columns[index]!);
     return new Map(
-      columns.map(({ postgres, untyped }, index) => [this.names[index]!, { own: untyped ? undefined : postgres }]),
+      columns.map(({ postgres, untyped }, index) => [this.names[index]!, { declared: untyped ? undefined : postgres }]),
     );
   }
 
   copy(table: LoadTable): IncomingCopy {
-    const own = namesOf(this.name, this.#chosen.map((at) => this.#file.columns[at]!.name), this.names, this.refuse);
-    const matched = matchColumns(table, this.names, listedColumns(this.#options) === undefined ? own : BY_OPTION);
-    const chosen = this.#chosen.filter((_, index) => !matched[index]!.generated);
+    const fileNames = namesIn(
+      this.name,
+      this.#indexes.map((at) => this.#file.columns[at]!.name),
+      this.names,
+      this.refuse,
+    );
+    const isListed = listedColumns(this.#options) !== undefined;
+    const matched = matchColumns(table, this.names, isListed ? COLUMNS_OPTION : fileNames);
+    const indexes = this.#indexes.filter((_, index) => !matched[index]!.generated);
     const columns = matched.filter(({ generated }) => !generated);
     const expected = new Map(this.#options.expected);
-    const targets = columns.map(({ name, type }, at) => ({ index: chosen[at]!, name, bytesAsText: isText(type) }));
+    const targets = columns.map(({ name, type }, at) => ({ index: indexes[at]!, name, bytesAsText: isText(type) }));
     const binary = this.#isBinary(targets, columns) ? columns.map(({ oid }) => oid) : undefined;
     const choice: CopyChoice = {
       name: this.name,
@@ -161,13 +163,13 @@ class Columnar implements Incoming {
     let rows = 0;
     const bytes = async function* (copy: AsyncIterable<CopyRows>, follows: boolean) {
       if (binary !== undefined && !follows) yield BINARY_HEADER;
-      for await (const piece of copy) {
-        rows += piece.rows;
-        yield piece.bytes;
-        release(piece.bytes);
+      for await (const chunk of copy) {
+        rows += chunk.rows;
+        yield chunk.bytes;
+        release(chunk.bytes);
       }
     };
-    const copy = this.#file.copy(choice); // starts to read
+    const copy = this.#file.copy(choice); // a worker begins to read
     return {
       columns,
       options: binary === undefined ? "FORMAT text" : "FORMAT binary",
@@ -184,28 +186,27 @@ class Columnar implements Incoming {
 
   /** Whether every value can be sent in binary. The partitions of a dataset are put before each row as text. */
   #isBinary(targets: readonly SentColumn[], columns: readonly LoadColumn[]): boolean {
-    const own = this.#file.columns;
+    const fileColumns = this.#file.columns;
     const partitions = [...this.#options.expected?.keys() ?? []];
-    return targets.length > 0 && partitions.every((name) => own.some((column) => column.name === name)) &&
+    return targets.length > 0 && partitions.every((name) => fileColumns.some((column) => column.name === name)) &&
       targets.every(({ index, bytesAsText }, at) => {
-        const { type } = own[index]!;
+        const { type } = fileColumns[index]!;
         return hasBinaryForm(bytesAsText && type.kind === "binary" ? { kind: "text" } : type, columns[at]!);
       });
   }
 }
 
 /**
- * Frees the memory of bytes that were sent. V8 itself would free it after about 100 MB, because most of this memory is
- * not in its heap. This code does not run if a load ends before it asks for the next piece, because the socket may
- * still use the bytes.
+ * Frees the memory of bytes that were sent. V8 itself would free it only after about 100 MB, because most of this memory is
+ * not in its heap. If a load ends early, this function is not called, because the socket may still use the bytes.
  */
 function release({ buffer }: Uint8Array): void {
   if (buffer instanceof ArrayBuffer) buffer.transfer(0);
 }
 
-function chosenOf(name: string, columns: readonly FileColumn[], wanted: readonly string[] | undefined): number[] {
-  if (wanted === undefined) return columns.map((_, index) => index);
-  return wanted.map((column) => {
+function columnIndexes(name: string, columns: readonly FileColumn[], listed: readonly string[] | undefined): number[] {
+  if (listed === undefined) return columns.map((_, index) => index);
+  return listed.map((column) => {
     const index = columns.findIndex((found) => found.name === column);
     if (index !== -1) return index;
     throw badLoadOption(

@@ -2,7 +2,7 @@ import { closest } from "../../core/closest.ts";
 import type { LakebaseError } from "../../core/errors.ts";
 import { isVolumePath, type StoredEntry } from "../../core/file_store.ts";
 import { withoutEndSlashes } from "../../core/text.ts";
-import type { ListedEntry, Readable } from "../stores.ts";
+import type { ListedEntry, ReadableFiles } from "../stores.ts";
 import { badFile } from "./bytes.ts";
 import { badLoadOption } from "./options.ts";
 
@@ -12,12 +12,12 @@ export interface DataFile {
   path: string;
   /** Its size in bytes. */
   size: number;
-  /** When it was last written, in milliseconds since 1970; 0 if the system does not say. */
+  /** When it was last written, in milliseconds since 1970; 0 if unknown. */
   written: number;
 }
 
 /** The most names that an error lists. */
-const MOST_NAMED = 10;
+const MOST_LISTED = 10;
 
 /**
  * Finds the files of a folder or a glob, or a single file.
@@ -30,36 +30,40 @@ const MOST_NAMED = 10;
  * @throws {LakebaseError} `BAD_FILE` for a path that does not exist or can't be read, a folder without files, a glob that
  * matches nothing, and a Delta table, whose folder still holds deleted rows.
  */
-export async function findFiles(place: string, files: Readable, signal?: AbortSignal): Promise<DataFile[]> {
-  return await new Search(files, signal).find(place);
+export async function findFiles(path: string, files: ReadableFiles, signal?: AbortSignal): Promise<DataFile[]> {
+  return await new Search(files, signal).find(path);
 }
 
 function byPath(a: DataFile, b: DataFile): number {
   return a.path < b.path ? -1 : a.path > b.path ? 1 : 0;
 }
 
-/** A search that reads nothing twice. */
+/** A search for files. It looks at no path again that a listing has shown. */
 class Search {
-  readonly #files: Readable;
+  readonly #files: ReadableFiles;
   readonly #signal: AbortSignal | undefined;
-  /** What listings have shown, by path. */
-  readonly #seen = new Map<string, Info>();
+  /** The files and folders that listings have shown, by path. */
+  readonly #listedInfo = new Map<string, Info>();
   readonly #found: DataFile[] = [];
 
-  constructor(files: Readable, signal: AbortSignal | undefined) {
+  constructor(files: ReadableFiles, signal: AbortSignal | undefined) {
     this.#files = files;
     this.#signal = signal;
   }
 
-  async find(place: string): Promise<DataFile[]> {
-    const isThere = await this.#lookAt(place) !== undefined;
-    if (!isThere && !isGlob(place)) throw badFile(`Cannot load ${place}: ${await this.#missing(place)}`);
-    for (const path of isThere ? [place] : await this.#expand(place)) {
-      const info = await this.#lookAt(path);
+  async find(pathOrGlob: string): Promise<DataFile[]> {
+    const exists = await this.#info(pathOrGlob) !== undefined;
+    if (!exists && !isGlob(pathOrGlob)) {
+      throw badFile(`Cannot load ${pathOrGlob}: ${await this.#whyMissing(pathOrGlob)}`);
+    }
+    for (const path of exists ? [pathOrGlob] : await this.#expand(pathOrGlob)) {
+      const info = await this.#info(path);
       if (info?.isFolder) await this.#walk(path, []);
       else if (info !== undefined) this.#add(path, info);
     }
-    if (this.#found.length === 0) throw badFile(`Cannot load ${place}: ${await this.#nothing(place, isThere)}`);
+    if (this.#found.length === 0) {
+      throw badFile(`Cannot load ${pathOrGlob}: ${await this.#whyNoFiles(pathOrGlob, exists)}`);
+    }
     return this.#found.sort(byPath);
   }
 
@@ -67,24 +71,24 @@ class Search {
     this.#found.push({ path, size, written });
   }
 
-  async #lookAt(path: string): Promise<Info | undefined> {
+  async #info(path: string): Promise<Info | undefined> {
     this.#signal?.throwIfAborted();
-    return this.#seen.get(path) ?? await this.#files.stat(path);
+    return this.#listedInfo.get(path) ?? await this.#files.stat(path);
   }
 
-  /** @param above The real paths of the parent folders: following a link to one of them would never end. */
-  async #walk(folder: string, above: readonly string[]): Promise<void> {
+  /** @param parents The real paths of the parent folders: following a link to one of them would never end. */
+  async #walk(folder: string, parents: readonly string[]): Promise<void> {
     const real = await this.#files.realPath?.(folder) ?? folder;
-    if (above.includes(real)) throw badFile(`Cannot load ${folder}: it is a link to a folder that it is in`);
+    if (parents.includes(real)) throw badFile(`Cannot load ${folder}: it is a link to a folder that it is in`);
     for (const { name, isFolder } of await this.#entries(folder)) {
       if (name === "_delta_log" && isFolder) throw deltaTable(folder);
       if (isHidden(name)) continue;
       const path = join(folder, name);
-      const info = await this.#lookAt(path);
+      const info = await this.#info(path);
       if (info === undefined) {
         throw badFile(`Cannot load ${path}: it is a link to something that does not exist, or that was just removed`);
       }
-      if (info.isFolder) await this.#walk(path, [...above, real]);
+      if (info.isFolder) await this.#walk(path, [...parents, real]);
       else this.#add(path, info);
     }
   }
@@ -92,75 +96,76 @@ class Search {
   async #entries(folder: string): Promise<ListedEntry[]> {
     const entries = await this.#files.list(folder === "" ? "." : folder);
     for (const { name, isFolder, size, written = 0 } of entries) {
-      if (size !== undefined) this.#seen.set(join(folder, name), { isFolder, size, written });
+      if (size !== undefined) this.#listedInfo.set(join(folder, name), { isFolder, size, written });
     }
     return entries;
   }
 
-  /** The files and folders that a glob matches. Matches one part of the path at a time, to read only matching folders. */
+  /** The files and folders that a glob matches. It is matched part by part, so that only matching folders are listed. */
   async #expand(glob: string): Promise<Set<string>> {
-    const all = new Set<string>();
+    const found = new Set<string>();
     for (const { root, parts } of splitGlob(glob)) {
-      let places = [root];
+      let paths = [root];
       for (const [index, part] of parts.entries()) {
-        const last = index === parts.length - 1;
-        const next = await Promise.all(places.map((place) => this.#step(place, part, last)));
-        places = [...new Set(next.flat())];
+        const isLast = index === parts.length - 1;
+        const matching = await Promise.all(paths.map((path) => this.#matching(path, part, isLast)));
+        paths = [...new Set(matching.flat())];
       }
-      for (const place of places) all.add(place);
-    }
-    return all;
-  }
-
-  async #step(place: string, part: string, last: boolean): Promise<string[]> {
-    if (part === "**") return [...last ? [] : [place], ...await this.#below(place, last)];
-    if (!isGlob(part)) return await this.#lookAt(join(place, part)) === undefined ? [] : [join(place, part)];
-    return (await this.#listed(place)).filter((name) => matches(part, name)).map((name) => join(place, name));
-  }
-
-  /** All folders below one; with `files`, the files and folders directly in it. */
-  async #below(place: string, files: boolean): Promise<string[]> {
-    const found: string[] = [];
-    for (const { name, isFolder } of await this.#listedEntries(place)) {
-      if (isHidden(name)) continue;
-      const path = join(place, name);
-      if (files || isFolder) found.push(path);
-      if (!isFolder || files) continue; // a matched folder is read whole
-      for (const below of await this.#below(path, files)) found.push(below);
+      for (const path of paths) found.add(path);
     }
     return found;
   }
 
-  async #listed(folder: string): Promise<string[]> {
+  /** The paths in a folder that one part of a glob matches. */
+  async #matching(folder: string, part: string, isLast: boolean): Promise<string[]> {
+    if (part === "**") return [...isLast ? [] : [folder], ...await this.#below(folder, isLast)];
+    if (!isGlob(part)) return await this.#info(join(folder, part)) === undefined ? [] : [join(folder, part)];
+    return (await this.#names(folder)).filter((name) => matches(part, name)).map((name) => join(folder, name));
+  }
+
+  /** All folders below a folder; with `files`, the files and folders directly in it. */
+  async #below(folder: string, files: boolean): Promise<string[]> {
+    const found: string[] = [];
+    for (const { name, isFolder } of await this.#listedEntries(folder)) {
+      if (isHidden(name)) continue;
+      const path = join(folder, name);
+      if (files || isFolder) found.push(path);
+      if (!isFolder || files) continue; // all files of a matched folder are loaded anyway
+      for (const deeper of await this.#below(path, files)) found.push(deeper);
+    }
+    return found;
+  }
+
+  async #names(folder: string): Promise<string[]> {
     return (await this.#listedEntries(folder)).map(({ name }) => name);
   }
 
-  /** The entries of a folder. It is empty for a file, because a glob may match a file where it needs a folder. */
+  /** The entries of a folder; none for a file, which a glob may match where it needs a folder. */
   async #listedEntries(folder: string): Promise<ListedEntry[]> {
-    const info = await this.#lookAt(folder === "" ? "." : folder);
+    const info = await this.#info(folder === "" ? "." : folder);
     return info?.isFolder ? await this.#entries(folder) : [];
   }
 
-  /** Says why a folder or a glob has no files, and lists the names that exist. */
-  async #nothing(place: string, isFolder: boolean): Promise<string> {
+  /** Why a folder or a glob has no files, with the names that exist instead. */
+  async #whyNoFiles(pathOrGlob: string, isFolder: boolean): Promise<string> {
     if (isFolder) {
-      const names = await this.#listed(place);
+      const names = await this.#names(pathOrGlob);
       if (names.length === 0) return "the folder is empty";
-      return `the folder has no data files, only ${listNames(names)}; names that begin with _ or . are none`;
+      return `the folder has no data files, only ${namesText(names)}; names that begin with _ or . are not data`;
     }
-    for (const { root } of splitGlob(place)) {
-      if (root !== "" && await this.#lookAt(root) === undefined) {
-        return `it matches nothing: ${await this.#missing(root)}`;
+    for (const { root } of splitGlob(pathOrGlob)) {
+      if (root !== "" && await this.#info(root) === undefined) {
+        return `it matches nothing: ${await this.#whyMissing(root)}`;
       }
-      const names = (await this.#listed(root)).sort();
-      const there = names.length === 0 ? "which is empty" : `which has ${listNames(names)}`;
+      const names = (await this.#names(root)).sort();
+      const there = names.length === 0 ? "which is empty" : `which has ${namesText(names)}`;
       return `it matches no file in ${root === "" ? "this folder" : root}, ${there}`;
     }
     return "it matches nothing";
   }
 
-  /** Says that a path does not exist, and what is near where that may be read. */
-  async #missing(path: string): Promise<string> {
+  /** Says that a path does not exist. Suggests a similar name, if the folder may be listed. */
+  async #whyMissing(path: string): Promise<string> {
     try {
       return await this.#firstMissing(path);
     } catch {
@@ -169,27 +174,25 @@ class Search {
     }
   }
 
-  /** Names the first missing part of a path, and the existing name closest to it. */
+  /** Names the first part of a path that does not exist, and the most similar name in its folder. */
   async #firstMissing(path: string): Promise<string> {
     const parts = withoutEndSlashes(path).split("/");
-    // The folders above a Volume can't be listed.
-    for (
-      let length = isVolumePath(path) && !this.#files.here ? VOLUME_PARTS + 1 : 1;
-      length <= parts.length;
-      length++
-    ) {
+    const firstLength = isVolumePath(path) && !this.#files.isLocal ? VOLUME_PARTS + 1 : 1; // folders above a Volume can't be listed
+    for (let length = firstLength; length <= parts.length; length++) {
       const start = parts.slice(0, length).join("/");
-      if (start === "" || await this.#lookAt(start) !== undefined) continue;
+      if (start === "" || await this.#info(start) !== undefined) continue;
       const folder = parts.slice(0, length - 1).join("/");
-      const names = await this.#listed(parts.length > 1 && folder === "" && length > 1 ? "/" : folder);
-      const near = closest(parts[length - 1]!, names);
+      const names = await this.#names(parts.length > 1 && folder === "" && length > 1 ? "/" : folder);
+      const similar = closest(parts[length - 1]!, names);
       const what = length < parts.length || path.endsWith("/") ? "folder" : "file";
-      const hint = near === undefined
+      const hint = similar === undefined
         ? ""
-        : `; did you mean ${JSON.stringify([...parts.slice(0, length - 1), near, ...parts.slice(length)].join("/"))}?`;
+        : `; did you mean ${
+          JSON.stringify([...parts.slice(0, length - 1), similar, ...parts.slice(length)].join("/"))
+        }?`;
       return `there is no such ${what}${start === path ? "" : ` as ${start}`}${hint}`;
     }
-    return path.endsWith("/") ? "it is a file; a name that ends in / is that of a folder" : "there is no such file";
+    return path.endsWith("/") ? "it is a file, but a path that ends in / must be a folder" : "there is no such file";
   }
 }
 
@@ -199,7 +202,7 @@ type Info = Omit<StoredEntry, "name">;
 /** The number of parts of `/Volumes/catalog/schema/volume`, split at each slash. */
 const VOLUME_PARTS = 5;
 
-/** The rule of Hive and Spark. The name of a partition may begin with `_`. */
+/** Whether Hive and Spark skip a name. The name of a partition may begin with `_`. */
 function isHidden(name: string): boolean {
   return name.startsWith(".") || name.startsWith("_") && !name.includes("=");
 }
@@ -207,7 +210,7 @@ function isHidden(name: string): boolean {
 function deltaTable(folder: string): LakebaseError {
   return badFile(
     `Cannot load ${folder}: it is a Delta table, whose folder keeps files with rows that were deleted or changed since; ` +
-      "read it with what knows Delta, and load what that writes",
+      "read it with a tool for Delta tables, and load the files that the tool writes",
   );
 }
 
@@ -219,9 +222,9 @@ function matches(part: string, name: string): boolean {
   return (!isHidden(name) || part[0] === name[0]) && matchesName(part, name);
 }
 
-function listNames(names: readonly string[]): string {
-  const shown = names.slice(0, MOST_NAMED).join(", ");
-  return names.length > MOST_NAMED ? `${shown}, and ${names.length - MOST_NAMED} more` : shown;
+function namesText(names: readonly string[]): string {
+  const shown = names.slice(0, MOST_LISTED).join(", ");
+  return names.length > MOST_LISTED ? `${shown}, and ${names.length - MOST_LISTED} more` : shown;
 }
 
 /** A glob, split at its first wildcard. */
@@ -234,13 +237,13 @@ interface Glob {
 
 /** The most alternatives in braces: each pair in `{a,b}{a,b}...` doubles their number. */
 const MOST_ALTERNATIVES = 1000;
-/** The most characters of a glob, each of whose alternatives may be as long. */
-const LONGEST = 100_000;
+/** The most characters of a glob. Each of its alternatives may be as long. */
+const LONGEST_GLOB = 100_000;
 
 /**
  * Expands the braces of a glob, and splits each alternative at its first wildcard.
  *
- * @throws {LakebaseError} `BAD_PARAMETER` if the braces give more than 1,000 alternatives, or it has over 100,000 characters.
+ * @throws {LakebaseError} `BAD_PARAMETER` for a glob with more than 1,000 alternatives or 100,000 characters.
  *
  * @example
  * ```ts
@@ -264,28 +267,27 @@ export function splitGlob(glob: string): Glob[] {
 }
 
 function alternatives(glob: string): string[] {
-  if (glob.length > LONGEST) {
-    const [length, most] = [glob.length, LONGEST].map((size) => size.toLocaleString("en-US"));
-    throw badLoadOption(`${glob.slice(0, 100)}... has ${length} characters; a glob has at most ${most}`);
+  if (glob.length > LONGEST_GLOB) {
+    const [length, most] = [glob.length, LONGEST_GLOB].map((size) => size.toLocaleString("en-US"));
+    throw badLoadOption(`${glob.slice(0, 100)}... has ${length} characters; the limit is ${most}`);
   }
-  let done: string[] = [];
+  const expanded = new Set<string>();
   let open = [glob];
   while (open.length > 0) {
     const next: string[] = [];
     for (const text of open) {
       const braces = /\{([^{},]*,[^{}]*)\}/.exec(text);
-      if (braces === null) done.push(text);
-      else for (const one of braces[1]!.split(",")) next.push(text.replace(braces[0], () => one));
+      if (braces === null) expanded.add(text);
+      else for (const choice of braces[1]!.split(",")) next.push(text.replace(braces[0], () => choice));
     }
-    if (done.length + next.length > MOST_ALTERNATIVES) {
+    if (expanded.size + next.length > MOST_ALTERNATIVES) {
       throw badLoadOption(
         `${glob.slice(0, 100)} has more than ${MOST_ALTERNATIVES.toLocaleString("en-US")} alternatives in braces`,
       );
     }
     open = next;
   }
-  done = [...new Set(done)];
-  return done;
+  return [...expanded];
 }
 
 /**
@@ -299,11 +301,11 @@ export function matchesName(pattern: string, name: string): boolean {
   let star = -1;
   let from = 0;
   for (let at = 0; at < letters.length;) {
-    const wanted = tokens[token];
-    if (wanted === "*") {
+    const expected = tokens[token];
+    if (expected === "*") {
       star = token++;
       from = at;
-    } else if (wanted?.(letters[at]!)) {
+    } else if (expected?.(letters[at]!)) {
       token++;
       at++;
     } else if (star !== -1) {
@@ -318,9 +320,9 @@ export function matchesName(pattern: string, name: string): boolean {
 type Token = "*" | ((letter: string) => boolean);
 
 function tokensOf(pattern: string): Token[] {
-  const end = pattern.lastIndexOf("]") + 1; // behind it, each "[" would be searched to the end for its bracket
-  const found = pattern.slice(0, end).match(/\[[!^]?\]?[^\]]*\]|[^]/gu) ?? [];
-  return [...found, ...pattern.slice(end)].map((text): Token => {
+  const end = pattern.lastIndexOf("]") + 1; // after the last "]", each "[" would make a search to the end
+  const texts = pattern.slice(0, end).match(/\[[!^]?\]?[^\]]*\]|[^]/gu) ?? [];
+  return [...texts, ...pattern.slice(end)].map((text): Token => {
     if (text === "*") return "*";
     if (text === "?") return () => true;
     return text.length > 1 && text.startsWith("[") ? oneOf(text.slice(1, -1)) : (letter) => letter === text;
@@ -328,15 +330,15 @@ function tokensOf(pattern: string): Token[] {
 }
 
 function oneOf(set: string): (letter: string) => boolean {
-  const not = /^[!^]/.test(set);
-  const members = [...(not ? set.slice(1) : set)];
+  const isNegated = /^[!^]/.test(set);
+  const members = [...(isNegated ? set.slice(1) : set)];
   const ranges: [from: string, to: string][] = [];
   for (let at = 0; at < members.length; at++) {
     const isRange = members[at + 1] === "-" && members[at + 2] !== undefined;
     ranges.push([members[at]!, members[isRange ? at + 2 : at]!]);
     if (isRange) at += 2;
   }
-  return (letter) => not !== ranges.some(([from, to]) => from <= letter && letter <= to);
+  return (letter) => isNegated !== ranges.some(([from, to]) => from <= letter && letter <= to);
 }
 
 /** Whether a path has glob wildcards. Callers first look for a file with exactly that name. */

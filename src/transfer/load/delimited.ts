@@ -17,27 +17,27 @@ import {
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import { badData, badLoadOption, listedColumns, renamed, type SourceOptions } from "./options.ts";
 import {
-  BY_OPTION,
+  COLUMNS_OPTION,
   delimiterHint,
   type LoadColumn,
   type LoadTable,
   matchColumns,
-  namesOf,
-  otherDelimiter,
+  namesIn,
+  possibleDelimiter,
 } from "./table.ts";
 
-/** The part of a file that is sampled for types and dialect, in bytes and in records, whichever is less. */
+/** The limits of the sample for types and dialect. It ends at the first one that is reached. */
 const SAMPLE_BYTES = 1_048_576;
 const SAMPLE_RECORDS = 10_000;
-/** The lowest byte limit of a sample, because a header may be long even if few records are sampled. */
-const FEWEST_BYTES = 131_072;
+/** The lowest limit of bytes: a header may be long even if few records are sampled. */
+const MIN_SAMPLE_BYTES = 131_072;
 
 /** The byte order mark of UTF-8. */
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf] as const;
 
 /** Opens a CSV or TSV file. Most files are sent unchanged; those that COPY can't read are rewritten on the way. */
 export async function openDelimited(bytes: LoadBytes, options: SourceOptions, quotes: boolean): Promise<Incoming> {
-  const text = await openText(bytes, options, quotes);
+  const text = await openSampledText(bytes, options, quotes);
   try {
     return new Delimited(text, options, quotes);
   } catch (error) {
@@ -53,28 +53,29 @@ class Delimited implements Incoming {
   readonly sampled = true;
   readonly refuse = badData;
   readonly guess: DialectGuess;
-  readonly #source: DelimitedText;
+  readonly #text: DelimitedText;
   readonly #dialect: Dialect;
-  readonly #header: boolean;
+  readonly #hasHeader: boolean;
   readonly #options: SourceOptions;
   readonly #sample: FileRecord[];
-  readonly #marked: boolean;
+  /** Whether the file begins with a byte order mark. */
+  readonly #hasMark: boolean;
   /** The number of leading columns that are left out. */
-  readonly #dropped: number;
+  readonly #droppedColumns: number;
 
-  constructor(source: DelimitedText, options: SourceOptions, quotes: boolean) {
-    this.name = source.name;
-    this.size = source.size;
-    this.guess = source.guess;
-    this.#source = source;
-    this.#dialect = dialectOf(options, quotes, source.guess);
+  constructor(text: DelimitedText, options: SourceOptions, quotes: boolean) {
+    this.name = text.name;
+    this.size = text.size;
+    this.guess = text.guess;
+    this.#text = text;
+    this.#dialect = dialectOf(options, quotes, text.guess);
     this.#options = options;
-    this.#header = options.header ?? true;
+    this.#hasHeader = options.header ?? true;
     this.#checkDialect();
-    const head = joinBytes(source.peeked.head);
-    this.#marked = BYTE_ORDER_MARK.every((byte, index) => head[index] === byte);
+    const head = joinBytes(text.peeked.head);
+    this.#hasMark = BYTE_ORDER_MARK.every((byte, index) => head[index] === byte);
     this.#sample = this.#readSample(head);
-    this.#dropped = options.index === "drop" ? 1 : 0;
+    this.#droppedColumns = options.index === "drop" ? 1 : 0;
     this.names = this.#names();
   }
 
@@ -87,51 +88,52 @@ class Delimited implements Incoming {
   }
 
   #newTypes(): Map<string, NewType | undefined> {
-    const rows = this.#header ? this.#sample.slice(1) : this.#sample;
-    const first = this.#sample[0]?.slice(this.#dropped);
+    const rows = this.#hasHeader ? this.#sample.slice(1) : this.#sample;
+    const first = this.#sample[0]?.slice(this.#droppedColumns);
     const names = this.names ?? first?.map((_, index) => `column_${index + 1}`);
     if (names === undefined || names.length === 0) {
       throw badData(
         `${this.name} ${
-          this.#header ? "has an empty first line" : "is empty"
+          this.#hasHeader ? "has an empty first line" : "is empty"
         }, so there is nothing to take the columns from`,
       );
     }
     this.#expectDelimiter(names);
-    const value = this.#options.decimal === "," ? withPoint : (text: string) => text;
-    return new Map(names.map((name, index) => [name, typeOfColumn(rows, index + this.#dropped, value)]));
+    const numberText = this.#options.decimal === "," ? withPoint : (text: string) => text;
+    return new Map(names.map((name, index) => [name, typeOfColumn(rows, index + this.#droppedColumns, numberText)]));
   }
 
   copy(table: LoadTable): IncomingCopy {
     if (this.names?.length === 0 && table.columns.length > 0) {
       throw badData(`the first line of ${this.name} is empty; it must have the names of columns of ${table.quoted}`);
     }
-    const given = this.#header ? this.#sample[0]!.slice(this.#dropped).map((name) => name ?? "") : [];
-    const own = namesOf(this.name, given, this.names ?? [], badData);
-    const columns = matchColumns(table, this.names, listedColumns(this.#options) === undefined ? own : BY_OPTION);
+    const header = this.#hasHeader ? this.#sample[0]!.slice(this.#droppedColumns).map((name) => name ?? "") : [];
+    const headerNames = namesIn(this.name, header, this.names ?? [], badData);
+    const isListed = listedColumns(this.#options) !== undefined;
+    const columns = matchColumns(table, this.names, isListed ? COLUMNS_OPTION : headerNames);
     const { comment, decimal, skipBlankLines } = this.#options;
-    const asItIs = comment === undefined && decimal !== "," && !skipBlankLines && this.#dropped === 0;
-    if (asItIs) return this.#copyBytes(columns);
+    const isUnchanged = comment === undefined && decimal !== "," && !skipBlankLines && this.#droppedColumns === 0;
+    if (isUnchanged) return this.#copyBytes(columns);
     const file = {
       name: this.name,
       dialect: this.#dialect,
-      header: this.#header,
-      dropped: this.#dropped,
+      header: this.#hasHeader,
+      dropped: this.#droppedColumns,
       options: this.#options,
-      text: () => this.#text(),
+      text: () => this.#content(),
       place: (line: number) => this.#place(line),
     };
     return new RewrittenRecords(file, columns).copy();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#source[Symbol.asyncDispose]();
+    await this.#text[Symbol.asyncDispose]();
   }
 
   /** Refuses a single column with a name such as "a;b", which is most likely two columns with another delimiter. */
   #expectDelimiter(names: readonly string[]): void {
     const [name, ...more] = names;
-    const delimiter = more.length > 0 || this.#options.columns !== undefined ? undefined : otherDelimiter(name!);
+    const delimiter = more.length > 0 || this.#options.columns !== undefined ? undefined : possibleDelimiter(name!);
     if (delimiter === undefined || delimiter === this.#dialect.delimiter) return;
     throw badData(
       `${this.name} has the one column ${JSON.stringify(name)}; ${delimiterHint(delimiter)}, else ${
@@ -140,33 +142,33 @@ class Delimited implements Incoming {
     );
   }
 
-  /** Sends the file's bytes unchanged. The header of a COPY's first file is sent too, and the server skips it. */
+  /** Sends the bytes of the file unchanged. The header of the first file of a COPY is sent too; the server skips it. */
   #copyBytes(columns: readonly LoadColumn[]): IncomingCopy {
     const scan = new DelimitedScan(this.#dialect, this.#options.escape !== undefined);
     const { quotes, delimiter, nullText, quote, escape } = this.#dialect;
     const text = (value: string) => `E'${value.replace(/['\\]/g, "\\$&")}'`;
     const options = [
       `FORMAT ${quotes ? "csv" : "text"}`,
-      `HEADER ${this.#header}`,
+      `HEADER ${this.#hasHeader}`,
       `DELIMITER ${text(delimiter)}`,
       `NULL ${text(nullText)}`,
       ...(quotes ? [`QUOTE ${text(quote)}`, `ESCAPE ${text(escape)}`] : []),
       "ENCODING 'UTF8'",
     ];
-    const first = this.#firstLine();
-    let headers = this.#header ? 1 : 0;
+    const headerBytes = this.#firstLineBytes();
+    let sentHeaders = this.#hasHeader ? 1 : 0;
     return {
       columns,
       options: options.join(", "),
-      layout: this.#dialect,
+      dialect: this.#dialect,
       bytes: (follows) => {
-        if (!follows || !this.#header) return this.#scanned(scan, 0, 0);
-        headers = 0;
-        return this.#scanned(scan, first!, 1);
+        if (!follows || !this.#hasHeader) return this.#scanned(scan, 0, 0);
+        sentHeaders = 0;
+        return this.#scanned(scan, headerBytes!, 1);
       },
-      rows: () => Math.max(0, scan.lines - headers),
-      place: (line) => this.#place(line + (this.#header ? 1 : 0) - headers),
-      ...(first === undefined || columns.length === 0 ? {} : { lines: () => scan.serverLines }),
+      rows: () => Math.max(0, scan.lines - sentHeaders),
+      place: (line) => this.#place(line + (this.#hasHeader ? 1 : 0) - sentHeaders),
+      ...(headerBytes === undefined || columns.length === 0 ? {} : { lines: () => scan.serverLines }),
     };
   }
 
@@ -174,28 +176,33 @@ class Delimited implements Incoming {
    * The length in bytes of the first line with its line feed, without the byte order mark. `undefined` if the line has a line
    * feed inside quotes, or does not end in a line feed alone: a COPY takes only one kind of line end.
    */
-  #firstLine(): number | undefined {
-    const text = new TextDecoder().decode(joinBytes(this.#source.peeked.head)); // drops the byte order mark
+  #firstLineBytes(): number | undefined {
+    const text = new TextDecoder().decode(joinBytes(this.#text.peeked.head)); // drops the byte order mark
     const end = new RecordEnds(this.#dialect).find(text, 0);
     const line = text.slice(0, end);
     if (end === -1 || text[end] !== "\n" || line.includes("\n") || line.includes("\uFFFD")) return undefined;
     return new TextEncoder().encode(line).length + 1;
   }
 
-  async *#scanned(scan: DelimitedScan, skip: number, lines: number): AsyncGenerator<Uint8Array, void, void> {
-    for await (const chunk of this.#text(skip)) {
+  /** Scans the file without its first bytes, which hold that number of lines. */
+  async *#scanned(
+    scan: DelimitedScan,
+    skippedBytes: number,
+    skippedLines: number,
+  ): AsyncGenerator<Uint8Array, void, void> {
+    for await (const chunk of this.#content(skippedBytes)) {
       const bytes = scan.push(chunk);
-      if (!(bytes instanceof Uint8Array)) throw this.#scanFault({ ...bytes, line: bytes.line + lines });
+      if (!(bytes instanceof Uint8Array)) throw this.#scanFault({ ...bytes, line: bytes.line + skippedLines });
       yield bytes;
     }
     const fault = scan.end();
-    if (fault !== undefined) throw this.#scanFault({ ...fault, line: fault.line + lines });
+    if (fault !== undefined) throw this.#scanFault({ ...fault, line: fault.line + skippedLines });
   }
 
   /** The file's text, without its byte order mark and the first `from` bytes after it. */
-  async *#text(from = 0): AsyncGenerator<Uint8Array, void, void> {
-    let skip = from + (this.#marked ? BYTE_ORDER_MARK.length : 0);
-    for await (const chunk of this.#source.peeked.rest()) {
+  async *#content(from = 0): AsyncGenerator<Uint8Array, void, void> {
+    let skip = from + (this.#hasMark ? BYTE_ORDER_MARK.length : 0);
+    for await (const chunk of this.#text.peeked.all()) {
       yield skip === 0 ? chunk : chunk.subarray(skip);
       skip = Math.max(0, skip - chunk.length);
     }
@@ -210,8 +217,8 @@ class Delimited implements Incoming {
         `${place} has a backslash before a quote; use ${slash} if it escapes the quote, otherwise ${same}`,
       );
     }
-    const instead = this.#dialect.quotes ? '; as a value it must be in quotes: "\\."' : ", and more follows";
-    return badFile(`${place} is \\. alone, which ends the data for PostgreSQL${instead}`);
+    const hint = this.#dialect.quotes ? '; as a value it must be in quotes: "\\."' : ", and more follows";
+    return badFile(`${place} is \\. alone, which ends the data for PostgreSQL${hint}`);
   }
 
   #place(line: number): string {
@@ -225,19 +232,19 @@ class Delimited implements Incoming {
 
   #readSample(head: Uint8Array): FileRecord[] {
     const { create, comment, skipBlankLines, sampleRows = SAMPLE_RECORDS } = this.#options;
-    const found: FileRecord[] = [];
+    const sample: FileRecord[] = [];
     const text = uncommented(new TextDecoder().decode(head), comment); // the decoder drops the byte order mark
-    for (const record of records(text, this.#dialect, this.#source.peeked.whole)) {
+    for (const record of records(text, this.#dialect, this.#text.peeked.whole)) {
       if (skipBlankLines && record.length === 1 && !record[0]?.trim()) continue;
-      found.push(record);
-      if (found.length > sampleRows || !create) break;
+      sample.push(record);
+      if (sample.length > sampleRows || !create) break;
     }
-    return found;
+    return sample;
   }
 
   #names(): readonly string[] | undefined {
     const { columns, index } = this.#options;
-    if (!this.#header) {
+    if (!this.#hasHeader) {
       if (index !== undefined) throw badLoadOption("index is for a file with a header, whose first column has no name");
       if (columns !== undefined && listedColumns(this.#options) === undefined) {
         throw badLoadOption(
@@ -249,16 +256,16 @@ class Delimited implements Incoming {
       return listedColumns(this.#options);
     }
     const header = this.#sample[0];
-    if (header === undefined) throw badFile(`Cannot load ${this.name}: ${this.#withoutHeader()}`);
+    if (header === undefined) throw badFile(`Cannot load ${this.name}: ${this.#whyNoHeader()}`);
     if (header.length === 1 && !header[0] && columns === undefined) return []; // pull() writes this for a table without columns
-    return renamed(this.#ownNames(header), this.#options, this.name);
+    return renamed(this.#headerNames(header), this.#options, this.name);
   }
 
   /** The names in the header. The option `index` drops or names a first column without a name. */
-  #ownNames(header: FileRecord): string[] {
+  #headerNames(header: FileRecord): string[] {
     const { index } = this.#options;
     const names = header.map((name) => name ?? "");
-    const listed = listedColumns(this.#options) !== undefined;
+    const isListed = listedColumns(this.#options) !== undefined;
     if (index !== undefined) {
       if (names[0] !== "") {
         throw badLoadOption(
@@ -268,7 +275,7 @@ class Delimited implements Incoming {
       if (index === "drop") names.shift();
       else names[0] = index;
     }
-    const nameless = listed ? -1 : names.indexOf("");
+    const nameless = isListed ? -1 : names.indexOf("");
     if (nameless === -1) return names;
     const hint = nameless === 0 && names.length > 1
       ? `; if it is an index that pandas wrote, use ${optionText({ index: "drop" })}, or ${
@@ -278,9 +285,9 @@ class Delimited implements Incoming {
     throw badFile(`Cannot load ${this.name}: its header has no name for column ${nameless + 1}${hint}`);
   }
 
-  #withoutHeader(): string {
-    if (!this.#source.peeked.whole) return "its first line does not end; is it a text file?";
-    return `it is empty: not even a first line with the columns' names; without one, use ${
+  #whyNoHeader(): string {
+    if (!this.#text.peeked.whole) return "its first line does not end; is it a text file?";
+    return `it is empty: not even a first line with the names of the columns; for a file without that line, use ${
       optionText({ header: false })
     }`;
   }
@@ -289,12 +296,12 @@ class Delimited implements Incoming {
 function typeOfColumn(
   rows: readonly FileRecord[],
   index: number,
-  read: (text: string) => string,
+  numberText: (text: string) => string,
 ): NewType | undefined {
   let common: NewType | undefined;
   for (const row of rows) {
     const value = row[index] ?? null;
-    if (value !== null) common = commonType(common, typeOfText(read(value)));
+    if (value !== null) common = commonType(common, typeOfText(numberText(value)));
     if (common === "text") break;
   }
   return common;
@@ -319,10 +326,10 @@ interface DelimitedText extends AsyncDisposable {
  *
  * @param quotes Whether values may be quoted, as in CSV.
  */
-async function openText(bytes: LoadBytes, options: SourceOptions, quotes: boolean): Promise<DelimitedText> {
+async function openSampledText(bytes: LoadBytes, options: SourceOptions, quotes: boolean): Promise<DelimitedText> {
   const start = await peek(bytes.chunks, untilBytes(BYTE_ORDER_MARK.length));
   const encoding = options.encoding ?? markedEncoding(joinBytes(start.head));
-  const lines = skipLines(inUtf8(start.rest(), encoding, bytes.name), options.skip ?? 0);
+  const lines = skipLines(inUtf8(start.all(), encoding, bytes.name), options.skip ?? 0);
   const peeked = await peek(lines, untilSample(options, quotes)).catch((error) => {
     start[Symbol.dispose]();
     throw error;
@@ -332,14 +339,14 @@ async function openText(bytes: LoadBytes, options: SourceOptions, quotes: boolea
     start[Symbol.dispose]();
   };
   try {
-    const found = options.encoding === encoding ? {} : { encoding };
+    const detected = options.encoding === encoding ? {} : { encoding };
     const sample = uncommented(new TextDecoder().decode(joinBytes(peeked.head)), options.comment);
     return {
       name: bytes.name,
       size: bytes.size,
       peeked,
       stop,
-      guess: { ...detectOpenDialect(sample, peeked.whole, options, quotes), ...found } as DialectGuess,
+      guess: { ...detectOpenDialect(sample, peeked.whole, options, quotes), ...detected } as DialectGuess,
       async [Symbol.asyncDispose]() {
         stop();
         await bytes[Symbol.asyncDispose]();
@@ -356,30 +363,30 @@ async function* skipLines(
   chunks: AsyncIterable<Uint8Array>,
   lines: number,
 ): AsyncGenerator<Uint8Array, void, void> {
-  let left = lines;
+  let remaining = lines;
   for await (const chunk of chunks) {
     let from = 0;
-    for (; left > 0; left--) {
+    for (; remaining > 0; remaining--) {
       const end = chunk.indexOf(10, from);
       if (end === -1) break;
       from = end + 1;
     }
-    if (left === 0) yield from === 0 ? chunk : chunk.subarray(from);
+    if (remaining === 0) yield from === 0 ? chunk : chunk.subarray(from);
   }
 }
 
-/** Samples only the header, unless types are needed, or the dialect of a file that is not plain. */
+/** Reads until the header is complete; further if types are needed, or if the first line leaves the dialect open. */
 function untilSample(options: SourceOptions, quotes: boolean): (chunk: Uint8Array) => boolean {
   const { create, header = true, sampleRows = SAMPLE_RECORDS } = options;
-  const most = Math.max(FEWEST_BYTES, SAMPLE_BYTES * sampleRows / SAMPLE_RECORDS);
+  const limit = Math.max(MIN_SAMPLE_BYTES, SAMPLE_BYTES * sampleRows / SAMPLE_RECORDS);
   const dialect = dialectOf(options, quotes, {});
   const chunks: Uint8Array[] = [];
-  let seen = 0;
+  let read = 0;
   return (chunk) => {
     chunks.push(chunk);
-    seen += chunk.length;
-    if (seen >= most) return false;
-    if (create || seen < BYTE_ORDER_MARK.length || options.comment !== undefined) return true;
+    read += chunk.length;
+    if (read >= limit) return false;
+    if (create || read < BYTE_ORDER_MARK.length || options.comment !== undefined) return true;
     const isOpen = quotes && isDialectOpen(options);
     if (!header && !isOpen) return false;
     if (!chunk.includes(10)) return true;

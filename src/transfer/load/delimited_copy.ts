@@ -12,7 +12,7 @@ const SPACE = 0x20;
 const POINT = 0x2e;
 const BACKSLASH = 0x5c;
 
-/** The states of the scan within a CSV record: those of `RecordEnds`, for bytes. */
+/** The states of the scan within a CSV record. They are those of `RecordEnds`. */
 const START = 0;
 const PLAIN = 1;
 const QUOTED = 2;
@@ -23,7 +23,7 @@ const CLOSING = 4;
 export interface ScanFault {
   /** The line, from 1. */
   line: number;
-  /** A line that is only `\.`, or a backslash that may escape a quote. */
+  /** Either a line that is only `\.`, or a backslash that may escape a quote. */
   what: "end mark" | "escape";
 }
 
@@ -44,7 +44,7 @@ export class DelimitedScan {
   lines = 0;
   /** The number of line feeds inside quotes, which the server counts as lines. */
   #inQuotes = 0;
-  /** Whether a backslash came before a line end, so that the server's count is unclear. */
+  /** Whether a backslash came before a line end. Then the number of lines that the server counts is not known. */
   #escapedEnd = false;
   readonly #quotes: boolean;
   readonly #quote: number;
@@ -52,13 +52,13 @@ export class DelimitedScan {
   readonly #delimiter: number;
   /** 1 for each byte that is special in an unquoted value. */
   readonly #special = new Uint8Array(256);
-  /** The bytes that are sent for a quote inside an unquoted value, and for one directly after it. */
-  readonly #kept: Uint8Array;
-  readonly #keptNext: Uint8Array;
-  /** Whether the escape was given or detected. */
-  readonly #escapeIsSaid: boolean;
+  /** The bytes that are sent for a quote inside an unquoted value, and for a quote directly after it. */
+  readonly #keptQuote: Uint8Array;
+  readonly #keptNextQuote: Uint8Array;
+  /** Whether an option gives the escape, or it was detected. */
+  readonly #escapeIsKnown: boolean;
   /** Whether the closing quote follows a backslash. */
-  #slashed = false;
+  #afterBackslash = false;
   #last = 0;
   #lastIsStray = false;
   #state = START;
@@ -67,16 +67,16 @@ export class DelimitedScan {
   #ended = false;
 
   /** Scans one file. */
-  constructor({ quotes, quote, escape, delimiter }: Dialect, escapeIsSaid: boolean) {
-    this.#escapeIsSaid = escapeIsSaid || escape !== quote;
+  constructor({ quotes, quote, escape, delimiter }: Dialect, escapeIsKnown: boolean) {
+    this.#escapeIsKnown = escapeIsKnown || escape !== quote;
     this.#quotes = quotes;
     this.#quote = quotes ? quote.charCodeAt(0) : -1;
     this.#escape = quotes && escape !== quote ? escape.charCodeAt(0) : -1;
     this.#delimiter = delimiter.charCodeAt(0);
     for (const byte of [LINE_FEED, RETURN, this.#quote, this.#delimiter]) if (byte >= 0) this.#special[byte] = 1;
     const kept = quote + escape + quote + quote;
-    this.#kept = new TextEncoder().encode(kept);
-    this.#keptNext = escape === quote ? this.#kept.subarray(0, 2) : this.#kept;
+    this.#keptQuote = new TextEncoder().encode(kept);
+    this.#keptNextQuote = escape === quote ? this.#keptQuote.subarray(0, 2) : this.#keptQuote;
   }
 
   /**
@@ -152,7 +152,7 @@ export class DelimitedScan {
         if (at === chunk.length) break;
         if (chunk[at] === quote) {
           state = escape === -1 ? CLOSING : PLAIN;
-          this.#slashed = (at === 0 ? this.#last : chunk[at - 1]) === BACKSLASH;
+          this.#afterBackslash = (at === 0 ? this.#last : chunk[at - 1]) === BACKSLASH;
         } else state = ESCAPED;
         continue;
       }
@@ -177,25 +177,25 @@ export class DelimitedScan {
       } else {
         if (mark !== 0) mark = nextMark(mark, byte);
         if (byte === this.#delimiter) state = START;
-        else if (state === CLOSING && this.#slashed && !this.#escapeIsSaid) {
+        else if (state === CLOSING && this.#afterBackslash && !this.#escapeIsKnown) {
           return { line: this.lines + 1, what: "escape" };
         } else if (state !== START || byte !== SPACE) state = PLAIN;
       }
     }
     this.#state = state;
     this.#mark = mark;
-    const sent = stray.length === 0 ? chunk : this.#keep(chunk, stray);
+    const sent = stray.length === 0 ? chunk : this.#withKeptQuotes(chunk, stray);
     this.#lastIsStray = stray.at(-1) === chunk.length - 1;
     return sent;
   }
 
-  #keep(chunk: Uint8Array, stray: readonly number[]): Uint8Array {
-    const bytes = new Uint8Array(chunk.length + stray.length * (this.#kept.length - 1));
+  #withKeptQuotes(chunk: Uint8Array, stray: readonly number[]): Uint8Array {
+    const bytes = new Uint8Array(chunk.length + stray.length * (this.#keptQuote.length - 1));
     let from = 0;
     let to = 0;
     let last = this.#lastIsStray ? -1 : -2;
     for (const at of stray) {
-      const kept = at === last + 1 ? this.#keptNext : this.#kept;
+      const kept = at === last + 1 ? this.#keptNextQuote : this.#keptQuote;
       bytes.set(chunk.subarray(from, at), to);
       bytes.set(kept, to += at - from);
       to += kept.length;
@@ -241,7 +241,7 @@ function nextMark(mark: number, byte: number): number {
   return mark === 2 && byte === POINT ? 3 : 0;
 }
 
-/** A CSV or TSV file that has to be rewritten. */
+/** A CSV or TSV file to rewrite. */
 interface RewrittenFile {
   /** Its name in errors. */
   name: string;
@@ -259,7 +259,7 @@ interface RewrittenFile {
   place(line: number): string;
 }
 
-/** Rewrites the records of a file as COPY's text, because the server has no options for what they contain. */
+/** Rewrites the records of a file in COPY's text format, because COPY can't read them as they are. */
 export class RewrittenRecords {
   readonly #file: RewrittenFile;
   readonly #columns: readonly LoadColumn[];
@@ -287,7 +287,7 @@ export class RewrittenRecords {
   }
 
   #place(row: number): string {
-    return this.#file.place(this.#lines.of(row));
+    return this.#file.place(this.#lines.lineOf(row));
   }
 
   async *#rewritten(): AsyncGenerator<Uint8Array, void, void> {
@@ -334,7 +334,7 @@ export class RewrittenRecords {
       if (skipBlankLines && record.trim() === "") return;
       if (header) return void (header = false);
       const values = valuesOf(record, dialect);
-      if (values.length !== width) throw badData(this.#widthFault(line, record, values.length, width));
+      if (values.length !== width) throw badData(this.#wrongWidth(line, record, values.length, width));
       for (let index = dropped; index < width; index++) {
         const value = values[index]!;
         writer.add(value !== null && numbers[index - dropped] ? withPoint(value) : value);
@@ -344,16 +344,16 @@ export class RewrittenRecords {
     };
   }
 
-  #widthFault(line: number, record: string, found: number, wanted: number): string {
+  #wrongWidth(line: number, record: string, values: number, columns: number): string {
     const place = `${this.#file.place(line)} of ${this.#file.name}`;
     if (record === "") return `${place} is empty; ${optionText({ skipBlankLines: true })} leaves such lines out`;
-    return `${place} has ${found} values; the file has ${wanted} columns`;
+    return `${place} has ${values} values; the file has ${columns} columns`;
   }
 }
 
-const ENCODING_HINT = `say which encoding it is in: ${optionText({ encoding: "windows-1252" })}`;
+const ENCODING_HINT = `name its encoding: ${optionText({ encoding: "windows-1252" })}`;
 
-/** Maps rows to the file's lines. Forgets rows that the server took long ago. */
+/** Maps rows to lines of the file. Forgets rows that were sent long ago. */
 class RowLines {
   /** The rows where the difference between row number and line number changes, with their lines. */
   readonly #changes: [row: number, line: number][] = [];
@@ -381,7 +381,7 @@ class RowLines {
   }
 
   /** The line of a row. */
-  of(row: number): number {
+  lineOf(row: number): number {
     const change = this.#changes.findLast(([first]) => first <= row);
     return change === undefined ? row : change[1] + row - change[0];
   }

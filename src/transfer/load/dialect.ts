@@ -14,7 +14,7 @@ export interface Dialect {
   escape: string;
 }
 
-/** The parts of a file's dialect that were detected because no option gave them. */
+/** The parts of the dialect and the encoding of a file that were detected, because no option gave them. */
 export interface DialectGuess {
   /** The character between two values. */
   delimiter?: string;
@@ -47,8 +47,8 @@ type State =
   | "closing";
 
 /**
- * Finds the ends of records in a text that arrives in pieces. Reads each character once, so an unclosed quote costs no more
- * than the rest of the text.
+ * Finds the ends of records in a text that arrives in chunks. It reads each character once, even after a quote that nothing
+ * closes.
  */
 export class RecordEnds {
   readonly #dialect: Dialect;
@@ -121,9 +121,9 @@ export class RecordEnds {
 export function* records(text: string, dialect: Dialect, whole: boolean): Generator<FileRecord, void, void> {
   const ends = new RecordEnds(dialect);
   for (let at = 0; at < text.length;) {
-    const found = ends.find(text, at);
-    if (found === -1 && !whole) return;
-    const end = found === -1 ? text.length : found;
+    const recordEnd = ends.find(text, at);
+    if (recordEnd === -1 && !whole) return;
+    const end = recordEnd === -1 ? text.length : recordEnd;
     yield valuesOf(text.slice(at, end), dialect);
     at = end + (text.startsWith("\r\n", end) ? 2 : 1);
     if (at === text.length && text[at - 1] === "\r" && !whole) return;
@@ -191,13 +191,13 @@ function unquote(raw: string, dialect: Dialect): string {
   return raw.slice(0, open) + unescapeQuoted(raw.slice(open + 1, close), dialect) + raw.slice(close + 1);
 }
 
-function unescapeQuoted(inside: string, { quote, escape }: Dialect): string {
-  if (!inside.includes(escape)) return inside;
+function unescapeQuoted(content: string, { quote, escape }: Dialect): string {
+  if (!content.includes(escape)) return content;
   let text = "";
-  for (let at = 0; at < inside.length; at++) {
-    const next = inside[at + 1];
-    if (inside[at] === escape && (next === quote || next === escape)) at++;
-    text += inside[at];
+  for (let at = 0; at < content.length; at++) {
+    const next = content[at + 1];
+    if (content[at] === escape && (next === quote || next === escape)) at++;
+    text += content[at];
   }
   return text;
 }
@@ -222,15 +222,17 @@ function unescape(raw: string): string {
 /** The most characters of a record. A longer record means that a quote is not closed. */
 const MOST_RECORD_CHARACTERS = 134_217_728;
 
-/** Splits a text that arrives in pieces into records, without their line ends. */
+/** Splits a text that arrives in chunks into records, without their line ends. */
 export class RecordReader {
   readonly #dialect: Dialect;
   #ends: RecordEnds;
-  #begun = "";
-  #looked = 0;
-  readonly #pieces: string[] = [];
-  #waiting = 0;
-  #returned = false;
+  /** The beginning of a record that has not ended. */
+  #incomplete = "";
+  /** The chunks that are not yet joined to it. */
+  readonly #chunks: string[] = [];
+  #chunksLength = 0;
+  /** Whether the last character was a carriage return, whose line feed may follow. */
+  #afterReturn = false;
 
   /** Reads one file. */
   constructor(dialect: Dialect) {
@@ -239,45 +241,43 @@ export class RecordReader {
   }
 
   /**
-   * Takes the next piece of the file.
+   * Takes the next chunk of the file.
    *
-   * @param last Whether it is the last piece; the text after the last line end is then a record too.
+   * @param last Whether it is the last chunk. Then the text after the last line end is a record too.
    * @returns The complete records.
    * @throws {RangeError} For a quote that is not closed.
    */
-  push(piece: string, last = false): string[] {
-    this.#pieces.push(piece);
-    this.#waiting += piece.length;
-    // Pieces are joined only when they double the open record: joining each one would copy a long record repeatedly.
-    if (this.#waiting < this.#begun.length && !last) return [];
-    const text = this.#begun + this.#pieces.splice(0).join("");
-    this.#waiting = 0;
+  push(chunk: string, last = false): string[] {
+    this.#chunks.push(chunk);
+    this.#chunksLength += chunk.length;
+    // Chunks are joined only when they double the record: to join each one would copy a long record again and again.
+    if (this.#chunksLength < this.#incomplete.length && !last) return [];
+    const text = this.#incomplete + this.#chunks.splice(0).join("");
+    this.#chunksLength = 0;
     return this.#split(text, last);
   }
 
   #split(text: string, last: boolean): string[] {
-    const found: string[] = [];
+    const complete: string[] = [];
     let start = 0;
-    let at = this.#looked;
-    if (this.#returned && text.length > 0) {
+    let at = this.#incomplete.length; // which has been searched
+    if (this.#afterReturn && text.length > 0) {
       if (text[0] === "\n") start = at = 1;
-      this.#returned = false;
+      this.#afterReturn = false;
     }
     for (let end; (end = this.#ends.find(text, at)) !== -1;) {
-      found.push(text.slice(start, end));
+      complete.push(text.slice(start, end));
       start = at = end + (text.startsWith("\r\n", end) ? 2 : 1);
-      // The line feed that belongs to this line end may be in the next piece.
-      this.#returned = at === text.length && text[end] === "\r";
+      this.#afterReturn = at === text.length && text[end] === "\r";
     }
-    this.#begun = text.slice(start);
-    this.#looked = this.#begun.length;
-    if (last && this.#begun !== "") {
-      if (this.#ends.isOpen) throw new RangeError("a quote is opened that nothing closes");
-      found.push(this.#begun);
-      this.#begun = "";
+    this.#incomplete = text.slice(start);
+    if (last && this.#incomplete !== "") {
+      if (this.#ends.isOpen) throw new RangeError("a quote is never closed");
+      complete.push(this.#incomplete);
+      this.#incomplete = "";
     }
-    if (this.#begun.length > MOST_RECORD_CHARACTERS) throw new RangeError("a quote is opened that nothing closes");
-    return found;
+    if (this.#incomplete.length > MOST_RECORD_CHARACTERS) throw new RangeError("a quote is never closed");
+    return complete;
   }
 }
 
@@ -316,7 +316,7 @@ export function detectOpenDialect(text: string, whole: boolean, options: SourceO
   });
 }
 
-/** The delimiters that can be detected, the usual one first. */
+/** The delimiters that can be detected, in order of preference. */
 const DELIMITERS = [",", ";", "\t", "|"] as const;
 
 /** The most records that are read to detect a dialect. */
@@ -326,8 +326,8 @@ const DETECTION_RECORDS = 10_000;
  * Detects the delimiter, the quote and the escape of a file whose beginning the usual dialect does not fit.
  *
  * A dialect fits a text if each record has the same number of values, at least two, and no text follows a closing quote. If
- * several fit, the first in order of preference is used. If none fits, nothing is guessed, because the server's error about
- * the usual dialect says more than a wrong guess.
+ * several fit, the first in order of preference is used. If none fits, nothing is guessed: the server's error about the usual
+ * dialect helps more than a wrong guess.
  *
  * @param text The beginning of the file.
  * @param whole Whether `text` is the whole file.
@@ -341,7 +341,7 @@ export function detectDialect(
   open: { delimiter: boolean; quote: boolean; escape: boolean },
 ): DialectGuess {
   if (isPlain(text, usual)) return {};
-  // Values in apostrophes also fit as plain text, so apostrophes are tried first if the text begins with one.
+  // Values in apostrophes also fit a dialect without them, so apostrophes come first if the text begins with one.
   const apostrophes = open.quote && text.startsWith("'");
   if (!apostrophes && fitsText(text, whole, usual)) return {};
   const delimiters = open.delimiter ? DELIMITERS : [usual.delimiter];
@@ -363,7 +363,7 @@ export function detectDialect(
   return {};
 }
 
-/** Whether the first line shows that the file has the usual dialect, so that no dialect need be detected. */
+/** Whether the first line shows that the text has this dialect, so that none must be detected. */
 export function isPlain(text: string, { delimiter, quote }: Dialect): boolean {
   const line = /^[^\r\n]*/.exec(text)![0];
   const others = DELIMITERS.filter((other) => other !== delimiter);
@@ -376,7 +376,7 @@ function opensWith(quote: string, text: string, delimiter: string): boolean {
   return text.startsWith(quote) || text.includes(delimiter + quote) || text.includes(`\n${quote}`);
 }
 
-/** Whether the text has the dialect's quote and escape; without them, a fit proves nothing. */
+/** Whether the text has the quote and the escape of a dialect. Without them, a fit proves nothing. */
 function isUsed(text: string, { quote, escape, delimiter }: Dialect): boolean {
   if (quote === "'" && !opensWith(quote, text, delimiter)) return false;
   return escape === quote || text.includes(escape + quote);
@@ -385,11 +385,11 @@ function isUsed(text: string, { quote, escape, delimiter }: Dialect): boolean {
 function fitsText(text: string, whole: boolean, dialect: Dialect): boolean {
   const ends = new RecordEnds(dialect);
   let count: number | undefined;
-  let seen = 0;
-  for (let at = 0; at < text.length && seen < DETECTION_RECORDS; seen++) {
-    const found = ends.find(text, at);
-    if (found === -1 && !whole) break;
-    const end = found === -1 ? text.length : found;
+  let records = 0;
+  for (let at = 0; at < text.length && records < DETECTION_RECORDS; records++) {
+    const recordEnd = ends.find(text, at);
+    if (recordEnd === -1 && !whole) break;
+    const end = recordEnd === -1 ? text.length : recordEnd;
     const record = text.slice(at, end);
     at = end + (text.startsWith("\r\n", end) ? 2 : 1);
     if (record === "") continue;

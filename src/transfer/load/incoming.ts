@@ -28,12 +28,12 @@ export interface Incoming extends AsyncDisposable {
   readonly guess?: DialectGuess | undefined;
   /** Makes an error about its contents. Its code tells a faulty file from wrong rows of a program. */
   readonly refuse: Refuse;
-  /** The COPY that loads the source; `undefined` if the source has no rows. */
+  /** The data of the COPY that loads the source; `undefined` if the source has no rows. */
   copy(table: LoadTable): IncomingCopy | undefined;
-  /** The files of a dataset, in order. Each is closed when the next one is requested. */
-  parts?(table: LoadTable): AsyncIterable<CopyPart>;
-  /** The paths of a dataset's files. */
-  readonly paths?: readonly string[];
+  /** The data of the files of a dataset, in order. Each file is closed when the next one is requested. */
+  fileCopies?(table: LoadTable): AsyncIterable<FileCopy>;
+  /** The number of files of a dataset. */
+  readonly fileCount?: number;
 }
 
 /** The data of a COPY. */
@@ -42,8 +42,8 @@ export interface IncomingCopy {
   columns: readonly LoadColumn[];
   /** The options of the COPY statement. */
   options: string;
-  /** How the bytes represent values. @default {COPY's text format} */
-  layout?: Dialect;
+  /** The dialect of the bytes. @default {that of COPY's text format} */
+  dialect?: Dialect;
   /**
    * The bytes; can be read once.
    *
@@ -51,18 +51,18 @@ export interface IncomingCopy {
    */
   bytes(follows: boolean): AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
   /**
-   * The number of lines that the server counts in the bytes, known after the last byte; `undefined` if no other file
-   * may follow these bytes in the same COPY. The function is absent if no file can ever follow.
+   * The number of lines that the server counts in the bytes, once all bytes are read; `undefined` if the bytes of no other
+   * file may follow in the same COPY. The function is absent if that is known beforehand.
    */
   lines?: () => number | undefined;
   /** The number of rows made so far, for the progress. */
   rows?: () => number;
-  /** The place in the source that a line of the bytes came from: `line 3`, `row 3`. */
+  /** Where the source has a line of the bytes: `line 3`, `row 3`. */
   place(line: number): string;
 }
 
-/** The COPY data of one file. */
-export interface CopyPart {
+/** The data that one file gives to a COPY. */
+export interface FileCopy {
   /** The file's name in errors. */
   name: string;
   /** Its data. */
@@ -74,14 +74,14 @@ const LINE_FEED = 10;
 const ONE_LINE_FEED = Uint8Array.of(LINE_FEED);
 
 /**
- * The COPY that loads a source into a table.
+ * The data of the COPY that loads a source into a table.
  *
  * @returns `undefined` if the source has no rows.
  * @throws {LakebaseError} If no column of the source goes into a table that has columns.
  */
-export function copyOf(incoming: Incoming, table: LoadTable): IncomingCopy | undefined {
+export function copyInto(incoming: Incoming, table: LoadTable): IncomingCopy | undefined {
   const copy = incoming.copy(table);
-  // Without a column list, COPY would take all columns and read an empty line as an empty text.
+  // A COPY without a list of columns would take all of them, and read an empty line as an empty text.
   if (copy?.columns.length !== 0 || table.columns.length === 0) return copy;
   throw incoming.refuse(`no column of ${incoming.name} goes into ${table.quoted}, which has some`);
 }
@@ -92,41 +92,41 @@ export class CopyRun {
   readonly columns: readonly LoadColumn[];
   /** COPY's options. */
   readonly options: string;
-  readonly #first: CopyPart;
-  readonly #advance: () => Promise<CopyPart | undefined>;
+  readonly #first: FileCopy;
+  readonly #nextFile: () => Promise<FileCopy | undefined>;
   /** The files so far, each with the number of COPY lines before it. */
-  readonly #parts: { part: CopyPart; before: number }[] = [];
+  readonly #files: { file: FileCopy; linesBefore: number }[] = [];
   /** The number of rows of the files that have been read. */
   #rows = 0;
   #current: IncomingCopy | undefined;
 
-  /** @param advance Returns the next file if it can follow in the same COPY. */
-  constructor(first: CopyPart, advance: () => Promise<CopyPart | undefined>) {
+  /** @param nextFile Returns the next file if it can follow in the same COPY. */
+  constructor(first: FileCopy, nextFile: () => Promise<FileCopy | undefined>) {
     this.columns = first.copy.columns;
     this.options = first.copy.options;
     this.#first = first;
-    this.#advance = advance;
+    this.#nextFile = nextFile;
   }
 
   /** The bytes; can be read once. */
   async *bytes(): AsyncGenerator<Uint8Array, void, void> {
-    let before = 0;
-    for (let part: CopyPart | undefined = this.#first; part !== undefined;) {
-      this.#parts.push({ part, before });
-      this.#current = part.copy;
+    let linesBefore = 0;
+    for (let file: FileCopy | undefined = this.#first; file !== undefined;) {
+      this.#files.push({ file, linesBefore });
+      this.#current = file.copy;
       let last = LINE_FEED;
-      for await (const chunk of part.copy.bytes(part !== this.#first)) {
+      for await (const chunk of file.copy.bytes(file !== this.#first)) {
         last = chunk.at(-1) ?? last;
         yield chunk;
       }
-      const lines = part.copy.lines?.();
-      this.#rows += part.copy.rows?.() ?? 0;
+      const lines = file.copy.lines?.();
+      this.#rows += file.copy.rows?.() ?? 0;
       this.#current = undefined;
       if (lines === undefined) return;
-      before += lines;
-      part = await this.#advance();
-      if (part !== undefined && last !== LINE_FEED && !BINARY.test(this.options)) {
-        before++;
+      linesBefore += lines;
+      file = await this.#nextFile();
+      if (file !== undefined && last !== LINE_FEED && !BINARY.test(this.options)) {
+        linesBefore++;
         yield ONE_LINE_FEED;
       }
     }
@@ -137,28 +137,29 @@ export class CopyRun {
     return this.#rows + (this.#current?.rows?.() ?? 0);
   }
 
-  /** The file that a line of the COPY came from, and the place in it. */
+  /** The name of the file that has a line of the COPY, and the place in it. */
   locate(line: number): { name: string; place: string } {
-    const { part, before } = this.#parts.findLast(({ before }) => before < line) ?? { part: this.#first, before: 0 };
-    return { name: part.name, place: part.copy.place(line - before) };
+    const before = this.#files.findLast(({ linesBefore }) => linesBefore < line);
+    const { file, linesBefore } = before ?? { file: this.#first, linesBefore: 0 };
+    return { name: file.name, place: file.copy.place(line - linesBefore) };
   }
 }
 
-/** Joins consecutive files that fit into one COPY. A COPY for each small file would mostly wait for the server. */
-export async function* copyRuns(parts: AsyncIterable<CopyPart>): AsyncGenerator<CopyRun, void, void> {
-  const iterator = parts[Symbol.asyncIterator]();
-  const ask = async () => (await iterator.next() as IteratorResult<CopyPart, undefined>).value;
+/** Joins consecutive files that fit into one COPY, because a COPY for each small file would mostly wait for the server. */
+export async function* copyRuns(files: AsyncIterable<FileCopy>): AsyncGenerator<CopyRun, void, void> {
+  const iterator = files[Symbol.asyncIterator]();
+  const nextFile = async () => (await iterator.next() as IteratorResult<FileCopy, undefined>).value;
   try {
-    for (let first = await ask(); first !== undefined;) {
+    for (let first = await nextFile(); first !== undefined;) {
       const { copy } = first;
-      let next: { part: CopyPart | undefined } | undefined;
+      let refused: { file: FileCopy | undefined } | undefined;
       yield new CopyRun(first, async () => {
-        const part = await ask();
-        if (part !== undefined && canFollow(part.copy, copy)) return part;
-        next = { part };
+        const file = await nextFile();
+        if (file !== undefined && canFollow(file.copy, copy)) return file;
+        refused = { file };
         return undefined;
       });
-      first = next === undefined ? await ask() : next.part;
+      first = refused === undefined ? await nextFile() : refused.file;
     }
   } finally {
     await iterator.return?.();
@@ -194,7 +195,7 @@ export class CountedBytes {
       for await (const chunk of this.#run.bytes()) {
         yield chunk;
         this.#count(chunk.length);
-        // If neither the socket nor the source ever waits, then timers, signals and the server's answers would not be handled.
+        // If neither the socket nor the source ever waited, no timer, signal or answer of the server would be handled.
         await this.#turns.next();
       }
     } catch (error) {
@@ -217,16 +218,16 @@ export interface FailedCopy {
   table: LoadTable;
   /** The columns that were sent. */
   columns: readonly LoadColumn[];
-  /** The name of the source that a line of the COPY came from, and the place in it. */
+  /** The name of the source that has a line of the COPY, and the place in it. */
   locate(line: number): { name: string; place: string };
   /** Whether the source is text in some encoding, not Arrow or Parquet. */
-  encoded: boolean;
-  /** Where the type of a new column came from; `undefined` if the caller chose it or the table existed. */
+  isText: boolean;
+  /** Where the type of a new column came from; `undefined` if the caller chose it or the table already existed. */
   typeFrom(column: string): "sample" | "file" | undefined;
 }
 
-/** The place in the COPY that the server reported. */
-interface Place {
+/** The place of an error in the COPY, as the server reports it. */
+interface ErrorPlace {
   line: number;
   column?: string | undefined;
   value?: string | undefined;
@@ -250,18 +251,18 @@ const MOST_SHOWN = 200;
  */
 export function rowError(error: unknown, failure: FailedCopy): LakebaseError | undefined {
   if (error instanceof LakebaseError || !(error instanceof Error)) return undefined;
-  const { code: sqlstate, severity, message, detail, hint, where = "" } = error as ServerError;
-  const place = severity === "ERROR" ? placeOf(where, failure) : undefined;
+  const { code: sqlstate, severity, message, detail, hint, where: context = "" } = error as ServerError;
+  const place = severity === "ERROR" ? parsePlace(context, failure) : undefined;
   if (place === undefined || sqlstate === undefined) return undefined;
   const { table } = failure;
   const { line, column, value } = place;
-  const { name, place: from } = failure.locate(line);
-  const at = [from, ...(column === undefined ? [] : [`column ${visible(column)}`])].join(", ");
-  const hints = [hint, ...rowTips(sqlstate, message, place, failure)].filter((text) =>
+  const located = failure.locate(line);
+  const where = column === undefined ? located.place : `${located.place}, column ${visible(column)}`;
+  const hints = [hint, ...rowHints(sqlstate, message, place, failure)].filter((text) =>
     text !== undefined && text !== ""
   );
   const lines = [
-    `Cannot load ${name} into ${table.quoted}: ${at}: ${visible(message)} (SQLSTATE ${sqlstate})`,
+    `Cannot load ${located.name} into ${table.quoted}: ${where}: ${visible(message)} (SQLSTATE ${sqlstate})`,
     ...(value === undefined || message.includes(value)
       ? []
       : [`${column === undefined ? "LINE" : "VALUE"}: ${shown(value)}`]),
@@ -272,39 +273,39 @@ export function rowError(error: unknown, failure: FailedCopy): LakebaseError | u
   return new LakebaseError("QUERY_FAILED", lines.join("\n"), { cause: withoutFrames(error), sqlstate });
 }
 
-/** Parses `COPY trips, line 3, column fare: "abc"`. Names and values may contain the same punctuation and words. */
-function placeOf(where: string, { table, columns }: FailedCopy): Place | undefined {
+/** Parses `COPY trips, line 3, column fare: "abc"`, in which names and values may contain the same characters and words. */
+function parsePlace(context: string, { table, columns }: FailedCopy): ErrorPlace | undefined {
   const start = `COPY ${table.name}, line `;
-  const at = where.startsWith(start) ? 0 : where.indexOf(`\n${start}`) + 1;
-  if (at === 0 && !where.startsWith(start)) return undefined;
-  const rest = where.slice(at + start.length);
+  const at = context.startsWith(start) ? 0 : context.indexOf(`\n${start}`) + 1;
+  if (at === 0 && !context.startsWith(start)) return undefined;
+  const rest = context.slice(at + start.length);
   const line = parseInt(rest);
-  const after = rest.slice(String(line).length);
+  const afterLine = rest.slice(String(line).length);
   const column = columns
     .map(({ name }) => name)
-    .filter((name) => isFollowed(after, `, column ${name}`))
+    .filter((name) => beginsWithName(afterLine, `, column ${name}`))
     .sort((a, b) => b.length - a.length)[0];
-  const said = after.slice(column === undefined ? 0 : `, column ${column}`.length);
-  const value = said.startsWith(': "') ? said.slice(3).replace(/"$/, "") : undefined;
+  const end = afterLine.slice(column === undefined ? 0 : `, column ${column}`.length);
+  const value = end.startsWith(': "') ? end.slice(3).replace(/"$/, "") : undefined;
   return Number.isNaN(line) ? undefined : { line, column, value };
 }
 
-/** In binary, no value follows the name of the column. */
-function isFollowed(text: string, start: string): boolean {
+/** Whether a text begins with the name of a column. In binary, no value follows the name. */
+function beginsWithName(text: string, start: string): boolean {
   return text.startsWith(start) && (text.length === start.length || /[:\n]/.test(text[start.length]!));
 }
 
 /** Hints for errors with a known remedy. */
-function rowTips(
+function rowHints(
   sqlstate: string,
   message: string,
-  { column, value }: Place,
-  { typeFrom, columns, encoded }: FailedCopy,
+  { column, value }: ErrorPlace,
+  { typeFrom, columns, isText }: FailedCopy,
 ): string[] {
   if (/unquoted carriage return|unquoted newline/.test(message)) {
     return [`the lines of one file must all end alike; ${optionText({ skipBlankLines: true })} reads any line ends`];
   }
-  if (sqlstate === "22021") return [encodingTip(message, column, encoded)];
+  if (sqlstate === "22021") return [encodingHint(message, column, isText)];
   if (/^missing data for column/.test(message) && value?.trim() === "") {
     return [`the line is blank; ${optionText({ skipBlankLines: true })} leaves such lines out`];
   }
@@ -316,13 +317,13 @@ function rowTips(
   const from = typeFrom(column);
   if (from === undefined) return [];
   const types = optionText({ types: { [column]: "text" } });
-  const found = from === "sample" ? "was found by looking at the first rows" : "is the file's own";
-  return [`the column's type ${found}; use ${types}, or create the table yourself`];
+  const origin = from === "sample" ? "was inferred from the first rows" : "is that of the file";
+  return [`the column's type ${origin}; use ${types}, or create the table yourself`];
 }
 
-function encodingTip(message: string, column: string | undefined, encoded: boolean): string {
+function encodingHint(message: string, column: string | undefined, isText: boolean): string {
   if (message.endsWith(": 0x00")) return "Postgres can't store a zero character in text; remove it from the file first";
-  if (encoded) return `say which encoding the file is in: ${optionText({ encoding: "windows-1252" })}`;
+  if (isText) return `name the encoding of the file: ${optionText({ encoding: "windows-1252" })}`;
   return `these bytes are not text in UTF-8; load them into a column of type bytea: ${
     optionText({ types: { [column ?? "c"]: "bytea" } })
   }`;

@@ -22,10 +22,10 @@ export type NewType =
 /** The type of a column in which only NULL was seen. */
 const UNKNOWN: NewType = "text";
 
-/** A list without elements, whose element type is unknown. */
+/** The type of a list without elements. */
 const EMPTY_LIST: NewType = "[]";
 
-/** Marks the type of numbers that a double would round. */
+/** Marks a type of numbers that a double would round. */
 const EXACT = "exact ";
 
 const WHOLE = /^-?(?:0|[1-9]\d*)$/;
@@ -62,7 +62,7 @@ export function typeOfText(text: string): NewType {
 /** The type of a text in a format with its own numbers and booleans, such as JSON. */
 export function typeOfWord(text: string): NewType {
   const day = DAY.exec(text);
-  if (day !== null) return isThere(day) ? typeOfClock(text.slice(day[0].length)) : "text";
+  if (day !== null) return isRealDay(day) ? typeOfClock(text.slice(day[0].length)) : "text";
   if (TIME.test(text)) return "time";
   return UUID.test(text) ? "uuid" : "text";
 }
@@ -129,10 +129,10 @@ function isNumber(type: NewType): boolean {
 }
 
 function commonNumber(a: NewType, b: NewType): NewType {
-  const place = Math.max(...[a, b].map((type) => NUMBERS.findIndex((number) => type.endsWith(number))));
-  const number = NUMBERS[place]!;
+  const index = Math.max(...[a, b].map((type) => NUMBERS.findIndex((number) => type.endsWith(number))));
+  const number = NUMBERS[index]!;
   if (!a.startsWith(EXACT) && !b.startsWith(EXACT)) return number;
-  // numeric also holds a double's NaN, infinities and exponents. It loses only the sign of a zero.
+  // numeric also holds NaN, the infinities and large exponents of a double. It loses only the sign of a zero.
   return `${EXACT}${number === "double precision" ? "numeric" : number}`;
 }
 
@@ -143,16 +143,16 @@ function typeOfClock(text: string): NewType {
   return clock[1] === undefined ? "timestamp" : "timestamptz";
 }
 
-function isThere(day: RegExpExecArray): boolean {
+function isRealDay(day: RegExpExecArray): boolean {
   const [year, month, date] = [Number(day[1]), Number(day[2]), Number(day[3])];
-  const found = new Date(Date.UTC(year, month - 1, date));
-  return year >= 100 && found.getUTCMonth() === month - 1 && found.getUTCDate() === date; // Date.UTC reads 99 as 1999
+  const utc = new Date(Date.UTC(year, month - 1, date));
+  return year >= 100 && utc.getUTCMonth() === month - 1 && utc.getUTCDate() === date; // Date.UTC reads 99 as 1999
 }
 
 function typeOfObject(value: object): NewType {
   if (value instanceof Date) return "timestamptz";
   if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return "bytea";
-  // Lists in lists are JSON. Looking into them would need a stack as deep as they are.
+  // Lists in lists are JSON. To look into them would need a stack as deep as the lists.
   if (Array.isArray(value)) return value.some(Array.isArray) ? "jsonb" : listType(value.map(typeOfValue));
   if (value instanceof URL) return "text";
   return (temporalType(value) as NewType | undefined) ?? "jsonb";
@@ -194,18 +194,18 @@ const SAFE_EXPONENT = 290;
  * @param text A decimal, `NaN` or an infinity.
  */
 function isKeptByDouble(text: string): boolean {
-  const written = parts(text);
+  const written = significantDigits(text);
   if (written === undefined) return true; // NaN and the infinities
   if (written.digits.length <= SAFE_DIGITS && Math.abs(written.exponent) <= SAFE_EXPONENT) return true;
-  const kept = parts(String(Number(text)));
+  const kept = significantDigits(String(Number(text)));
   return kept?.digits === written.digits && kept.exponent === written.exponent;
 }
 
 /** The digits without leading and trailing zeros, and the exponent of the number written as `0.<digits>`. */
-function parts(text: string): { digits: string; exponent: number } | undefined {
-  const found = /^-?(\d*)(?:\.(\d*))?(?:e([+-]?\d+))?$/i.exec(text);
-  if (found === null) return undefined;
-  const [, whole = "", fraction = "", exponent = "0"] = found;
+function significantDigits(text: string): { digits: string; exponent: number } | undefined {
+  const match = /^-?(\d*)(?:\.(\d*))?(?:e([+-]?\d+))?$/i.exec(text);
+  if (match === null) return undefined;
+  const [, whole = "", fraction = "", exponent = "0"] = match;
   const all = whole + fraction;
   const first = all.search(/[1-9]/);
   if (first === -1) return { digits: "", exponent: 0 };
@@ -214,14 +214,14 @@ function parts(text: string): { digits: string; exponent: number } | undefined {
   return { digits: all.slice(first, last), exponent: Number(exponent) + whole.length - first };
 }
 
-/** The type of a file's column, to find the type in a dataset's new table. */
+/** The type of a column in a file. The types in all files of a dataset give the type in its new table. */
 export type FileType =
   /** The type that was found by sampling rows; `undefined` if all sampled values were NULL. */
   | { sampled: NewType | undefined }
-  /** The file's own type, in SQL; `undefined` for a column of NULLs without a type. */
-  | { own: string | undefined };
+  /** The SQL type that the file declares; `undefined` for a column of NULLs without a type. */
+  | { declared: string | undefined };
 
-/** Two files whose types of a column have no common type. */
+/** Two files that give a column types without a common type. */
 export interface Contradiction {
   /** The column. */
   column: string;
@@ -231,15 +231,15 @@ export interface Contradiction {
   types: readonly [string, string];
 }
 
-/** Collects the columns of a dataset's files, each with a type that holds the values of all files. */
+/** Collects the columns of the files of a dataset. Each column gets a type that holds its values in all files. */
 export class DatasetColumns {
   readonly #columns = new Map<string, { file: string; type: FileType }>();
   readonly #partitions = new Map<string, NewType | undefined>();
-  readonly #given: ReadonlySet<string>;
+  readonly #typedByCaller: ReadonlySet<string>;
 
-  /** @param given The columns whose types the caller gave. */
-  constructor(given: Iterable<string>) {
-    this.#given = new Set(given);
+  /** @param typedByCaller The columns whose types the caller chooses. */
+  constructor(typedByCaller: Iterable<string>) {
+    this.#typedByCaller = new Set(typedByCaller);
   }
 
   /** Adds a file's columns. @returns How the file contradicts an earlier one; `undefined` if it does not. */
@@ -250,11 +250,14 @@ export class DatasetColumns {
         this.#columns.set(column, { file, type });
         continue;
       }
-      const both = widest(before.type, type);
+      const both = commonFileType(before.type, type);
       if (both !== undefined) {
-        this.#columns.set(column, { file: textOf(both) === textOf(before.type) ? before.file : file, type: both });
-      } else if (!this.#given.has(column)) {
-        return { column, files: [before.file, file], types: [textOf(before.type), textOf(type)] };
+        this.#columns.set(column, {
+          file: sqlTypeOf(both) === sqlTypeOf(before.type) ? before.file : file,
+          type: both,
+        });
+      } else if (!this.#typedByCaller.has(column)) {
+        return { column, files: [before.file, file], types: [sqlTypeOf(before.type), sqlTypeOf(type)] };
       }
     }
     return undefined;
@@ -270,23 +273,23 @@ export class DatasetColumns {
 
   /** The columns of the new table and their SQL types. The partitions come last, as in Spark. */
   types(): Map<string, string> {
-    const columns = Array.from(this.#columns, ([name, { type }]) => [name, textOf(type)] as const);
-    const own = [...this.#partitions].filter(([name]) => !this.#columns.has(name));
-    const partitions = Array.from(own, ([name, type]) => [name, sqlTypeName(type)] as const);
+    const columns = Array.from(this.#columns, ([name, { type }]) => [name, sqlTypeOf(type)] as const);
+    const added = [...this.#partitions].filter(([name]) => !this.#columns.has(name));
+    const partitions = Array.from(added, ([name, type]) => [name, sqlTypeName(type)] as const);
     return new Map([...columns, ...partitions]);
   }
 }
 
-function textOf(type: FileType): string {
-  return "own" in type ? type.own ?? "text" : sqlTypeName(type.sampled);
+function sqlTypeOf(type: FileType): string {
+  return "declared" in type ? type.declared ?? "text" : sqlTypeName(type.sampled);
 }
 
-function widest(a: FileType, b: FileType): FileType | undefined {
+function commonFileType(a: FileType, b: FileType): FileType | undefined {
   if ("sampled" in a) return "sampled" in b ? { sampled: commonType(a.sampled, b.sampled) } : undefined;
-  if (!("own" in b)) return undefined;
-  if (a.own === undefined || b.own === undefined) return { own: a.own ?? b.own };
-  const own = widerType(a.own, b.own);
-  return own === undefined ? undefined : { own };
+  if (!("declared" in b)) return undefined;
+  if (a.declared === undefined || b.declared === undefined) return { declared: a.declared ?? b.declared };
+  const declared = widerType(a.declared, b.declared);
+  return declared === undefined ? undefined : { declared };
 }
 
 const INTEGERS = ["smallint", "integer", "bigint"];

@@ -10,8 +10,8 @@ import type { LoadColumn } from "./table.ts";
 /** The most bytes of a line. A longer line most likely holds all rows as one array. */
 const MOST_LINE_BYTES = 402_653_184;
 
-/** The most levels of a value. A level costs a parser a hundred times the memory of its bracket; Postgres has a limit too. */
-const MOST_NESTED = 1000;
+/** The most levels of nesting in a value. A parser needs a hundred times the memory of a bracket for each level. */
+const MOST_LEVELS = 1000;
 
 const LINE_FEED = 10;
 const RETURN = 13;
@@ -28,38 +28,38 @@ const BYTE_ORDER_MARK: readonly number[] = [0xef, 0xbb, 0xbf];
 
 /** Opens a file with one JSON object per line. */
 export async function openNdjson(bytes: LoadBytes, options: SourceOptions): Promise<Incoming> {
-  return await openLines(new Lines(bytes.name, "line"), bytes, bytes.chunks, options);
+  return await openLines(new LineParser(bytes.name, "line"), bytes, bytes.chunks, options);
 }
 
 /** Opens a file with an array of JSON objects, or with consecutive objects. */
 export async function openJson(bytes: LoadBytes, options: SourceOptions): Promise<Incoming> {
-  return await openLines(new Lines(bytes.name, "object"), bytes, jsonLines(bytes.chunks, bytes.name), options);
+  return await openLines(new LineParser(bytes.name, "object"), bytes, jsonLines(bytes.chunks, bytes.name), options);
 }
 
 async function openLines(
-  lines: Lines,
+  parser: LineParser,
   bytes: LoadBytes,
   chunks: AsyncIterable<Uint8Array>,
   options: SourceOptions,
 ): Promise<Incoming> {
-  return await openRowsOf(lines.rows(chunks), {
+  return await openRowsOf(parser.rows(chunks), {
     file: bytes.name,
     size: bytes.size,
-    place: (row) => `${lines.unit} ${lines.lineOf(row).toLocaleString("en-US")}`,
-    text: (value, column) => rawText(value as string | undefined, column),
+    place: (row) => `${parser.unit} ${parser.lineNumber(row).toLocaleString("en-US")}`,
+    text: (value, column) => textOfRaw(value as string | undefined, column),
     type: (value) => typeOfRaw(value as string | undefined),
     close: async () => await bytes[Symbol.asyncDispose](),
   }, options);
 }
 
-/** Parses the rows of a file, and knows their lines. */
-class Lines {
+/** Parses each line of a file as a row, and remembers the line of each row. */
+class LineParser {
   /** What errors call a line: `object` for a JSON file, whose objects have been split into lines. */
   readonly unit: "line" | "object";
   readonly #name: string;
   readonly #decoder = new TextDecoder("utf-8", { fatal: true });
-  /** The number of rows before each empty line. */
-  readonly #empty: number[] = [];
+  /** The number of rows before each blank line. */
+  readonly #rowsBeforeBlank: number[] = [];
   #rows = 0;
 
   constructor(name: string, unit: "line" | "object") {
@@ -67,14 +67,14 @@ class Lines {
     this.unit = unit;
   }
 
-  /** The line of a row. */
-  lineOf(row: number): number {
-    return row + this.#empty.filter((before) => before < row).length;
+  /** The line of a row; both count from 1. */
+  lineNumber(row: number): number {
+    return row + this.#rowsBeforeBlank.filter((before) => before < row).length;
   }
 
   /** The rows, each with the JSON text of its values by name. */
   async *rows(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<RowGroup, void, void> {
-    for await (const block of wholeLines(chunks, () => this.#next(), this.#name)) {
+    for await (const block of wholeLines(chunks, () => this.#nextLine(), this.#name)) {
       yield [...this.#rowsOf(this.#decode(block))];
     }
   }
@@ -82,7 +82,7 @@ class Lines {
   *#rowsOf(text: string): Generator<LoadRow, void, void> {
     for (const line of text.split("\n")) {
       if (line.trim() === "") {
-        this.#empty.push(this.#rows);
+        this.#rowsBeforeBlank.push(this.#rows);
         continue;
       }
       yield this.#parse(line);
@@ -90,20 +90,20 @@ class Lines {
     }
   }
 
-  #next(): number {
-    return this.#rows + this.#empty.length + 1;
+  #nextLine(): number {
+    return this.#rows + this.#rowsBeforeBlank.length + 1;
   }
 
   #parse(line: string): LoadRow {
     let value: unknown;
-    if (line.length > MOST_NESTED && !isShallow(line)) throw this.#bad(`is nested more than ${MOST_NESTED} deep`);
+    if (line.length > MOST_LEVELS && !isShallow(line)) throw this.#fault(`is nested more than ${MOST_LEVELS} deep`);
     try {
       value = JSON.parse(line);
     } catch (cause) {
-      throw this.#bad(`is not JSON: ${(cause as Error).message}`, cause);
+      throw this.#fault(`is not JSON: ${(cause as Error).message}`, cause);
     }
     if (typeof value === "object" && value !== null && !Array.isArray(value)) return jsonMembers(line);
-    throw this.#bad(`is not a JSON object; a line of NDJSON is one: {"id": 1, "name": "Harlem"}`);
+    throw this.#fault(`is not a JSON object; a line of NDJSON is one: {"id": 1, "name": "Harlem"}`);
   }
 
   #decode(block: Uint8Array): string {
@@ -111,48 +111,48 @@ class Lines {
       return this.#decoder.decode(block);
     } catch {
       let start = 0;
-      for (let line = this.#next();; line++) {
+      for (let line = this.#nextLine();; line++) {
         const end = block.indexOf(LINE_FEED, start);
-        const part = block.subarray(start, end === -1 ? undefined : end);
-        if (end === -1 || !isUtf8(part)) throw badFile(`Cannot load ${this.#name}: ${this.unit} ${line} is not UTF-8`);
+        const bytes = block.subarray(start, end === -1 ? undefined : end);
+        if (end === -1 || !isUtf8(bytes)) throw badFile(`Cannot load ${this.#name}: ${this.unit} ${line} is not UTF-8`);
         start = end + 1;
       }
     }
   }
 
-  #bad(state: string, cause?: unknown) {
-    return badFile(`Cannot load ${this.#name}: ${this.unit} ${this.#next()} ${state}`, cause);
+  #fault(state: string, cause?: unknown) {
+    return badFile(`Cannot load ${this.#name}: ${this.unit} ${this.#nextLine()} ${state}`, cause);
   }
 }
 
-/** Joins chunks into blocks of whole lines, without the line feed at the end of a block. */
+/** Joins chunks into blocks of whole lines. A block does not include the line feed at its end. */
 async function* wholeLines(
   chunks: AsyncIterable<Uint8Array>,
-  line: () => number,
+  nextLine: () => number,
   name: string,
 ): AsyncGenerator<Uint8Array, void, void> {
-  let begun: Uint8Array[] = [];
+  let incomplete: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of chunks) {
     const end = chunk.lastIndexOf(LINE_FEED);
     if (end !== -1) {
-      yield joinBytes([...begun, chunk.subarray(0, end)]);
-      begun = [];
+      yield joinBytes([...incomplete, chunk.subarray(0, end)]);
+      incomplete = [];
       length = 0;
     }
     const rest = chunk.subarray(end + 1);
-    if (rest.length > 0) begun.push(rest);
+    if (rest.length > 0) incomplete.push(rest);
     length += rest.length;
     if (length > MOST_LINE_BYTES) {
-      throw badFile(`Cannot load ${name}: line ${line()} is too long; NDJSON has one row per line`);
+      throw badFile(`Cannot load ${name}: line ${nextLine()} is too long; NDJSON has one row per line`);
     }
   }
-  if (begun.length > 0) yield joinBytes(begun);
+  if (incomplete.length > 0) yield joinBytes(incomplete);
 }
 
 /**
- * Whether the nesting is within the limit. Brackets inside strings do not count. A pattern for strings would overflow
- * its stack on a long string, and would read a text with many escaped quotes repeatedly.
+ * Whether the nesting is within the limit. Brackets inside strings do not count. A regular expression for strings would
+ * overflow its stack on a long string, and would read a text with many escaped quotes repeatedly.
  */
 function isShallow(line: string): boolean {
   let depth = 0;
@@ -163,13 +163,13 @@ function isShallow(line: string): boolean {
     else if (quoted) at += char === "\\" ? 1 : 0;
     else if (char === "[" || char === "{") depth++;
     else if (char === "]" || char === "}") depth--;
-    if (depth > MOST_NESTED) return false;
+    if (depth > MOST_LEVELS) return false;
   }
   return true;
 }
 
-/** The reader's place in the file. */
-type Place =
+/** What the reader expects next. */
+type JsonState =
   /** Before the first value, where an array may begin. */
   | "start"
   /** Where a value may begin. */
@@ -184,8 +184,8 @@ type Place =
   | "end";
 
 /**
- * Turns a JSON file, an array of objects or consecutive objects, into NDJSON with one object per line. It copies bytes and
- * keeps only its place, so memory is constant. The reader of NDJSON checks that each line is valid JSON.
+ * Rewrites a JSON file, which is an array of objects or consecutive objects, as NDJSON with one object per line. Only its state
+ * stays in memory. The reader of NDJSON checks that each line is valid JSON.
  *
  * @throws {LakebaseError} `BAD_FILE` for a file that is cut off, that continues after its array, or whose brackets, commas or
  * strings are wrong.
@@ -194,14 +194,14 @@ async function* jsonLines(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   name: string,
 ): AsyncGenerator<Uint8Array, void, void> {
-  const lines = new JsonLines(name);
-  for await (const chunk of chunks) yield lines.push(chunk);
-  lines.finish();
+  const splitter = new JsonSplitter(name);
+  for await (const chunk of chunks) yield splitter.push(chunk);
+  splitter.finish();
 }
 
-class JsonLines {
+class JsonSplitter {
   readonly #name: string;
-  #place: Place = "start";
+  #state: JsonState = "start";
   #isArray = false;
   #depth = 0;
   #quoted = false;
@@ -219,9 +219,9 @@ class JsonLines {
     for (let at = 0; at < chunk.length; at++) {
       const byte = chunk[at]!;
       if (byte === LINE_FEED) this.#line++;
-      if (this.#place !== "inside") {
+      if (this.#state !== "inside") {
         if (!this.#begins(byte)) continue;
-        this.#place = "inside";
+        this.#state = "inside";
       }
       if (this.#ends(byte)) {
         out[to++] = LINE_FEED;
@@ -230,7 +230,7 @@ class JsonLines {
       // In JSON, a line end is white space between the parts of a value, and invalid inside a string.
       if (!this.#quoted && (byte === LINE_FEED || byte === RETURN)) out[to++] = SPACE;
       else if (this.#quoted && byte === LINE_FEED) {
-        throw this.#bad("has a line end inside a string, which JSON does not allow");
+        throw this.#fault("has a line end inside a string, which JSON does not allow");
       } else out[to++] = byte;
       if (this.#closes(byte)) out[to++] = LINE_FEED;
     }
@@ -238,40 +238,42 @@ class JsonLines {
   }
 
   finish(): void {
-    const whole = this.#isArray ? this.#place === "end" : this.#depth === 0 && !this.#quoted;
-    if (!whole) throw badFile(`Cannot load ${this.#name}: it ends in the middle, at line ${this.#line}; it is cut off`);
+    const isComplete = this.#isArray ? this.#state === "end" : this.#depth === 0 && !this.#quoted;
+    if (!isComplete) {
+      throw badFile(`Cannot load ${this.#name}: it ends in the middle, at line ${this.#line}; it is cut off`);
+    }
   }
 
   /** Takes a byte between values, and returns whether a value begins with it. */
   #begins(byte: number): boolean {
     if (byte === SPACE || byte === LINE_FEED || byte === RETURN || byte === TAB) return false;
-    if (this.#place === "start" && BYTE_ORDER_MARK.includes(byte)) return false;
-    if (this.#place === "start" && byte === OPEN_ARRAY) {
+    if (this.#state === "start" && BYTE_ORDER_MARK.includes(byte)) return false;
+    if (this.#state === "start" && byte === OPEN_ARRAY) {
       this.#isArray = true;
-      this.#place = "value";
+      this.#state = "value";
       return false;
     }
-    if (this.#place === "end") throw this.#bad("goes on behind the end of the array");
-    const behindComma = this.#place === "next";
+    if (this.#state === "end") throw this.#fault("continues after the end of the array");
+    const afterComma = this.#state === "next";
     if (this.#isArray && byte === CLOSE_ARRAY) {
-      if (behindComma) throw this.#bad("has a comma behind the last object");
-      this.#place = "end";
+      if (afterComma) throw this.#fault("has a comma after the last object");
+      this.#state = "end";
       return false;
     }
-    if (this.#place === "after") {
-      if (byte !== COMMA) throw this.#bad("has no comma between two objects");
-      this.#place = "next";
+    if (this.#state === "after") {
+      if (byte !== COMMA) throw this.#fault("has no comma between two objects");
+      this.#state = "next";
       return false;
     }
-    if (this.#isArray && byte === COMMA) throw this.#bad("has a comma where an object must begin");
+    if (this.#isArray && byte === COMMA) throw this.#fault("has a comma where an object must begin");
     return true;
   }
 
-  /** Whether a byte ends a number or a word, which has no closing bracket. */
+  /** Whether a byte of an array ends a number or a word, which have no closing bracket. */
   #ends(byte: number): boolean {
     if (this.#depth > 0 || this.#quoted || !this.#isArray) return false;
     if (byte !== COMMA && byte !== CLOSE_ARRAY) return false;
-    this.#place = byte === COMMA ? "next" : "end";
+    this.#state = byte === COMMA ? "next" : "end";
     return true;
   }
 
@@ -286,35 +288,35 @@ class JsonLines {
     if (byte === QUOTE) this.#quoted = true;
     else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) this.#depth++;
     else if (byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) {
-      if (this.#depth === 0) throw this.#bad("has a bracket that closes nothing");
+      if (this.#depth === 0) throw this.#fault("has a bracket that closes nothing");
       if (--this.#depth > 0) return false;
-      this.#place = this.#isArray ? "after" : "value";
+      this.#state = this.#isArray ? "after" : "value";
       return true;
     }
     return false;
   }
 
-  #bad(state: string) {
+  #fault(state: string) {
     return badFile(`Cannot load ${this.#name}: line ${this.#line} ${state}`);
   }
 }
 
-function rawText(raw: string | undefined, column: LoadColumn): string | null {
+function textOfRaw(raw: string | undefined, column: LoadColumn): string | null {
   if (raw === undefined || raw === "null") return null;
   if (column.form === "json") return raw;
-  if (raw.startsWith('"')) return stringOf(raw);
+  if (raw.startsWith('"')) return stringValue(raw);
   if (column.form === "hstore" && raw.startsWith("{")) return hstoreText(raw);
   if (!raw.startsWith("[")) return raw;
   if (column.form === "vector") return jsonElements(raw).map(plainText).join(" ");
-  return column.form === "array" ? listText(raw) : raw;
+  return column.form === "array" ? arrayTextOfRaw(raw) : raw;
 }
 
-/** The value of a JSON string; the text of any other value unchanged. */
+/** The value of a JSON string; any other JSON text unchanged. */
 function plainText(raw: string): string {
-  return raw.startsWith('"') ? stringOf(raw) : raw;
+  return raw.startsWith('"') ? stringValue(raw) : raw;
 }
 
-/** An object as the text of an `hstore`: the server writes `hstore` as a JSON object, but does not read it as one. */
+/** The text of an `hstore`. The server writes an `hstore` as a JSON object, but can't read it from one. */
 function hstoreText(raw: string): string {
   const quoted = (text: string) => `"${text.replace(/["\\]/g, "\\$&")}"`;
   return Object.entries(jsonMembers(raw)).map(([key, value]) => {
@@ -322,7 +324,7 @@ function hstoreText(raw: string): string {
   }).join(",");
 }
 
-function listText(raw: string): string {
+function arrayTextOfRaw(raw: string): string {
   const nested = (text: string): unknown => text.startsWith("[") ? jsonElements(text).map(nested) : text;
   return arrayText(jsonElements(raw).map(nested), (element) => {
     const text = element as string;
@@ -332,7 +334,7 @@ function listText(raw: string): string {
 
 function typeOfRaw(raw: string | undefined): NewType | undefined {
   if (raw === undefined || raw === "null") return undefined;
-  if (raw.startsWith('"')) return typeOfWord(stringOf(raw));
+  if (raw.startsWith('"')) return typeOfWord(stringValue(raw));
   if (raw.startsWith("[")) return listType(jsonElements(raw).map(typeOfRaw));
   return raw.startsWith("{") ? "jsonb" : typeOfText(raw);
 }
@@ -359,7 +361,7 @@ export function jsonMembers(text: string): Record<string, string> {
     const endOfName = endOfString(text, at);
     const start = skipSpace(text, skipSpace(text, endOfName) + 1); // skips the colon
     const end = endOfValue(text, start);
-    members[stringOf(text.slice(at, endOfName))] = text.slice(start, end);
+    members[stringValue(text.slice(at, endOfName))] = text.slice(start, end);
     at = skipSpace(text, skipSpace(text, end) + 1);
   }
   return members;
@@ -383,7 +385,7 @@ export function jsonElements(text: string): string[] {
 }
 
 /** The value of a JSON string. */
-export function stringOf(text: string): string {
+export function stringValue(text: string): string {
   return text.includes("\\") ? JSON.parse(text) : text.slice(1, -1);
 }
 

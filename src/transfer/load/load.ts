@@ -8,25 +8,25 @@ import { isTraced, traced } from "../../core/trace.ts";
 import { type Fragment, textStatement } from "../../sql/fragment.ts";
 import { type FindSession, onConnection, run } from "../../sql/run.ts";
 import { originOf, type Session } from "../../sql/session.ts";
-import { cleanUpLimit, type Stoppable, stoppable, until } from "../../sql/stop.ts";
+import { cleanUpLimit, stoppable, until } from "../../sql/stop.ts";
 import { transact } from "../../sql/transaction.ts";
 import { copyIn } from "../copy/copy_in.ts";
 import { type Meter, startMeter } from "../progress.ts";
 import { Stores } from "../stores.ts";
 import type { DialectGuess } from "./dialect.ts";
 import {
-  copyOf,
-  type CopyPart,
+  copyInto,
   type CopyRun,
   copyRuns,
   CountedBytes,
   type FailedCopy,
+  type FileCopy,
   type Incoming,
   rowError,
 } from "./incoming.ts";
 import { checkLoadOptions, type LoadOptions } from "./options.ts";
 import { openSource } from "./source.ts";
-import { createTable, expectLoadable, findTable, type LoadTable, placeFor, tableName } from "./table.ts";
+import { copyTarget, createTable, expectLoadable, findTable, type LoadTable, tableName } from "./table.ts";
 
 /** The facts that a {@linkcode LoadResult} reports. */
 type LoadFacts = Pick<LoadResult, "table" | "rows" | "bytes" | "elapsed" | "created" | "files" | "guess"> & {
@@ -85,8 +85,8 @@ export class LoadResult extends SelfDrawn {
 
   /** @internal */
   override [DRAW](): Bundle {
-    const guessed = Object.entries(this.guess ?? {}).map(([name, value]) => `${name} ${JSON.stringify(value)}`);
-    const found = guessed.length === 0 ? "" : ` (found: ${guessed.join(", ")})`;
+    const guesses = Object.entries(this.guess ?? {}).map(([name, value]) => `${name} ${JSON.stringify(value)}`);
+    const found = guesses.length === 0 ? "" : ` (found: ${guesses.join(", ")})`;
     const from = this.files > 1 ? ` of ${countText(this.files, "file")}` : "";
     const tag = `${countText(this.rows, "row")}${from} into ${
       this.created ? "the new table " : ""
@@ -95,22 +95,26 @@ export class LoadResult extends SelfDrawn {
   }
 }
 
-/** The state of one load. */
-interface Load {
+/** What a caller asks to load. */
+interface LoadRequest {
+  /** The table's name, as the caller wrote it. */
   name: string;
-  incoming: Incoming;
+  source: unknown;
   options: LoadOptions;
-  meter: Meter;
   signal: AbortSignal | undefined;
-  /** The number of files, if the source does not say. */
-  files: number;
-  /** The error that the source threw, or an error about its data. */
-  thrown?: { error: unknown };
-  /** Whether all rows were sent, so that the transaction is committed. */
-  done?: true;
 }
 
-type Loaded = Pick<LoadResult, "table" | "rows" | "bytes" | "created" | "files">;
+/** The state of one load. */
+interface Load extends LoadRequest {
+  incoming: Incoming;
+  meter: Meter;
+  /** The error that the source threw, or an error about its data. */
+  sourceError?: { error: unknown };
+  /** Whether all rows were sent, so that the transaction may have been committed. */
+  allSent?: true;
+}
+
+type Loaded = Pick<LoadResult, "table" | "rows" | "bytes" | "created">;
 
 /** Loads rows into a table, all or none; see `Lakebase.load`. */
 export async function loadTable(
@@ -137,56 +141,46 @@ async function loadAll(
   const started = performance.now();
   using stop = stoppable(checked, "the load");
   const session = await until(find(), stop.signal);
-  const loading = () => loadInto(session, { name, source, checked, started, stop });
-  return await (isTraced() ? traced({ name: "load", table: name, server: session.server }, loading) : loading());
+  const load = () => loadWith(session, { name, source, options: checked, signal: stop.signal }, started);
+  return await (isTraced() ? traced({ name: "load", table: name, server: session.server }, load) : load());
 }
 
-interface Loading {
-  name: string;
-  source: unknown;
-  checked: LoadOptions;
-  started: number;
-  stop: Stoppable;
-}
-
-async function loadInto(session: Session, { name, source, checked, started, stop }: Loading): Promise<LoadResult> {
-  const stores = new Stores(() => session.volumes, stop.signal);
-  await using incoming = await open(source, checked, stores, stop.signal);
-  const { onProgress, progress: show } = checked;
+async function loadWith(session: Session, request: LoadRequest, started: number): Promise<LoadResult> {
+  const { name, source, options, signal } = request;
+  await using incoming = await open(request, new Stores(() => session.volumes, signal));
+  const { onProgress, progress: show } = options;
   const { size: totalBytes, totalRows } = incoming;
   await using meter = startMeter({ action: "Loading", name, totalBytes, totalRows, onProgress, show });
-  const files = typeof source === "string" || source instanceof URL ? 1 : 0;
-  const load: Load = { name, incoming, options: checked, meter, signal: stop.signal, files };
-  const loaded =
-    await (session.transaction === undefined ? loadInTransaction(session, load) : withSavepoint(session, load))
-      .catch((error) => {
-        throw load.thrown?.error === error ? error : failedLoad(error, load);
-      });
-  const { guess = {} } = incoming;
-  const elapsed = performance.now() - started;
+  const load: Load = { ...request, incoming, meter };
+  const inTransaction = session.transaction === undefined ? loadInTransaction : loadInSavepoint;
+  const loaded = await inTransaction(session, load).catch((error) => {
+    throw load.sourceError?.error === error ? error : failedLoad(error, load);
+  });
+  const { guess = {}, fileCount = typeof source === "string" || source instanceof URL ? 1 : 0 } = incoming;
   return new LoadResult({
     ...loaded,
-    elapsed,
+    files: fileCount,
+    elapsed: performance.now() - started,
     guess: Object.keys(guess).length === 0 ? undefined : guess,
     origin: originOf(session),
   });
 }
 
 async function loadInTransaction(session: Session, load: Load): Promise<Loaded> {
-  const work = async (inside: FindSession) => {
-    const loaded = await loadInside(inside, load);
-    load.done = true;
+  const work = async (find: FindSession) => {
+    const loaded = await loadRows(find, load);
+    load.allSent = true;
     return loaded;
   };
   return await ended(transact(session, work), load.signal);
 }
 
-/** The time that a stopped load has to end cleanly. */
+/** The milliseconds that a stopped load has to end cleanly. */
 const STOP_LIMIT_MS = 2000;
 
 /**
- * The outcome of a transaction whose statements watch the signal themselves. The transaction gets no signal: it would close
- * the connection during a COPY, with bytes still in flight, and the server would notice late.
+ * The outcome of a transaction whose statements watch the signal themselves. The transaction itself gets no signal: it would
+ * close the connection while bytes of a COPY are on their way, and the server would notice that late.
  */
 async function ended<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   try {
@@ -200,55 +194,46 @@ async function ended<T>(work: Promise<T>, signal: AbortSignal | undefined): Prom
 }
 
 /** Opens the source. If the load is stopped meanwhile, the source is closed once it is open. */
-async function open(
-  source: unknown,
-  options: LoadOptions,
-  stores: Stores,
-  signal: AbortSignal | undefined,
-): Promise<Incoming> {
+async function open({ source, options, signal }: LoadRequest, stores: Stores): Promise<Incoming> {
   const opening = openSource(source, options, stores, signal);
   try {
     return await until(opening, signal);
   } catch (error) {
-    if (signal?.aborted) opening.then((late) => late[Symbol.asyncDispose](), () => {}); // the source was not opened
+    if (signal?.aborted) opening.then((incoming) => incoming[Symbol.asyncDispose](), () => {}); // a source that failed to open is closed
     throw error;
   }
 }
 
-async function loadInside(find: FindSession, load: Load): Promise<Loaded> {
+async function loadRows(find: FindSession, load: Load): Promise<Loaded> {
   const { name, incoming, options, meter, signal } = load;
   const stops = { signal };
-  const found = await findTable(find, name, stops);
-  const created = found === undefined && options.create === true;
+  const existing = await findTable(find, name, stops);
+  const created = existing === undefined && options.create === true;
   if (created) await createTable(find, name, await columnsOf(load), incoming.refuse, stops);
-  const table = await expectLoadable(find, name, created ? await findTable(find, name, stops) : found);
+  const table = await expectLoadable(find, name, created ? await findTable(find, name, stops) : existing);
   const typesFrom = incoming.sampled ? "sample" as const : "file" as const;
   const typeFrom = (column: string) => created && options.types?.[column] === undefined ? typesFrom : undefined;
-  const done = { rows: 0, bytes: 0 };
-  let emptied = options.mode !== "replace" || created;
-  const parts = incoming.parts?.(table) ?? onlyPart(incoming, table);
-  for await (const copy of copyRuns(parts)) {
-    if (!emptied) await run(find, textStatement(`TRUNCATE ${table.quoted}`), stops);
-    emptied = true;
-    const { columns } = copy;
-    const failure = {
-      table,
-      columns,
-      typeFrom,
-      encoded: incoming.sampled,
-      locate: (line: number) => copy.locate(line),
-    };
+  const sent = { rows: 0, bytes: 0 };
+  let mustEmpty = options.mode === "replace" && !created;
+  const empty = async () => {
+    if (mustEmpty) await run(find, textStatement(`TRUNCATE ${table.quoted}`), stops);
+    mustEmpty = false;
+  };
+  for await (const copy of copyRuns(incoming.fileCopies?.(table) ?? onlyCopy(incoming, table))) {
+    await empty();
+    const locate = (line: number) => copy.locate(line);
+    const failure = { table, columns: copy.columns, typeFrom, isText: incoming.sampled, locate };
     const { rows, bytes } = await send(find, copy, failure, load);
-    done.rows += rows;
-    done.bytes += bytes;
+    sent.rows += rows;
+    sent.bytes += bytes;
   }
-  if (!emptied) await run(find, textStatement(`TRUNCATE ${table.quoted}`), stops); // all files are empty
+  await empty(); // if no file has rows
   await until(meter.complete(), signal);
-  return { table: table.quoted, created, ...done, files: incoming.paths?.length ?? load.files };
+  return { table: table.quoted, created, ...sent };
 }
 
-async function* onlyPart(incoming: Incoming, table: LoadTable): AsyncGenerator<CopyPart, void, void> {
-  const copy = copyOf(incoming, table);
+async function* onlyCopy(incoming: Incoming, table: LoadTable): AsyncGenerator<FileCopy, void, void> {
+  const copy = copyInto(incoming, table);
   if (copy !== undefined) yield await Promise.resolve({ name: incoming.name, copy });
 }
 
@@ -277,22 +262,22 @@ async function send(
 ): Promise<{ rows: number; bytes: number }> {
   const { meter, signal } = load;
   const session = await find();
-  const place = await placeFor(find, copy.columns, failure.table, { signal });
+  const target = await copyTarget(find, copy.columns, failure.table, { signal });
   const columns = copy.columns.length === 0 ? "" : ` (${copy.columns.map(({ name }) => quoteName(name)).join(", ")})`;
-  const text = `COPY ${place.quoted}${columns} FROM STDIN (${copy.options})`;
+  const text = `COPY ${target.quoted}${columns} FROM STDIN (${copy.options})`;
   const counted = new CountedBytes(copy, meter);
   try {
     const sent = await onConnection(session, textStatement(text), signal, async (lease, stopped) => {
       const { rows } = await copyIn(session, lease, text, counted.bytes(), stopped).catch((error) => {
-        throw rowError(error, { ...failure, table: { ...failure.table, name: place.name } }) ?? error;
+        throw rowError(error, { ...failure, table: { ...failure.table, name: target.name } }) ?? error;
       });
       return { rows, bytes: counted.sent };
     });
-    await place.moveOn();
+    await target.moveRows();
     return sent;
   } catch (error) {
     if (counted.failure === undefined) throw error;
-    load.thrown = counted.failure;
+    load.sourceError = counted.failure;
     throw counted.failure.error;
   }
 }
@@ -300,30 +285,20 @@ async function send(
 const SAVEPOINT = "lakebase_load";
 
 /** Loads in the caller's own transaction. A load that fails undoes only its own changes. */
-async function withSavepoint(session: Session, load: Load): Promise<Loaded> {
+async function loadInSavepoint(session: Session, load: Load): Promise<Loaded> {
   const { signal } = load;
   const find = () => Promise.resolve(session);
   await run(find, textStatement(`SAVEPOINT ${SAVEPOINT}`), { signal });
   try {
-    const result = await loadInside(find, load);
+    const loaded = await loadRows(find, load);
     await run(find, textStatement(`RELEASE SAVEPOINT ${SAVEPOINT}`), { signal });
-    return result;
+    return loaded;
   } catch (error) {
     const undo = `ROLLBACK TO SAVEPOINT ${SAVEPOINT}; RELEASE SAVEPOINT ${SAVEPOINT}`;
     const limited = { signal: cleanUpLimit() }; // a stopped load must not wait for a silent server
-    await run(find, textStatement(undo), limited).catch(() => {}); // the connection is lost, and with it the transaction
+    await run(find, textStatement(undo), limited).catch(() => {}); // if the connection is lost, the transaction is lost too
     throw error;
   }
-}
-
-/** The context of a load that failed. */
-interface FailedLoad {
-  /** The table's name, as the caller gave it. */
-  name: string;
-  /** The source. */
-  incoming: Pick<Incoming, "name">;
-  /** Whether all rows were sent, so that the transaction may have been committed. */
-  done?: true;
 }
 
 /** The server's error for a TRUNCATE of a table that others refer to. */
@@ -334,32 +309,32 @@ const INTEGRITY = /^23/;
 /**
  * Turns an error that is not about a single row into an error that says whether anything was loaded.
  *
- * @returns The same error, if it already says so or comes from the caller.
+ * @returns The same error if it already says so, or if it comes from the caller.
  */
-function failedLoad(error: unknown, { name, incoming, done }: FailedLoad): unknown {
+function failedLoad(error: unknown, { name, incoming, allSent }: Load): unknown {
   if (!(error instanceof LakebaseError) || error.message.startsWith("Cannot load")) return error;
   const { code, sqlstate, cause } = error;
-  const begin = `Cannot load ${incoming.name} into ${name}`;
+  const start = `Cannot load ${incoming.name} into ${name}`;
   if (code === "CONNECTION_LOST") {
     const reason = visible(cause instanceof Error ? cause.message : error.message);
-    const state = done
-      ? "Whether its rows are there is not known, since all of them were sent: look before you load them again."
+    const state = allSent
+      ? "It is not known whether the rows were saved, because all of them were sent: check before you load them again."
       : "Nothing was loaded.";
-    return new LakebaseError(code, `${begin}: the connection is lost: ${reason}\n${state}`, { cause, sqlstate });
+    return new LakebaseError(code, `${start}: the connection is lost: ${reason}\n${state}`, { cause, sqlstate });
   }
   if (code !== "QUERY_FAILED" || sqlstate === undefined) return error;
-  const tip = loadTip(sqlstate, error.message, incoming.name);
-  const lines = error.message.split("\n").filter((line) => tip === undefined || !line.startsWith("HINT: "));
-  const hints = tip === undefined ? [] : [`HINT: ${tip}`];
-  const message = [`${begin}: ${lines.join("\n")}`, ...hints, "Nothing was loaded."].join("\n");
+  const hint = loadHint(sqlstate, error.message, incoming.name);
+  const lines = error.message.split("\n").filter((line) => hint === undefined || !line.startsWith("HINT: "));
+  const hints = hint === undefined ? [] : [`HINT: ${hint}`];
+  const message = [`${start}: ${lines.join("\n")}`, ...hints, "Nothing was loaded."].join("\n");
   return new LakebaseError(code, message, { cause, sqlstate });
 }
 
-function loadTip(sqlstate: string, message: string, source: string): string | undefined {
+function loadHint(sqlstate: string, message: string, source: string): string | undefined {
   if (sqlstate === FEATURE_NOT_SUPPORTED && message.startsWith("cannot truncate")) {
     return "rows of another table refer to it; in a transaction, empty both yourself, then load without a mode: " +
       "db.transaction(async (tx) => { await tx.sql`TRUNCATE ...`; await tx.load(...) })";
   }
   if (!INTEGRITY.test(sqlstate)) return undefined;
-  return `the server looks at this after the last row and does not say which it was: look for the value in ${source}`;
+  return `the server checks this after the last row, and does not say which row has the value: look for the value in ${source}`;
 }

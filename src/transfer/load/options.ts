@@ -9,12 +9,12 @@ import { DELIMITER, LOAD_FORMATS, type LoadFormat, NULL_TEXT, QUOTE } from "../f
 /**
  * The options of a load.
  *
- * Postgres stores times in microseconds. Finer parts in Arrow and Parquet files are cut off, so a value is never later than
- * the file's.
+ * Postgres stores times in microseconds. Smaller fractions in Arrow and Parquet files are cut off, so a loaded time is never
+ * later than that in the file.
  *
- * In row objects, a string for a `json` or `jsonb` column must be JSON text: `'"Harlem"'` is a text, and `"null"` is JSON's
- * null. Any other value becomes JSON, and `null` is NULL. The JSON values of a query result are already parsed, so a string
- * among them is a plain string. A `null` in an NDJSON file is NULL for `jsonb` too.
+ * In row objects, a string for a `json` or `jsonb` column must be JSON text: `'"Harlem"'` is a JSON string, and `"null"` is the
+ * null of JSON. Any other value becomes JSON, and `null` is NULL. The JSON values of a query result are already parsed, so a
+ * string among them is a plain string. A `null` in an NDJSON file is NULL, even for `jsonb`.
  */
 export interface LoadOptions {
   /**
@@ -94,12 +94,12 @@ export interface LoadOptions {
 
 /** The options for opening a source. */
 export interface SourceOptions extends LoadOptions {
-  /** The number of rows sampled for types. @default {10,000} */
+  /** The number of rows that are sampled for types. @default {10,000} */
   sampleRows?: number;
-  /** The values that the folders of an Arrow or Parquet file name. If the file has such a column, every row must agree. */
+  /** The partitions of an Arrow or Parquet file. If the file has a column of that name, every row must have that value. */
   expected?: ReadonlyMap<string, string | null>;
   /**
-   * The columns that `columns` renames and that no file of a dataset has had yet; those that this file has are taken out.
+   * The columns to rename that no file of a dataset has had so far. The columns that this file has are removed from the set.
    * @default {this file must have all of them}
    */
   absent?: Set<string>;
@@ -131,7 +131,7 @@ const CHECKS: OptionChecks<LoadOptions> = {
 };
 
 /** Options that only text formats have. */
-const OF_TEXT = [
+const TEXT_OPTIONS = [
   "header",
   "delimiter",
   "quote",
@@ -146,7 +146,7 @@ const OF_TEXT = [
 ] as const satisfies readonly (keyof LoadOptions)[];
 
 /** Options that only CSV has: a TSV file escapes with backslashes, and has no quotes. */
-const OF_CSV = ["quote", "escape"] as const;
+const CSV_OPTIONS = ["quote", "escape"] as const;
 
 /**
  * Checks the options of a load.
@@ -166,32 +166,32 @@ export function checkLoadOptions(options: LoadOptions): LoadOptions {
 export function checkFormatOptions(options: LoadOptions, format: LoadFormat | undefined): void {
   if (format === "csv") return;
   if (format === "tsv") {
-    const name = OF_CSV.find((name) => options[name] !== undefined);
+    const name = CSV_OPTIONS.find((name) => options[name] !== undefined);
     if (name === undefined) return;
     throw badLoadOption(
       `${optionName(name)} is for CSV; tabs with quotes are ${optionText({ format: "csv", delimiter: "\t" })}`,
     );
   }
-  const found = OF_TEXT.find((name) => options[name] !== undefined);
-  const what = format === undefined ? "rows have none" : `a file of format "${format}" has none`;
-  if (found !== undefined) throw badLoadOption(`${optionName(found)} is for CSV and TSV; ${what}`);
+  const name = TEXT_OPTIONS.find((name) => options[name] !== undefined);
+  const what = format === undefined ? "rows" : `a file of format "${format}"`;
+  if (name !== undefined) throw badLoadOption(`${optionName(name)} is for CSV and TSV, not for ${what}`);
 }
 
 /**
- * The names of a source's columns after the option `columns`. Of two columns with one name the second becomes `name_2`, as in
- * the rows of a result.
+ * The names that the option `columns` gives to the columns of a source. If two columns have one name, the second is called
+ * `name_2`, as in the rows of a result.
  *
- * @param given The source's own names, in its order.
- * @param options All names, or new names for some.
+ * @param sourceNames The names in the source, in its order.
+ * @param options All names, or new names for some columns.
  * @param source The source's name in errors.
  * @throws {LakebaseError} `BAD_PARAMETER` for a list of another length, and for a new name of a column that does not exist.
  */
 export function renamed(
-  given: readonly string[],
+  sourceNames: readonly string[],
   { columns, absent }: SourceOptions,
   source: string,
 ): readonly string[] {
-  const names = keysOf(given);
+  const names = keysOf(sourceNames);
   if (columns === undefined) return names;
   if (isList(columns)) {
     if (columns.length === names.length) return columns;
@@ -211,19 +211,19 @@ export function renamed(
  *
  * @param name The old name.
  * @param columns The new names.
- * @param where What has no such column, as the end of "that".
+ * @param clause What lacks the column, after "a column that": `trips.csv does not have`.
  * @param names The names that there are.
  */
 export function nothingToRename(
   name: string,
   columns: Readonly<Record<string, string>>,
-  where: string,
+  clause: string,
   names: readonly string[],
 ): LakebaseError {
-  const near = closest(name, names);
-  const hint = near === undefined ? `it has: ${names.join(", ")}` : `did you mean ${JSON.stringify(near)}?`;
+  const similar = closest(name, names);
+  const hint = similar === undefined ? `it has: ${names.join(", ")}` : `did you mean ${JSON.stringify(similar)}?`;
   return badLoadOption(
-    `${optionText({ columns: { [name]: columns[name]! } })} renames a column that ${where}; ${hint}`,
+    `${optionText({ columns: { [name]: columns[name]! } })} renames a column that ${clause}; ${hint}`,
   );
 }
 
@@ -254,10 +254,10 @@ export function badData(state: string, cause?: unknown): LakebaseError {
   return new LakebaseError("BAD_FILE", `Cannot load: ${state}`, { cause });
 }
 
-/** The most characters of a type's name, each of whose parts has at most 63 bytes. */
+/** The most characters of the name of a type. Postgres limits each part of the name to 63 bytes. */
 const LONGEST_TYPE = 1000;
 
-/** The name of a type. It becomes part of the SQL, so nothing else is allowed. */
+/** The name of a type. It becomes part of a statement, so it must be nothing else. */
 const TYPE =
   /^\s*(?:"(?:[^"\0]|"")+"|[a-z_][\w$]*)(?:(?:\s*\.\s*(?:"(?:[^"\0]|"")+"|[a-z_][\w$]*))|(?:\s+[a-z]+))*\s*(?:\(\s*-?\d+\s*(?:,\s*-?\d+\s*)?\))?(?:\s+with(?:out)?\s+time\s+zone)?\s*(?:\[\s*\]\s*)*$/i;
 

@@ -6,7 +6,7 @@ import { type Dialect, usualDialect } from "./dialect.ts";
 import type { Incoming, IncomingCopy } from "./incoming.ts";
 import type { FileType } from "./infer.ts";
 import { badData } from "./options.ts";
-import { type LoadTable, matchColumns, type Namer } from "./table.ts";
+import { type LoadTable, matchColumns, type NameSource } from "./table.ts";
 
 /** A file and the partitions that its folders name. */
 export interface PartitionedFile extends DataFile {
@@ -28,21 +28,21 @@ export interface PartitionedFile extends DataFile {
  * ```
  */
 export function partitionsOf(path: string): Map<string, string | null> {
-  const found = new Map<string, string | null>();
+  const partitions = new Map<string, string | null>();
   for (const folder of path.split("/").slice(0, -1)) {
     const at = folder.indexOf("=");
     if (at <= 0) continue;
-    const name = unescape(folder.slice(0, at));
+    const name = decodePercent(folder.slice(0, at));
     const value = folder.slice(at + 1);
-    if (found.has(name)) throw badFile(`Cannot load ${path}: its folders name the partition ${name} twice`);
+    if (partitions.has(name)) throw badFile(`Cannot load ${path}: its folders name the partition ${name} twice`);
     if (value === "") throw badFile(`Cannot load ${path}: its folder ${JSON.stringify(folder)} has no value`);
-    found.set(name, value === HIVE_NULL ? null : unescape(value));
+    partitions.set(name, value === HIVE_NULL ? null : decodePercent(value));
   }
-  return found;
+  return partitions;
 }
 
 /** Decodes `%XX` escapes as UTF-8. As in Spark, invalid escapes stay unchanged. */
-function unescape(text: string): string {
+function decodePercent(text: string): string {
   return text.replace(/(?:%[\da-f]{2})+/gi, (escaped) => {
     try {
       return decodeURIComponent(escaped);
@@ -52,24 +52,24 @@ function unescape(text: string): string {
   });
 }
 
-/** Refuses files with different partitions: a file outside the partition folders is more often a mistake than a NULL. */
-export function expectSamePartitions(parts: readonly PartitionedFile[]): void {
-  const [first, ...others] = parts;
+/** Refuses files with different partitions. A file outside the partition folders is more often a mistake than a NULL. */
+export function expectSamePartitions(files: readonly PartitionedFile[]): void {
+  const [first, ...others] = files;
   const names = [...first!.partitions.keys()].sort();
-  const wanted = names.join("/");
-  const other = others.find(({ partitions }) => [...partitions.keys()].sort().join("/") !== wanted);
+  const joined = names.join("/");
+  const other = others.find(({ partitions }) => [...partitions.keys()].sort().join("/") !== joined);
   if (other === undefined) return;
-  const said = (part: PartitionedFile) => [...part.partitions.keys()].join(", ") || "none";
+  const listed = ({ partitions }: PartitionedFile) => [...partitions.keys()].join(", ") || "none";
   throw badData(
-    `the folders of ${first!.path} and ${other.path} do not agree in their partitions (${said(first!)}; ${
-      said(other)
+    `the folders of ${first!.path} and ${other.path} do not agree in their partitions (${listed(first!)}; ${
+      listed(other)
     }); ` +
       `load them one by one, or use ${optionText({ partitions: false })}`,
   );
 }
 
-/** A file of a dataset, with its partitions as columns. */
-export class DatasetFile implements Incoming {
+/** A file of a dataset with its partitions as columns. */
+export class WithPartitions implements Incoming {
   readonly name: string;
   readonly size: number | undefined;
   readonly names: readonly string[] | undefined;
@@ -88,16 +88,16 @@ export class DatasetFile implements Incoming {
     this.guess = file.guess;
     this.names = file.names;
     this.#file = file;
-    const twice = new Set(file.names).intersection(new Set(partitions.keys()));
-    this.partitions = new Map([...partitions].filter(([name]) => !twice.has(name)));
+    const shared = new Set(file.names).intersection(new Set(partitions.keys()));
+    this.partitions = new Map([...partitions].filter(([name]) => !shared.has(name)));
     // Polars also writes the partitions into Arrow and Parquet files, whose reader compares them with the folders.
-    if (!file.sampled || twice.size === 0) return;
-    const [name] = twice;
+    if (!file.sampled || shared.size === 0) return;
+    const [name] = shared;
     throw badData(
       `${path} has the column ${JSON.stringify(name)}, and its folder says ${
         JSON.stringify(partitions.get(name!))
       } for it; ` +
-        `use ${optionText({ partitions: false })} to take the file's own`,
+        `use ${optionText({ partitions: false })} to take the value of the file`,
     );
   }
 
@@ -106,11 +106,11 @@ export class DatasetFile implements Incoming {
   }
 
   types(): Map<string, FileType> {
-    return inFileNow(this.name, () => this.#file.types());
+    return inFileSync(this.name, () => this.#file.types());
   }
 
   copy(table: LoadTable): IncomingCopy | undefined {
-    return inFileNow(this.name, () => {
+    return inFileSync(this.name, () => {
       const names = [...this.partitions.keys()];
       const columns = matchColumns(table, names, this.#folders());
       const rest = { ...table, columns: table.columns.filter((column) => !columns.includes(column)) };
@@ -124,23 +124,23 @@ export class DatasetFile implements Incoming {
     await this.#file[Symbol.asyncDispose]();
   }
 
-  #folders(): Namer {
+  #folders(): NameSource {
     return {
-      where: () => `the folder of ${this.name}`,
+      origin: () => `the folder of ${this.name}`,
       refuse: (state) => badData(`${state}; if the folders are not columns, use ${optionText({ partitions: false })}`),
     };
   }
 
   async *#bytes(copy: IncomingCopy, follows: boolean): AsyncGenerator<Uint8Array, void, void> {
-    const { layout = COPY_TEXT, columns } = copy;
+    const { dialect = COPY_TEXT, columns } = copy;
     const values = [...this.partitions.values()];
     // If all columns come from the path, nothing follows the last delimiter.
-    const text = prefixText(values, layout).slice(0, columns.length === 0 ? -layout.delimiter.length : undefined);
+    const text = prefixText(values, dialect).slice(0, columns.length === 0 ? -dialect.delimiter.length : undefined);
     try {
       const bytes = copy.bytes(follows);
-      yield* values.length === 0 ? bytes : prefixed(bytes, new TextEncoder().encode(text), layout);
+      yield* values.length === 0 ? bytes : prefixed(bytes, new TextEncoder().encode(text), dialect);
     } catch (error) {
-      throw named(error, this.name);
+      throw withPath(error, this.name);
     }
   }
 }
@@ -149,20 +149,20 @@ export async function inFile<T>(path: string, work: () => Promise<T>): Promise<T
   try {
     return await work();
   } catch (error) {
-    throw named(error, path);
+    throw withPath(error, path);
   }
 }
 
-function inFileNow<T>(path: string, work: () => T): T {
+function inFileSync<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    throw named(error, path);
+    throw withPath(error, path);
   }
 }
 
 /** Puts the file's whole path into an error, because many files in hive folders have the same name. */
-function named(error: unknown, path: string): unknown {
+function withPath(error: unknown, path: string): unknown {
   if (!(error instanceof LakebaseError) || error.message.includes(path)) return error;
   const { code, message, cause, sqlstate } = error;
   const name = path.slice(path.lastIndexOf("/") + 1);
@@ -179,14 +179,14 @@ const BACKSLASH = 0x5c;
 const COPY_TEXT: Dialect = usualDialect(false);
 
 /**
- * The text of values to be put before a record, with the delimiter after each value.
+ * The text of the values before a record, with the delimiter after each value.
  *
  * @param values The values; `null` for NULL.
  */
 function prefixText(values: readonly (string | null)[], dialect: Dialect): string {
   const { quotes, delimiter, nullText } = dialect;
-  const written = (value: string) => quotes ? quoted(value, dialect) : escaped(value, delimiter);
-  return values.map((value) => (value === null ? nullText : written(value)) + delimiter).join("");
+  const text = (value: string) => quotes ? quoted(value, dialect) : escaped(value, delimiter);
+  return values.map((value) => (value === null ? nullText : text(value)) + delimiter).join("");
 }
 
 function quoted(value: string, { quote, escape }: Dialect): string {
@@ -198,7 +198,7 @@ function escaped(value: string, delimiter: string): string {
   const letters: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
   return value.replace(/[\\\n\r\t]/g, (special) => letters[special] ?? "\\\\").replaceAll(
     delimiter,
-    (found) => `\\${found}`,
+    (character) => `\\${character}`,
   );
 }
 
@@ -209,25 +209,25 @@ async function* prefixed(
   dialect: Dialect,
 ): AsyncGenerator<Uint8Array, void, void> {
   const starts = new RecordStarts(dialect);
-  for await (const chunk of chunks) yield inserted(chunk, starts.find(chunk), prefix);
+  for await (const chunk of chunks) yield withPrefixes(chunk, starts.find(chunk), prefix);
 }
 
-function inserted(chunk: Uint8Array, places: readonly number[], prefix: Uint8Array): Uint8Array {
-  const out = new Uint8Array(chunk.length + places.length * prefix.length);
+function withPrefixes(chunk: Uint8Array, starts: readonly number[], prefix: Uint8Array): Uint8Array {
+  const out = new Uint8Array(chunk.length + starts.length * prefix.length);
   let from = 0;
   let at = 0;
-  for (const place of places) {
-    out.set(chunk.subarray(from, place), at);
-    at += place - from;
+  for (const start of starts) {
+    out.set(chunk.subarray(from, start), at);
+    at += start - from;
     out.set(prefix, at);
     at += prefix.length;
-    from = place;
+    from = start;
   }
   out.set(chunk.subarray(from), at);
   return out;
 }
 
-/** Finds where records begin in chunks of bytes, which may be cut anywhere. */
+/** Finds where records begin in chunks of bytes of any size. */
 class RecordStarts {
   readonly #quotes: boolean;
   readonly #quote: number;
@@ -244,7 +244,7 @@ class RecordStarts {
   }
 
   find(chunk: Uint8Array): number[] {
-    const found: number[] = [];
+    const starts: number[] = [];
     for (let at = 0; at < chunk.length; at++) {
       const byte = chunk[at]!;
       if (this.#next === "record or line feed" && byte === LINE_FEED) {
@@ -252,7 +252,7 @@ class RecordStarts {
         continue;
       }
       if (this.#next !== "value") {
-        found.push(at);
+        starts.push(at);
         this.#next = "value";
       }
       if (this.#escaped) this.#escaped = false;
@@ -261,6 +261,6 @@ class RecordStarts {
       else if (byte === LINE_FEED && !this.#quoted) this.#next = "record";
       else if (byte === RETURN && !this.#quoted) this.#next = "record or line feed";
     }
-    return found;
+    return starts;
   }
 }

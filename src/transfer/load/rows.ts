@@ -17,16 +17,24 @@ import {
   renamed,
   type SourceOptions,
 } from "./options.ts";
-import { BY_OPTION, type LoadColumn, type LoadTable, matchColumns, type Namer, unknownColumn } from "./table.ts";
+import {
+  COLUMNS_OPTION,
+  type LoadColumn,
+  type LoadTable,
+  matchColumns,
+  type NameSource,
+  unknownColumn,
+} from "./table.ts";
 
-/** The number of rows sampled for columns; with `create`, for columns and types. */
+/** The number of rows that are sampled for columns. */
 const SAMPLE_ROWS = 1000;
-const TYPED_ROWS = 10_000;
+/** The number of rows that are sampled for columns and types, with `create`. */
+const TYPE_SAMPLE_ROWS = 10_000;
 
 /** The oids of json and jsonb. */
 const JSON_TYPES: readonly number[] = [114, 3802];
 
-/** How rows of a kind are read. */
+/** How rows of one kind, such as those of NDJSON, are read. */
 interface RowKind {
   /** The name of the file that the rows come from. */
   file?: string | undefined;
@@ -35,19 +43,19 @@ interface RowKind {
   /** The name of a row in errors, by its number from 1. */
   place(row: number): string;
   /** The text of a value for the server; `null` for NULL. */
-  text(value: unknown, column: LoadColumn, name: () => string): string | null;
+  text(value: unknown, column: LoadColumn, cell: () => string): string | null;
   /** The type of a new column for a value; `undefined` for NULL. */
   type(value: unknown): NewType | undefined;
   /** Columns that exist even if no row has them, with their SQL types. */
-  known?: ReadonlyMap<string, string> | undefined;
+  knownColumns?: ReadonlyMap<string, string> | undefined;
   /** Closes the source of the rows. */
   close?: () => Promise<void>;
 }
 
 /**
- * Opens row objects of a program.
+ * Opens the row objects of a program or of a statement.
  *
- * @param json Whether a statement's rows have JSON parsed, as in a result, or as the server's text.
+ * @param json Whether the JSON values of a statement are parsed, as in a result, or are the text of the server.
  */
 export async function openRows(
   source: AsyncIterable<unknown> | Iterable<unknown>,
@@ -62,17 +70,17 @@ export async function openRows(
     place: (row) => `row ${row.toLocaleString("en-US")}`,
     text: source instanceof StatementRows && json === "parsed" ? resultText(fields) : valueText,
     type: typeOfValue,
-    known: new Map(fields.map(({ key, oid }) => [key, typeOfField(oid)])),
+    knownColumns: new Map(fields.map(({ key, oid }) => [key, typeOfField(oid)])),
   }, options);
 }
 
-/** A result's JSON is parsed, so a string in a JSON column is a value, not JSON text. */
+/** In a result, a string in a JSON column is a parsed value, not JSON text. */
 function resultText(fields: readonly Field[]): RowKind["text"] {
   const parsed = fields.filter(({ oid }) => JSON_TYPES.includes(oid)).map(({ key }) => key);
   const names = new Set([...parsed, ...parsed.map(fold)]);
-  return (value, column, name) => {
-    const isText = typeof value === "string" && column.form === "json" && names.has(column.name);
-    return isText ? JSON.stringify(value) : valueText(value, column, name);
+  return (value, column, cell) => {
+    const isJsonString = typeof value === "string" && column.form === "json" && names.has(column.name);
+    return isJsonString ? JSON.stringify(value) : valueText(value, column, cell);
   };
 }
 
@@ -82,18 +90,18 @@ export async function openRowsOf(
   kind: RowKind,
   options: SourceOptions,
 ): Promise<Incoming> {
-  let seen = 0;
-  const most = options.create ? options.sampleRows ?? TYPED_ROWS : SAMPLE_ROWS;
-  const peeked = await peek(source, (group) => (seen += group.length) < most);
+  let sampled = 0;
+  const sampleRows = options.create ? options.sampleRows ?? TYPE_SAMPLE_ROWS : SAMPLE_ROWS;
+  const peeked = await peek(source, (group) => (sampled += group.length) < sampleRows);
   try {
-    return new Rows(peeked, kind, options);
+    return new IncomingRows(peeked, kind, options);
   } catch (error) {
     peeked[Symbol.dispose]();
     throw error;
   }
 }
 
-class Rows implements Incoming {
+class IncomingRows implements Incoming {
   readonly name: string;
   readonly size: number | undefined;
   readonly names: readonly string[];
@@ -103,10 +111,10 @@ class Rows implements Incoming {
   readonly #sample: RowGroup;
   readonly #kind: RowKind;
   readonly #options: LoadOptions;
-  /** The columns' names in the rows. */
+  /** The names of the columns in the rows. */
   readonly #keys: readonly string[];
   /** The number of the first row that has each column. */
-  readonly #firsts = new Map<string, number>();
+  readonly #firstRows = new Map<string, number>();
 
   constructor(peeked: Peeked<RowGroup>, kind: RowKind, options: SourceOptions) {
     this.name = kind.file ?? "the rows";
@@ -116,9 +124,9 @@ class Rows implements Incoming {
     this.#sample = peeked.head.flat();
     this.#kind = kind;
     this.#options = options;
-    for (const key of kind.known?.keys() ?? []) this.#firsts.set(key, 1);
+    for (const key of kind.knownColumns?.keys() ?? []) this.#firstRows.set(key, 1);
     this.#sample.forEach((row, index) => this.#noteColumns(row, index + 1));
-    this.#keys = listedColumns(options) ?? [...this.#firsts.keys()];
+    this.#keys = listedColumns(options) ?? [...this.#firstRows.keys()];
     this.names = listedColumns(options) ?? renamed(this.#keys, options, this.name);
   }
 
@@ -127,7 +135,7 @@ class Rows implements Incoming {
     if (types.size === 0) {
       throw this.refuse(`no row of ${this.name} names a column, so there is nothing to take the columns from`);
     }
-    const known = this.#kind.known;
+    const known = this.#kind.knownColumns;
     return new Map(
       Array.from(types, ([name, type], index) => [name, known?.get(this.#keys[index]!) ?? sqlTypeName(type)]),
     );
@@ -147,30 +155,25 @@ class Rows implements Incoming {
 
   copy(table: LoadTable): IncomingCopy | undefined {
     if (this.names.length === 0 && this.#sample.length === 0) return undefined;
-    const matched = matchColumns(table, this.names, this.#namer());
+    const matched = matchColumns(table, this.names, this.#nameSource());
     const keys = this.#keys.filter((_, index) => !matched[index]!.generated);
     const columns = matched.filter(({ generated }) => !generated);
-    const { kind, writer } = this.#write(columns);
+    const writer = new CopyTextWriter((row, column, state) =>
+      this.refuse(`${this.#cell(row, columns[column]!)} ${state}`)
+    );
     return {
       columns,
       options: "FORMAT text",
       bytes: () => this.#bytes(table, keys, columns, writer),
       lines: () => writer.rows,
       rows: () => writer.rows,
-      place: (line) => kind.place(line),
+      place: (line) => this.#kind.place(line),
     };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#peeked[Symbol.dispose]();
     await this.#kind.close?.();
-  }
-
-  #write(columns: readonly LoadColumn[]): { kind: RowKind; writer: CopyTextWriter } {
-    const kind = this.#kind;
-    const refuse = (row: number, column: number, state: string) =>
-      this.refuse(`${this.#cell(row, columns[column]!)} ${state}`);
-    return { kind, writer: new CopyTextWriter(refuse) };
   }
 
   #bytes(
@@ -180,40 +183,39 @@ class Rows implements Incoming {
     writer: CopyTextWriter,
   ): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
     const add = this.#rowWriter(table, keys, columns, writer);
-    const rows = this.#peeked.rest();
+    const rows = this.#peeked.all();
     return Symbol.iterator in rows ? chunks(rows, add, writer) : chunksAsync(rows, add, writer);
   }
 
-  /** Makes the function that writes a row. It prepares what it can once, because a load spends most of its time there. */
+  /** Makes the function that writes a row. A load spends most of its time there, so whatever can be is prepared once. */
   #rowWriter(table: LoadTable, keys: readonly string[], columns: readonly LoadColumn[], writer: CopyTextWriter) {
     const { text } = this.#kind;
     const known = listedColumns(this.#options) === undefined ? new Set(this.#keys) : undefined;
     const inherited = keys.map((key) => key in Object.prototype);
-    const name = (index: number) => () => this.#cell(writer.rows + 1, columns[index]!);
-    const names = columns.map((_, index) => name(index));
+    const cells = columns.map((column) => () => this.#cell(writer.rows + 1, column));
     return (row: LoadRow) => {
-      if (typeof row !== "object" || row === null || Array.isArray(row)) throw this.#noRow(row, writer.rows + 1);
+      if (typeof row !== "object" || row === null || Array.isArray(row)) throw this.#notARow(row, writer.rows + 1);
       if (known !== undefined) {
         for (const key in row) if (!known.has(key)) throw this.#lateColumn(table, key, writer.rows + 1);
       }
       for (let index = 0; index < keys.length; index++) {
         const key = keys[index]!;
         const value = inherited[index] && !Object.hasOwn(row, key) ? undefined : row[key];
-        writer.add(text(value, columns[index]!, names[index]!));
+        writer.add(text(value, columns[index]!, cells[index]!));
       }
       writer.endRow();
     };
   }
 
   #noteColumns(row: LoadRow, number: number): void {
-    if (typeof row !== "object" || row === null || Array.isArray(row)) throw this.#noRow(row, number);
-    for (const key in row) if (!this.#firsts.has(key)) this.#firsts.set(key, number);
+    if (typeof row !== "object" || row === null || Array.isArray(row)) throw this.#notARow(row, number);
+    for (const key in row) if (!this.#firstRows.has(key)) this.#firstRows.set(key, number);
   }
 
-  #namer(): Namer {
-    if (listedColumns(this.#options) !== undefined) return BY_OPTION;
-    const first = (name: string) => this.#firsts.get(this.#keys[this.names.indexOf(name)]!) ?? 1;
-    return { where: (name) => this.#place(first(name)), refuse: this.refuse };
+  #nameSource(): NameSource {
+    if (listedColumns(this.#options) !== undefined) return COLUMNS_OPTION;
+    const firstRow = (name: string) => this.#firstRows.get(this.#keys[this.names.indexOf(name)]!) ?? 1;
+    return { origin: (name) => this.#place(firstRow(name)), refuse: this.refuse };
   }
 
   #place(row: number): string {
@@ -226,19 +228,19 @@ class Rows implements Incoming {
   }
 
   #lateColumn(table: LoadTable, key: string, row: number): LakebaseError {
-    const where = this.#place(row);
+    const place = this.#place(row);
     if (!table.columns.some(({ name }) => name === key)) {
-      return unknownColumn(table, key, { where: () => where, refuse: this.refuse });
+      return unknownColumn(table, key, { origin: () => place, refuse: this.refuse });
     }
     return this.refuse(
-      `${where} has the column ${JSON.stringify(key)}, which none of the first ${
+      `${place} has the column ${JSON.stringify(key)}, which none of the first ${
         SAMPLE_ROWS.toLocaleString("en-US")
       } rows ` +
         `has; name all columns that any row has: ${optionText({ columns: [] })}`,
     );
   }
 
-  #noRow(row: unknown, number: number): LakebaseError {
+  #notARow(row: unknown, number: number): LakebaseError {
     return this.refuse(`${this.#place(number)} is ${typeText(row)}; a row is an object: { id: 1, name: "Harlem" }`);
   }
 }
@@ -263,7 +265,7 @@ function* grouped(rows: Iterable<LoadRow>): Generator<RowGroup, void, void> {
   yield group;
 }
 
-/** Makes a group of each row, so that no row waits for others. */
+/** Makes each row a group, so that no row waits for the next one. */
 async function* singleRows(rows: AsyncIterable<LoadRow>): AsyncGenerator<RowGroup, void, void> {
   for await (const row of rows) yield [row];
 }
@@ -299,14 +301,14 @@ async function* chunksAsync(
 }
 
 /**
- * The text of a JavaScript value for the server, the same as for a query's parameter. For a `json` column, a string is taken
- * as JSON text, and any other value becomes JSON.
+ * The text of a JavaScript value for the server, as for a parameter of a query. For a `json` column, a string must be JSON text,
+ * and any other value becomes JSON.
  *
- * @param name Returns where the value is, for errors.
+ * @param cell Returns where the value is, for errors.
  * @returns The text; `null` for `null` and `undefined`.
  * @throws {LakebaseError} `BAD_PARAMETER` for a value that has no form in Postgres.
  */
-export function valueText(value: unknown, column: LoadColumn, name: () => string): string | null {
+export function valueText(value: unknown, column: LoadColumn, cell: () => string): string | null {
   switch (typeof value) {
     case "string":
       return value;
@@ -319,22 +321,22 @@ export function valueText(value: unknown, column: LoadColumn, name: () => string
       return null;
     case "object":
       if (value === null) return null;
-      if (column.form === "json") return jsonText(value, name);
+      if (column.form === "json") return jsonText(value, cell);
       if (column.form === "vector" && Array.isArray(value)) return value.join(" ");
-      if (value instanceof Date && isUsual(value)) return value.toISOString();
+      if (value instanceof Date && isIsoInPostgres(value)) return value.toISOString();
   }
-  return encoded(value, name);
+  return encoded(value, cell);
 }
 
-/** Whether a date is in the years 1 to 9999, which ISO and Postgres write alike. */
-function isUsual(date: Date): boolean {
+/** Whether a date is in the years 1 to 9999, which ISO and Postgres write in the same way. */
+function isIsoInPostgres(date: Date): boolean {
   const time = date.getTime();
   return time >= -62_135_596_800_000 && time < 253_402_300_800_000;
 }
 
-function encoded(value: unknown, name: () => string): string | null {
+function encoded(value: unknown, cell: () => string): string | null {
   try {
-    const text = encodeValue(value, name()).value;
+    const text = encodeValue(value, cell()).value;
     return Buffer.isBuffer(text) ? `\\x${text.toString("hex")}` : text;
   } catch (error) {
     if (!(error instanceof LakebaseError)) throw error;
@@ -342,13 +344,13 @@ function encoded(value: unknown, name: () => string): string | null {
   }
 }
 
-/** The JSON of an object, even of one that would otherwise become an array, a time or a text of Postgres. */
-function jsonText(value: object, name: () => string): string | null {
-  const kept = value instanceof Date || value instanceof URL || temporalType(value) !== undefined;
-  if (!Array.isArray(value) && !kept) return encoded(value, name);
+/** The JSON of an object, even if it would become an array, a time or a text for a column of another type. */
+function jsonText(value: object, cell: () => string): string | null {
+  const isTimeOrUrl = value instanceof Date || value instanceof URL || temporalType(value) !== undefined;
+  if (!Array.isArray(value) && !isTimeOrUrl) return encoded(value, cell);
   try {
     return jsonOf(value) ?? null;
   } catch (cause) {
-    throw badLoadOption(`${name()} is an array that has no JSON form (${(cause as Error).message})`, cause);
+    throw badLoadOption(`${cell()} is an array that has no JSON form (${(cause as Error).message})`, cause);
   }
 }

@@ -13,10 +13,10 @@ import {
   SIGNATURE_BYTES,
   signatureOf,
 } from "../formats/file_format.ts";
-import type { Readable, Stores } from "../stores.ts";
-import { badFile, foreignFile, type LoadBytes, openPath, openStandardInput, openStream, peek } from "./bytes.ts";
+import type { ReadableFiles, Stores } from "../stores.ts";
+import { badFile, type LoadBytes, openPath, openStandardInput, openStream, peek, unsupportedFile } from "./bytes.ts";
 import type { openColumnar as OpenColumnar } from "./columnar.ts";
-import type { OpenFiles } from "./dataset.ts";
+import type { FileOpener } from "./dataset.ts";
 import { openDelimited } from "./delimited.ts";
 import type { Incoming } from "./incoming.ts";
 import { openJson, openNdjson } from "./json.ts";
@@ -39,18 +39,18 @@ export async function openSource(
   stores: Stores,
   signal: AbortSignal | undefined,
 ): Promise<Incoming> {
-  if (isPlace(source)) {
+  if (isPath(source)) {
     const path = pathOf(source);
     if (path === "-") return await openInput(options);
     const files = await stores.files(path);
     return await isDataset(path, files)
       ? await openFiles([path], options, stores, signal)
-      : await openNamed(path, files, options);
+      : await openSingleFile(path, files, options);
   }
-  if (Array.isArray(source) && source.length > 0 && source.every(isPlace)) {
+  if (Array.isArray(source) && source.length > 0 && source.every(isPath)) {
     return await openFiles(source.map(pathOf), options, stores, signal);
   }
-  expectDataset(options);
+  refusePartitions(options);
   const { format } = options;
   const isSource = typeof source === "object" && source !== null;
   if (source instanceof Columns) return await openColumns(source, options);
@@ -59,7 +59,7 @@ export async function openSource(
     const iterable = source as AsyncIterable<unknown> | Iterable<unknown>;
     checkFormatOptions(options, format);
     if (format !== undefined) return await openStreamAs(format, iterable, options);
-    if (source instanceof ReadableStream) return await openUnnamed(source, options);
+    if (source instanceof ReadableStream) return await openRowStream(source, options);
     return await openRows(iterable, options);
   }
   throw badLoadOption(
@@ -69,14 +69,14 @@ export async function openSource(
 
 async function openColumns(columns: Columns, options: LoadOptions): Promise<Incoming> {
   checkFormatOptions(options, undefined);
-  if (options.format !== undefined) throw badLoadOption("format is for files and streams of bytes; columns are none");
+  if (options.format !== undefined) throw badLoadOption("format is for files and streams of bytes, not for columns");
   const { columnsIncoming } = await import("./columnar.ts");
   return columnsIncoming(columns, options);
 }
 
 /**
- * Reads all rows of a Postgres query before it writes. Reading while writing would deadlock in three cases: in a
- * transaction, on a pool's last connection, and in a load that replaces the rows of the table that it reads.
+ * Reads all rows of a Postgres query before any is written. Reading while writing would deadlock in a transaction, on a pool's
+ * last connection, and in a load that replaces the rows of the table that it reads.
  */
 async function openQuery(
   query: RunnableFragment,
@@ -84,50 +84,50 @@ async function openQuery(
   signal: AbortSignal | undefined,
 ): Promise<Incoming> {
   checkFormatOptions(options, undefined);
-  if (options.format !== undefined) throw badLoadOption("format is for files and streams of bytes; a query is none");
+  if (options.format !== undefined) throw badLoadOption("format is for files and streams of bytes, not for a query");
   const rows = await query[EXACT_ROWS](signal);
   if (!(rows instanceof ArrowRows)) return await openRows(rows, options, "text");
-  const { openArrowRows } = await import("./columnar.ts"); // a warehouse runs it, so reading can't wait for writing
+  const { openArrowRows } = await import("./columnar.ts"); // a SQL warehouse runs it, so it can be read while Postgres writes
   return await openArrowRows(rows, options);
 }
 
-function isPlace(source: unknown): source is string | URL {
+function isPath(source: unknown): source is string | URL {
   return typeof source === "string" || source instanceof URL;
 }
 
-function pathOf(place: string | URL): string {
-  if (typeof place === "string") return place;
-  if (place.protocol === "file:") return fileURLToPath(place);
-  throw badLoadOption(`the source is a URL of ${place.protocol}; fetch it: (await fetch(url)).body`);
+function pathOf(path: string | URL): string {
+  if (typeof path === "string") return path;
+  if (path.protocol === "file:") return fileURLToPath(path);
+  throw badLoadOption(`the source is a URL of ${path.protocol}; fetch it: (await fetch(url)).body`);
 }
 
 /**
- * Whether a path stands for several files: a folder, or a glob that is not the name of a file. What does not exist counts as well,
- * since the search for files names what is near.
+ * Whether a path stands for several files: a folder, or a glob that is not the name of a file. A path that does not exist counts
+ * too, because the error of the search for files suggests a similar name.
  */
-async function isDataset(path: string, files: Readable): Promise<boolean> {
+async function isDataset(path: string, files: ReadableFiles): Promise<boolean> {
   return (await files.stat(path))?.isFolder ?? true;
 }
 
 async function openFiles(
-  places: readonly string[],
+  paths: readonly string[],
   options: LoadOptions,
   stores: Stores,
   signal: AbortSignal | undefined,
 ): Promise<Incoming> {
   const { listName, openDataset } = await import("./dataset.ts");
-  const opening: OpenFiles = {
+  const opener: FileOpener = {
     filesOf: (path) => stores.files(path),
     formatOf: async (path) => await formatOf(path, await stores.files(path)),
-    open: async (path, format, options) => await openPart(path, await stores.files(path), format, options),
+    open: async (path, format, options) => await openDatasetFile(path, await stores.files(path), format, options),
   };
-  return await openDataset(places, listName(places), options, opening, signal);
+  return await openDataset(paths, listName(paths), options, opener, signal);
 }
 
 /** Opens a file of a dataset; `undefined` for an empty text file, which Spark writes for a part without rows. */
-async function openPart(
+async function openDatasetFile(
   path: string,
-  files: Readable,
+  files: ReadableFiles,
   format: LoadFormat,
   options: SourceOptions,
 ): Promise<Incoming | undefined> {
@@ -136,31 +136,32 @@ async function openPart(
   const bytes = await openPath(path, files);
   const peeked = await peek(bytes.chunks, (chunk) => chunk.length === 0);
   if (peeked.whole && peeked.head.every(({ length }) => length === 0)) return void await bytes[Symbol.asyncDispose]();
-  return await openText(format, { ...bytes, chunks: peeked.rest() as AsyncIterable<Uint8Array> }, options);
+  return await openTextFormat(format, { ...bytes, chunks: peeked.all() as AsyncIterable<Uint8Array> }, options);
 }
 
-function expectDataset({ partitions }: LoadOptions): void {
+/** Refuses the option `partitions` for a source that has no folders. */
+function refusePartitions({ partitions }: LoadOptions): void {
   if (partitions !== undefined) throw badLoadOption("partitions is for the files of a folder, a glob or a list");
 }
 
-async function openNamed(path: string, files: Readable, options: LoadOptions): Promise<Incoming> {
-  expectDataset(options);
+async function openSingleFile(path: string, files: ReadableFiles, options: LoadOptions): Promise<Incoming> {
+  refusePartitions(options);
   const format = options.format ?? await formatOf(path, files);
   checkFormatOptions(options, format);
   if (isColumnar(format)) return await openColumnarFile(path, files, format, options);
-  return await openText(format, await openPath(path, files), options);
+  return await openTextFormat(format, await openPath(path, files), options);
 }
 
 async function openInput(options: LoadOptions): Promise<Incoming> {
-  expectDataset(options);
+  refusePartitions(options);
   const { format } = options;
   if (format === undefined) {
     throw badLoadOption(`standard input has no extension; name its format: ${optionText({ format: "csv" })}`);
   }
   checkFormatOptions(options, format);
-  if (format === "parquet") throw unseekable("-", "write it to a file first");
+  if (format === "parquet") throw unseekableParquet("-", "write it to a file first");
   const bytes = await openStandardInput();
-  if (format !== "arrow") return await openText(format, bytes, options);
+  if (format !== "arrow") return await openTextFormat(format, bytes, options);
   return await openColumnarAs(bytes, format, options);
 }
 
@@ -174,43 +175,43 @@ function isColumnar(format: LoadFormat): format is "arrow" | "parquet" {
  */
 async function openColumnarFile(
   path: string,
-  files: Readable,
+  files: ReadableFiles,
   format: "arrow" | "parquet",
   options: SourceOptions,
 ): Promise<Incoming> {
-  if (files.here && await isPipe(path)) return await openColumnarAs(path, format, options);
+  if (files.isLocal && await isPipe(path)) return await openColumnarAs(path, format, options);
   const ranges = await files.openRanges(path);
-  let kept = false;
+  let isKept = false;
   try {
     const signature = await signatureIn(ranges);
     if (signature === "gzip" || signature === "zstd") {
-      if (format === "parquet") throw unseekable(path, `unpack it first, with ${UNPACKERS[signature]}`);
+      if (format === "parquet") throw unseekableParquet(path, `unpack it first, with ${UNPACKERS[signature]}`);
       return await openColumnarAs(await openPath(path, files), format, options);
     }
-    const foreign = foreignFile(path, signature) ?? otherFormat(path, format, signature);
-    if (foreign !== undefined) throw foreign;
-    if (files.here) return await openColumnarAs(path, format, options);
-    kept = true;
+    const error = unsupportedFile(path, signature) ?? otherFormat(path, format, signature);
+    if (error !== undefined) throw error;
+    if (files.isLocal) return await openColumnarAs(path, format, options);
+    isKept = true;
     return await openColumnarAs({ name: path, ranges }, format, options);
   } finally {
-    if (!kept) await ranges.close();
+    if (!isKept) await ranges.close();
   }
 }
 
-async function openColumnarAs(...how: Parameters<typeof OpenColumnar>): Promise<Incoming> {
+async function openColumnarAs(...args: Parameters<typeof OpenColumnar>): Promise<Incoming> {
   const { openColumnar } = await import("./columnar.ts");
-  return await openColumnar(...how);
+  return await openColumnar(...args);
 }
 
-function unseekable(path: string, instead: string): LakebaseError {
+function unseekableParquet(path: string, instead: string): LakebaseError {
   return badLoadOption(`a Parquet file is read from its end, so it can't be read from ${path}; ${instead}`);
 }
 
 const UNPACKERS = { gzip: "gunzip", zstd: "unzstd" } as const;
 
-/** The file type that the first bytes show; `undefined` for a pipe, whose bytes can be read only once. */
-async function readSignature(path: string, files: Readable): Promise<FileSignature | "json" | undefined> {
-  if (files.here && await isPipe(path)) return undefined;
+/** The file type that the first bytes show; `undefined` for a pipe, because its bytes can be read only once. */
+async function readSignature(path: string, files: ReadableFiles): Promise<FileSignature | "json" | undefined> {
+  if (files.isLocal && await isPipe(path)) return undefined;
   const ranges = await files.openRanges(path);
   try {
     return await signatureIn(ranges);
@@ -220,8 +221,8 @@ async function readSignature(path: string, files: Readable): Promise<FileSignatu
 }
 
 async function signatureIn(ranges: StoredRanges): Promise<FileSignature | "json" | undefined> {
-  const found = await ranges.read(0, SIGNATURE_BYTES);
-  return signatureOf(found) ?? (/^\s*[{[]/.test(new TextDecoder().decode(found)) ? "json" : undefined);
+  const start = await ranges.read(0, SIGNATURE_BYTES);
+  return signatureOf(start) ?? (/^\s*[{[]/.test(new TextDecoder().decode(start)) ? "json" : undefined);
 }
 
 async function isPipe(path: string): Promise<boolean> {
@@ -233,7 +234,7 @@ async function isPipe(path: string): Promise<boolean> {
 
 function formatByContent(path: string, signature: FileSignature | "json" | undefined): LoadFormat {
   if (signature === "parquet" || signature === "arrow" || signature === "json") return signature;
-  throw foreignFile(path, signature) ?? unknownFormat(path);
+  throw unsupportedFile(path, signature) ?? unknownFormat(path);
 }
 
 async function openStreamAs(
@@ -245,12 +246,12 @@ async function openStreamAs(
     throw badLoadOption("a Parquet file is read from its end, so it can't be a stream; write it to a file first");
   }
   const bytes = await openStream(source);
-  if (format !== "arrow") return await openText(format, bytes, options);
+  if (format !== "arrow") return await openTextFormat(format, bytes, options);
   return await openColumnarAs(bytes, format, options);
 }
 
-/** Opens a stream of rows, and refuses bytes, whose format is unknown. */
-async function openUnnamed(source: ReadableStream, options: LoadOptions): Promise<Incoming> {
+/** Opens a stream of rows. Refuses a stream of bytes, whose format is unknown. */
+async function openRowStream(source: ReadableStream, options: LoadOptions): Promise<Incoming> {
   const rows = async function* () {
     for await (const chunk of source) {
       if (typeof chunk === "string" || chunk instanceof Uint8Array) {
@@ -266,10 +267,10 @@ async function openUnnamed(source: ReadableStream, options: LoadOptions): Promis
   return await openRows(rows(), options);
 }
 
-async function openText(format: LoadFormat, bytes: LoadBytes, options: SourceOptions): Promise<Incoming> {
+async function openTextFormat(format: LoadFormat, bytes: LoadBytes, options: SourceOptions): Promise<Incoming> {
   try {
-    const other = otherFormat(bytes.name, format, bytes.signature);
-    if (other !== undefined) throw other;
+    const error = otherFormat(bytes.name, format, bytes.signature);
+    if (error !== undefined) throw error;
     if (format === "ndjson") return await openNdjson(bytes, options);
     if (format === "json") return await openJson(bytes, options);
     return await openDelimited(bytes, options, format === "csv");
@@ -291,11 +292,11 @@ function otherFormat(
   );
 }
 
-/** Extensions for a file's compression, not its format. */
+/** The extensions of packed files, which say nothing about the format. */
 const PACKED = /\.(?:gz|gzip|zst|zstd)$/;
 
 /** The format of a file, by its extension or else by its first bytes. */
-async function formatOf(path: string, files: Readable): Promise<LoadFormat> {
+async function formatOf(path: string, files: ReadableFiles): Promise<LoadFormat> {
   return LOAD_EXTENSIONS.get(extensionOf(path) ?? "") ?? formatByContent(path, await readSignature(path, files));
 }
 
@@ -306,10 +307,10 @@ function extensionOf(path: string): string | undefined {
 
 function unknownFormat(path: string): LakebaseError {
   const extension = extensionOf(path);
-  const near = extension === undefined ? undefined : closest(extension, LOAD_EXTENSIONS.keys());
-  const found = extension === undefined ? "it has no extension" : `its extension is .${extension}`;
-  const hint = near === undefined
+  const similar = extension === undefined ? undefined : closest(extension, LOAD_EXTENSIONS.keys());
+  const problem = extension === undefined ? "it has no extension" : `its extension is .${extension}`;
+  const hint = similar === undefined
     ? `name its format: ${optionText({ format: "csv" })} or another of ${LOAD_FORMATS.join(", ")}`
-    : `did you mean .${near}?`;
-  return badLoadOption(`${path}: ${found}; ${hint}`);
+    : `did you mean .${similar}?`;
+  return badLoadOption(`${path}: ${problem}; ${hint}`);
 }

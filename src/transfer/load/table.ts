@@ -18,7 +18,7 @@ export interface LoadColumn {
   type: string;
   /** The oid of that type. */
   oid: number;
-  /** How a JavaScript value becomes its text. */
+  /** How a value of a list or an object becomes its text. */
   form: "json" | "array" | "vector" | "hstore" | "scalar";
   /** Whether the table computes it. */
   generated: boolean;
@@ -36,7 +36,7 @@ export interface LoadTable extends Relation {
   takesRows: boolean;
 }
 
-/** The base type of a domain; any other type itself. */
+/** The oid of the base type of a domain; for any other type, its own oid. */
 const BASE = `(WITH RECURSIVE base(oid, below) AS (SELECT t.oid, t.typbasetype UNION ALL
   SELECT b.oid, b.typbasetype FROM base JOIN pg_catalog.pg_type AS b ON b.oid OPERATOR(pg_catalog.=) base.below)
   SELECT oid FROM base WHERE below OPERATOR(pg_catalog.=) 0)`;
@@ -59,10 +59,10 @@ const FIND = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted,
     AND (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 68) OPERATOR(pg_catalog.=) 68) AS "takesRows"
   FROM ${NAMED} JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
 
-/** The most bytes of a name in Postgres, which silently cuts off the rest. */
+/** The most bytes of a name. Postgres silently cuts off the rest. */
 const MOST_NAME_BYTES = 63;
 
-/** The name that the caller gave for a table. @throws {LakebaseError} `BAD_PARAMETER` for anything that is not a name. */
+/** The name of a table, as the caller wrote it. @throws {LakebaseError} `BAD_PARAMETER` for anything that is not a name. */
 export function tableName(table: string | Fragment): string {
   const name = table instanceof Fragment ? nameOf(table) : table;
   if (typeof name === "string") {
@@ -79,14 +79,14 @@ export async function findTable(find: FindSession, name: string, stops: StopOpti
   return table;
 }
 
-/** Returns the table. @throws {LakebaseError} If it does not exist or can't take rows. */
+/** Expects that a table exists and can take rows. @throws {LakebaseError} `QUERY_FAILED` */
 export async function expectLoadable(
   find: FindSession,
   name: string,
-  found: LoadTable | undefined,
+  existing: LoadTable | undefined,
 ): Promise<LoadTable> {
-  const table = await expectTable(find, "load", name, found).catch((error: LakebaseError) => {
-    if (found !== undefined) throw error;
+  const table = await expectTable(find, "load", name, existing).catch((error: LakebaseError) => {
+    if (existing !== undefined) throw error;
     const { code, message, sqlstate } = error;
     throw new LakebaseError(code, `${message}\nHINT: ${optionText({ create: true })} makes it`, { sqlstate });
   });
@@ -101,10 +101,10 @@ export async function expectLoadable(
 }
 
 /**
- * Adds the schema to a built-in type, because an earlier schema on the path may have another type of that name. `char` and
- * `bit` stay bare, because as SQL keywords they mean other types than with a schema.
+ * Adds the schema to a built-in type, because an earlier schema of the search path may have another type of that name. `char`
+ * and `bit` get no schema, because these keywords mean other types than the names with a schema.
  */
-function plainType(type: string): string {
+function qualifiedType(type: string): string {
   const name = type.replace(/\[\]$/, "");
   return Object.hasOwn(BUILT_IN, name) && name !== "char" && name !== "bit" ? `pg_catalog.${type}` : type;
 }
@@ -119,27 +119,27 @@ export async function createTable(
 ): Promise<void> {
   const definitions = Array.from(
     columns,
-    ([column, type]) => `${quoteName(checkName(column, refuse))} ${plainType(type)}`,
+    ([column, type]) => `${quoteName(checkName(column, refuse))} ${qualifiedType(type)}`,
   );
   const text = `CREATE TABLE ${readings(name).at(-1)} (${definitions.join(", ")})`;
   await run(find, textStatement(text), stops);
 }
 
 /**
- * The table that COPY writes to. COPY takes no values for generated columns, and a file's bytes are sent unchanged. So a file
- * with such columns goes into a temporary table first, and from there without those columns into the table.
+ * The table that COPY writes to. COPY takes no values for generated columns, and the bytes of a file are sent unchanged. So the
+ * rows of a file with such columns go into a temporary table first, and from there without those columns into the table.
  */
-export async function placeFor(
+export async function copyTarget(
   find: FindSession,
   columns: readonly LoadColumn[],
   table: LoadTable,
   stops: StopOptions,
-): Promise<{ name: string; quoted: string; moveOn: () => Promise<void> }> {
-  const own = columns.filter(({ generated }) => !generated).map(({ name }) => quoteName(name)).join(", ");
+): Promise<{ name: string; quoted: string; moveRows: () => Promise<void> }> {
+  const stored = columns.filter(({ generated }) => !generated).map(({ name }) => quoteName(name)).join(", ");
   if (columns.every(({ generated }) => !generated)) {
-    return { name: table.name, quoted: table.quoted, moveOn: () => Promise.resolve() };
+    return { name: table.name, quoted: table.quoted, moveRows: () => Promise.resolve() };
   }
-  if (own === "") throw badLoadOption(`${table.quoted} computes every column that the file has`);
+  if (stored === "") throw badLoadOption(`${table.quoted} computes every column that the file has`);
   const all = columns.map(({ name }) => quoteName(name)).join(", ");
   const name = `lakebase_load_${crypto.randomUUID().slice(0, 8)}`;
   const temporary = `pg_temp.${name}`;
@@ -148,34 +148,51 @@ export async function placeFor(
   return {
     name,
     quoted: temporary,
-    moveOn: async () => {
-      await execute(`INSERT INTO ${table.quoted} (${own}) OVERRIDING SYSTEM VALUE SELECT ${own} FROM ${temporary}`);
+    moveRows: async () => {
+      await execute(
+        `INSERT INTO ${table.quoted} (${stored}) OVERRIDING SYSTEM VALUE SELECT ${stored} FROM ${temporary}`,
+      );
       await execute(`DROP TABLE ${temporary}`);
     },
   };
 }
 
-/** The source of column names, for errors. */
-export interface Namer {
-  /** Says where a name comes from. */
-  where(name: string): string;
-  /** Makes the error. */
+/** Where column names come from, for errors. */
+export interface NameSource {
+  /** The origin of a name, as the subject of a sentence: `trips.csv`, `row 3`. */
+  origin(name: string): string;
+  /** Makes an error about the names. */
   refuse: Refuse;
 }
 
-/** Names from a source, of which two columns may have one name. */
-export function namesOf(source: string, given: readonly string[], names: readonly string[], refuse: Refuse): Namer {
-  const where = (name: string) => {
-    const old = given[names.indexOf(name)];
-    const second = old !== undefined && old !== name && name.startsWith(`${old}_`) &&
-      given.indexOf(old) < names.indexOf(name);
-    return second ? `${source}, whose second ${JSON.stringify(old)} is read as ${JSON.stringify(name)},` : source;
+/**
+ * The names of a file or a query, in which two columns may have the same name.
+ *
+ * @param source The name of the file or the query.
+ * @param sourceNames The names in it.
+ * @param names The names under which the columns are loaded, in the same order.
+ */
+export function namesIn(
+  source: string,
+  sourceNames: readonly string[],
+  names: readonly string[],
+  refuse: Refuse,
+): NameSource {
+  const origin = (name: string) => {
+    const sourceName = sourceNames[names.indexOf(name)];
+    const isRepeated = sourceName !== undefined && sourceName !== name && name.startsWith(`${sourceName}_`) &&
+      sourceNames.indexOf(sourceName) < names.indexOf(name);
+    if (!isRepeated) return source;
+    return `${source}, whose second ${JSON.stringify(sourceName)} is read as ${JSON.stringify(name)},`;
   };
-  return { where, refuse };
+  return { origin, refuse };
 }
 
-/** Names from the option `columns`. */
-export const BY_OPTION: Namer = { where: () => `the option ${optionName("columns")}`, refuse: badLoadOption };
+/** The names that the option `columns` lists. */
+export const COLUMNS_OPTION: NameSource = {
+  origin: () => `the option ${optionName("columns")}`,
+  refuse: badLoadOption,
+};
 
 /**
  * The table's columns for a source's values.
@@ -186,19 +203,19 @@ export const BY_OPTION: Namer = { where: () => `the option ${optionName("columns
 export function matchColumns(
   table: LoadTable,
   names: readonly string[] | undefined,
-  namer: Namer,
+  nameSource: NameSource,
 ): LoadColumn[] {
   if (names === undefined) return table.columns.filter(({ generated }) => !generated);
   const byName = new Map(table.columns.map((column) => [column.name, column]));
   const seen = new Set<LoadColumn>();
   return names.map((name) => {
     const column = byName.get(name) ?? byName.get(fold(name));
-    if (column === undefined) throw unknownColumn(table, name, namer);
+    if (column === undefined) throw unknownColumn(table, name, nameSource);
     if (seen.has(column)) {
-      const apart = namer === BY_OPTION
+      const hint = nameSource === COLUMNS_OPTION
         ? ""
-        : `; name them apart, in their order: ${optionText({ columns: apartNames(names) })}`;
-      throw namer.refuse(`${namer.where(name)} has the column ${JSON.stringify(column.name)} twice${apart}`);
+        : `; give them different names, in their order: ${optionText({ columns: differentNames(names) })}`;
+      throw nameSource.refuse(`${nameSource.origin(name)} has the column ${JSON.stringify(column.name)} twice${hint}`);
     }
     seen.add(column);
     return column;
@@ -206,35 +223,35 @@ export function matchColumns(
 }
 
 /** The names, with a number after each repeated one; empty if the list is too long for a hint. */
-function apartNames(names: readonly string[]): string[] {
-  const apart = new Set<string>();
+function differentNames(names: readonly string[]): string[] {
+  const different = new Set<string>();
   for (const name of names) {
     let free = name;
-    for (let n = 2; apart.has(free); n++) free = `${name}_${n}`;
-    apart.add(free);
+    for (let n = 2; different.has(free); n++) free = `${name}_${n}`;
+    different.add(free);
   }
-  return JSON.stringify([...apart]).length > 500 ? [] : [...apart];
+  return JSON.stringify([...different]).length > 500 ? [] : [...different];
 }
 
 /** Makes the error for a name that the table does not have. */
-export function unknownColumn({ columns, quoted }: LoadTable, name: string, namer: Namer): LakebaseError {
+export function unknownColumn({ columns, quoted }: LoadTable, name: string, nameSource: NameSource): LakebaseError {
   const names = columns.map((column) => column.name);
-  const near = closest(name, names);
-  const delimiter = names.length > 1 ? otherDelimiter(name) : undefined;
-  const hint = near !== undefined
-    ? `did you mean ${JSON.stringify(near)}?`
+  const similar = closest(name, names);
+  const delimiter = names.length > 1 ? possibleDelimiter(name) : undefined;
+  const hint = similar !== undefined
+    ? `did you mean ${JSON.stringify(similar)}?`
     : delimiter !== undefined
     ? delimiterHint(delimiter)
     : `it has: ${listed(names)}`;
-  return namer.refuse(
-    `${namer.where(name)} has the column ${
+  return nameSource.refuse(
+    `${nameSource.origin(name)} has the column ${
       JSON.stringify(shortened(name))
     }, but ${quoted} has no column with that name; ${hint}`,
   );
 }
 
 /** A character in a name that may be the delimiter between several names. */
-export function otherDelimiter(name: string): string | undefined {
+export function possibleDelimiter(name: string): string | undefined {
   return /[;\t|,]/.exec(name)?.[0];
 }
 
@@ -254,7 +271,7 @@ function listed(names: readonly string[]): string {
   return names.length === 0 ? "none" : names.slice(0, most).join(", ") + more;
 }
 
-/** A hint for a name whose bytes are UTF-16 without a mark at the beginning of the file, else nothing. */
+/** The hint for a name that is UTF-16 read as UTF-8, which happens in a file without a byte order mark; else nothing. */
 function utf16Hint(name: string): string {
   const encoding = /^(?:[^\0]\0)+$/.test(name) ? "utf-16le" : /^(?:\0[^\0])+\0?$/.test(name) ? "utf-16be" : undefined;
   return encoding === undefined ? "" : `; it looks like UTF-16: use ${optionText({ encoding })}`;

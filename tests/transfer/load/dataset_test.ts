@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import type { Lakebase, LoadOptions } from "../../../mod.ts";
-import { HERE } from "../../../src/transfer/stores.ts";
+import { LOCAL_FILES } from "../../../src/transfer/stores.ts";
 import { widerType } from "../../../src/transfer/load/infer.ts";
 import { findFiles, matchesName, splitGlob } from "../../../src/transfer/load/dataset_files.ts";
 import { partitionsOf } from "../../../src/transfer/load/partitions.ts";
@@ -432,7 +432,7 @@ Deno.test({
   name: "a file that does not exist is named as such where the folders around it may not be read",
   permissions: { read: ["/nowhere/none.csv"] },
   fn: async () => {
-    await assert.rejects(findFiles("/nowhere/none.csv", HERE), {
+    await assert.rejects(findFiles("/nowhere/none.csv", LOCAL_FILES), {
       code: "BAD_FILE",
       message: "Cannot load /nowhere/none.csv: there is no such file",
     });

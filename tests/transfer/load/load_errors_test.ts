@@ -98,7 +98,7 @@ queryTest(
       local.faults.dropConnections();
       const error = await loading;
       assert.equal(error.code, "CONNECTION_LOST");
-      assert.match(error.message, /^Cannot load the rows into \w+: .*\nWhether its rows are there is not known/);
+      assert.match(error.message, /^Cannot load the rows into \w+: .*\nIt is not known whether the rows were saved/);
       await untilEnded(db, "COMMIT%");
     });
   },

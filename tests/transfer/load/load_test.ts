@@ -262,7 +262,7 @@ queryTest("load() refuses unknown options and sources", async ({ db }) => {
   const cases: [source: unknown, options: unknown, message: RegExp][] = [
     [rows, { crate: true }, /no option "crate"; did you mean "create"\?/],
     [rows, { mode: "truncate" }, /mode is "truncate"; it must be "append" or "replace"/],
-    [rows, { header: true }, /header is for CSV and TSV; rows have none/],
+    [rows, { header: true }, /header is for CSV and TSV, not for rows/],
     [rows, { columns: [] }, /columns is \[\]/],
     [rows, { columns: ["a", "a"] }, /columns is .* different/],
     [rows, { types: { id: "text" } }, /types is for \{ create: true \}/],

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { jsonElements, jsonMembers, stringOf } from "../../../src/transfer/load/json.ts";
+import { jsonElements, jsonMembers, stringValue } from "../../../src/transfer/load/json.ts";
 
 Deno.test("jsonMembers() gives each value as it was written", () => {
   const cases: [text: string, members: Record<string, string>][] = [
@@ -18,7 +18,7 @@ Deno.test("jsonMembers() gives each value as it was written", () => {
     ['{"__proto__": 1, "constructor": 2}', { ["__proto__"]: "1", constructor: "2" }],
   ];
   for (const [text, members] of cases) {
-    assert.ok(typeof JSON.parse(text) === "object"); // it takes only what is JSON
+    assert.ok(typeof JSON.parse(text) === "object");
     assert.deepEqual(Object.entries(jsonMembers(text)), Object.entries(members), text);
   }
 });
@@ -36,6 +36,6 @@ Deno.test("jsonElements() gives each element as it was written", () => {
   }
 });
 
-Deno.test("stringOf() removes quotes and escapes", () => {
-  assert.deepEqual(['"a"', '""', '"\\u00e9\\"\\\\"'].map(stringOf), ["a", "", 'é"\\']);
+Deno.test("stringValue() removes quotes and escapes", () => {
+  assert.deepEqual(['"a"', '""', '"\\u00e9\\"\\\\"'].map(stringValue), ["a", "", 'é"\\']);
 });
