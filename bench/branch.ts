@@ -3,7 +3,7 @@
 // deno-lint-ignore-file no-console
 
 import { connect } from "../mod.ts";
-import { median } from "./median.ts";
+import { median } from "./support/timing.ts";
 
 await using db = await connect({ local: true });
 await db.sql`CREATE TABLE trips AS SELECT n AS id, repeat('x', 50) || n AS note FROM generate_series(1, 1100000) AS n`;

@@ -6,7 +6,7 @@ import pg from "pg";
 import { connect } from "../mod.ts";
 import { type LocalLakebase, startLocal } from "../src/local/mod.ts";
 import { optionsOf, workspaceOf } from "../tests/support/lakebase.ts";
-import { median } from "./median.ts";
+import { median, timed } from "./support/timing.ts";
 
 const LATENCY_MS = 100;
 
@@ -17,7 +17,7 @@ await selectOne(local);
 await importTime();
 
 async function firstConnect(local: LocalLakebase): Promise<void> {
-  const { host: _, user: __, ...options } = optionsOf(local); // both are asked of the workspace
+  const { host: _, user: __, ...options } = optionsOf(local); // the workspace gives both
   const ours: number[] = [];
   const sequential: number[] = [];
   const login: number[] = [];
@@ -38,7 +38,7 @@ async function firstConnect(local: LocalLakebase): Promise<void> {
 /** The steps of the manual's example: find the endpoint, mint a token, ask for the user, log in. */
 async function oneAfterTheOther(local: LocalLakebase): Promise<void> {
   const { config } = workspaceOf(local);
-  const ask = async (method: string, path: string, body?: unknown) => {
+  const request = async (method: string, path: string, body?: unknown) => {
     const headers = new Headers({ "content-type": "application/json" });
     await config.authenticate(headers);
     const url = new URL(path, await config.getHost());
@@ -46,11 +46,11 @@ async function oneAfterTheOther(local: LocalLakebase): Promise<void> {
     return await answer.json();
   };
   const endpoint = local.env["LAKEBASE_ENDPOINT"]!;
-  const found = await ask("GET", `/api/2.0/postgres/${endpoint}`);
-  const { token } = await ask("POST", "/api/2.0/postgres/credentials", { endpoint });
-  const { userName } = await ask("GET", "/api/2.0/preview/scim/v2/Me");
+  const { status } = await request("GET", `/api/2.0/postgres/${endpoint}`);
+  const { token } = await request("POST", "/api/2.0/postgres/credentials", { endpoint });
+  const { userName } = await request("GET", "/api/2.0/preview/scim/v2/Me");
   const client = new pg.Client({
-    host: found.status.hosts.host,
+    host: status.hosts.host,
     port: Number(local.env["PGPORT"]),
     user: userName,
     password: token,
@@ -77,8 +77,8 @@ async function selectOne(local: LocalLakebase): Promise<void> {
   );
   const rounds = { ours: [] as number[], raw: [] as number[] };
   for (let round = 0; round < 15; round++) {
-    rounds.raw.push(await each(() => raw.query("SELECT 1")));
-    rounds.ours.push(await each(() => db.query("SELECT 1")));
+    rounds.raw.push(await perCall(() => raw.query("SELECT 1")));
+    rounds.ours.push(await perCall(() => db.query("SELECT 1")));
   }
   await raw.end();
   const [ours, theirs] = [median(rounds.ours), median(rounds.raw)];
@@ -109,13 +109,7 @@ async function importTime(): Promise<void> {
   console.log(`\nimport "mod.ts", warm: ${median(times).toFixed(0)} ms (median of 9; under 100)`);
 }
 
-async function timed(work: () => Promise<unknown>): Promise<number> {
-  const started = performance.now();
-  await work();
-  return performance.now() - started;
-}
-
-async function each(work: () => Promise<unknown>): Promise<number> {
+async function perCall(work: () => Promise<unknown>): Promise<number> {
   return await timed(async () => {
     for (let n = 0; n < 200; n++) await work();
   }) / 200;

@@ -5,8 +5,8 @@
 
 import { connect } from "../mod.ts";
 import { startPostgres } from "../tests/support/postgres.ts";
-import { median } from "./median.ts";
-import { benchLogin, makeTrips } from "./support/trips.ts";
+import { median, timed } from "./support/timing.ts";
+import { benchLogin, makeTrips } from "./support/database.ts";
 
 const ROWS = 1_000_000;
 const TIMES = Number(Deno.args[0] ?? 3);
@@ -22,13 +22,9 @@ for (const db of [main, copy]) {
 }
 
 async function measured(run: () => Promise<unknown>): Promise<number> {
-  const took: number[] = [];
-  for (let n = 0; n < TIMES; n++) {
-    const started = performance.now();
-    await run();
-    took.push(performance.now() - started);
-  }
-  return Math.round(median(took));
+  const durations: number[] = [];
+  for (let n = 0; n < TIMES; n++) durations.push(await timed(run));
+  return Math.round(median(durations));
 }
 
 const equal = await measured(() => main.diff(copy, "trips"));
@@ -49,5 +45,5 @@ console.table({
   "  rows fetched, of both": { rows: fetched, limit: 2 * ROWS / 100 },
   "diff of 1,000,000 rows, all changed": { ms: all },
   "diff of the two schemas": { ms: schemas },
-  "COPY of both tables, beside it": { ms: whole },
+  "COPY of both tables, for comparison": { ms: whole },
 });

@@ -4,7 +4,7 @@
  */
 
 import { OURS, RawKernel, STOCK } from "../tests/kernel/raw_kernel.ts";
-import { median } from "./median.ts";
+import { median } from "./support/timing.ts";
 
 const STARTS = 7;
 const KERNELS = 4;
@@ -129,8 +129,8 @@ async function measureMemory(): Promise<void> {
   };
   await after(Math.min(1000, CELLS));
   const before = residentMegabytes(kernel.process.pid);
-  const then = await after(CELLS);
-  row(`memory of the kernel before and after ${CELLS} cells, MB`, before, then);
+  const end = await after(CELLS);
+  row(`memory of the kernel before and after ${CELLS} cells, MB`, before, end);
 }
 
 /** Linux only. */

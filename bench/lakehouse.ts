@@ -1,13 +1,13 @@
 /**
  * Compares queries of a SQL warehouse with the minimum that a client must do: `fetch` of the API and of the links, and
- * a load of an Arrow file. The warehouse is local, on a real PostgreSQL, in a separate process. The ways take turns,
- * and the result is the median of each round's ratio, so that other load on the machine affects both ways equally.
+ * a load of an Arrow file. The warehouse is local, on a real PostgreSQL, in a separate process. The two take turns,
+ * and the result is the median of each round's ratio, so that other load on the machine affects both equally.
  * Run with `deno task bench` or `deno run -A bench/lakehouse.ts`.
  */
 
 import { connect } from "../mod.ts";
 import { startPostgres } from "../tests/support/postgres.ts";
-import { median } from "./median.ts";
+import { median, timed } from "./support/timing.ts";
 import { peakMemory } from "./support/peak_memory.ts";
 
 const ROWS = Number(Deno.env.get("LAKEBASE_BENCH_ROWS") ?? 1_000_000);
@@ -77,25 +77,19 @@ async function fetchAlone(): Promise<void> {
   }
 }
 
-async function timed(work: () => PromiseLike<unknown>): Promise<number> {
-  const started = performance.now();
-  await work();
-  return performance.now() - started;
-}
-
 async function compare(
   what: string,
   ours: () => PromiseLike<unknown>,
-  least: () => PromiseLike<unknown>,
+  minimum: () => PromiseLike<unknown>,
   limit: string,
 ) {
   await ours();
-  await least();
+  await minimum();
   const rounds: [number, number][] = [];
-  for (let round = 0; round < ROUNDS; round++) rounds.push([await timed(ours), await timed(least)]);
+  for (let round = 0; round < ROUNDS; round++) rounds.push([await timed(ours), await timed(minimum)]);
   const ms = (which: 0 | 1) => median(rounds.map((round) => round[which])).toFixed(1);
   const ratio = median(rounds.map(([own, other]) => own / other)).toFixed(2);
-  return { what, "ms": ms(0), "ms of the least": ms(1), ratio, limit };
+  return { what, "ms": ms(0), "ms of the minimum": ms(1), ratio, limit };
 }
 
 const into = async (source: Parameters<typeof db.load>[1]) => {
@@ -115,7 +109,7 @@ async function withoutStatement() {
   const ms = (which: 0 | 1) => median(rounds.map((round) => round[which])).toFixed(1);
   const ratio = median(rounds.map(([own, other]) => own / other)).toFixed(2);
   const what = "load(lake.sql) without its statement, and load of a file";
-  return { what, "ms": ms(0), "ms of the least": ms(1), ratio, limit: "1.1" };
+  return { what, "ms": ms(0), "ms of the minimum": ms(1), ratio, limit: "1.1" };
 }
 
 /** The memory of a process that reads ten times as many rows. */
@@ -135,7 +129,13 @@ async function memory(action: "load" | "loop") {
     file: { query: "SELECT trips.* FROM trips, generate_series(1, 10)" },
   });
   const what = `${action} of ${10 * ROWS} rows of lake.sql: megabytes`;
-  return { what, "ms": (seconds * 1000).toFixed(0), "ms of the least": "", ratio: megabytes.toFixed(0), limit: "250" };
+  return {
+    what,
+    "ms": (seconds * 1000).toFixed(0),
+    "ms of the minimum": "",
+    ratio: megabytes.toFixed(0),
+    limit: "250",
+  };
 }
 
 const lines = [

@@ -13,7 +13,7 @@ import pg from "pg";
 import { connect } from "../mod.ts";
 import { CertificateAuthority } from "../src/local/certificate.ts";
 import { startPostgres } from "../tests/support/postgres.ts";
-import { median } from "./median.ts";
+import { median } from "./support/timing.ts";
 
 const QUERIES = 300;
 const ROUNDS = 101;
@@ -42,7 +42,7 @@ const raw = new pg.Pool({
 });
 raw.on("error", () => {}); // the server may report its shutdown after end()
 
-const WAYS = {
+const METHODS = {
   "pg.Pool": (n) => raw.query("SELECT $1::int AS n", [n]),
   "db.sql": (n) => db.sql`SELECT ${n}::int AS n`,
   "db.query": (n) => db.query("SELECT $1::int AS n", [n]),
@@ -52,18 +52,18 @@ const WAYS = {
 const lines = [];
 for (const callers of [1, 15, 200]) {
   const costs = await rounds(callers);
-  for (const way of Object.keys(WAYS) as (keyof typeof WAYS)[]) {
+  for (const method of Object.keys(METHODS) as (keyof typeof METHODS)[]) {
     const ratio = (what: keyof Cost) => {
-      return spread(costs[way].map((cost, round) => cost[what] / costs["pg.Pool"][round]![what]));
+      return spread(costs[method].map((cost, round) => cost[what] / costs["pg.Pool"][round]![what]));
     };
     lines.push({
       callers,
-      way,
-      "queries/s": Math.round(1e6 / median(costs[way].map(({ clock }) => clock))).toLocaleString("en"),
-      "CPU µs": median(costs[way].map(({ cpu }) => cpu)).toFixed(1),
+      method,
+      "queries/s": Math.round(1e6 / median(costs[method].map(({ clock }) => clock))).toLocaleString("en"),
+      "CPU µs": median(costs[method].map(({ cpu }) => cpu)).toFixed(1),
       "CPU : pg.Pool": ratio("cpu"),
       "clock : pg.Pool": ratio("clock"),
-      limit: way === "pg.Pool" ? "" : "1.05",
+      limit: method === "pg.Pool" ? "" : "1.05",
     });
   }
 }
@@ -78,16 +78,16 @@ async function onOneCore(): Promise<void> {
 }
 
 /** Returns the cost of each query method in each round. */
-async function rounds(callers: number): Promise<Record<keyof typeof WAYS, Cost[]>> {
-  const costs: Record<keyof typeof WAYS, Cost[]> = { "pg.Pool": [], "db.sql": [], "db.query": [], "db.pool": [] };
-  const ways = Object.entries(WAYS) as [keyof typeof WAYS, Query][];
+async function rounds(callers: number): Promise<Record<keyof typeof METHODS, Cost[]>> {
+  const costs: Record<keyof typeof METHODS, Cost[]> = { "pg.Pool": [], "db.sql": [], "db.query": [], "db.pool": [] };
+  const methods = Object.entries(METHODS) as [keyof typeof METHODS, Query][];
   for (let round = -WARM_UP; round < ROUNDS; round++) {
-    for (const [way, query] of ways) {
+    for (const [method, query] of methods) {
       const cost = await load(callers, query);
-      if (round >= 0) costs[way].push(cost);
+      if (round >= 0) costs[method].push(cost);
     }
-    ways.push(ways.shift()!); // so that none always comes first or after the same one
-    if (round % 2 === 0) ways.reverse();
+    methods.push(methods.shift()!); // so that none always comes first or after the same one
+    if (round % 2 === 0) methods.reverse();
   }
   return costs;
 }

@@ -5,8 +5,8 @@
 
 import { connect } from "../mod.ts";
 import { startPostgres } from "../tests/support/postgres.ts";
-import { contest } from "./support/contest.ts";
-import { benchLogin } from "./support/trips.ts";
+import { medianTimes } from "./support/timing.ts";
+import { benchLogin } from "./support/database.ts";
 
 const ROWS = 1_000_000;
 const TIMES = Number(Deno.args[0] ?? 7);
@@ -23,11 +23,11 @@ const { drawSvg } = await import("../src/plot/plot.ts");
 await drawSvg({ $schema: "https://vega.github.io/schema/vega-lite/v5.json", data: { values: [] }, mark: "bar" }, false);
 const first = performance.now() - started;
 
-const bars = await contest({
+const bars = await medianTimes({
   plain: async () => void await db.sql`SELECT zone, avg(fare) FROM trips GROUP BY zone`,
   plot: async () => void await trips.plot({ x: "zone", y: "avg(fare)" }),
 }, TIMES);
-const others = await contest({
+const others = await medianTimes({
   line: async () => void await trips.plot({ x: "started", y: "avg(fare)" }),
   histogram: async () => void await trips.plot({ mark: "histogram", x: "miles" }),
   points: async () => void await trips.plot({ mark: "point", x: "miles", y: "fare" }),

@@ -5,8 +5,8 @@
 
 import { connect } from "../mod.ts";
 import { startPostgres } from "../tests/support/postgres.ts";
-import { contest } from "./support/contest.ts";
-import { benchLogin, makeTrips } from "./support/trips.ts";
+import { medianTimes } from "./support/timing.ts";
+import { benchLogin, makeTrips } from "./support/database.ts";
 
 const ROWS = 1_000_000;
 const TIMES = Number(Deno.args[0] ?? 3);
@@ -31,7 +31,7 @@ async function plain(): Promise<void> {
   }
 }
 
-const { queries, exact, sampled } = await contest({
+const { queries, exact, sampled } = await medianTimes({
   queries: plain,
   exact: async () => void await db.profile("trips", { sample: Infinity }),
   sampled: async () => void await db.profile("trips"),

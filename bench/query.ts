@@ -8,6 +8,8 @@ import pg from "pg";
 import { connect } from "../mod.ts";
 import { isTraced } from "../src/core/trace.ts";
 import { startPostgres } from "../tests/support/postgres.ts";
+import { benchLogin, sixColumns } from "./support/database.ts";
+import { collectGarbage, median, medianTimes, timed } from "./support/timing.ts";
 
 const ROWS = 1_000_000;
 const TABLE = "SELECT * FROM bench";
@@ -23,19 +25,9 @@ interface Row {
 await using server = await startPostgres({ password: "bench" });
 const raw = new pg.Pool({ connectionString: server.url, max: 1, ssl: false });
 raw.on("error", () => {});
-const { port } = server;
-const db = await connect({
-  host: "127.0.0.1",
-  port,
-  user: "postgres",
-  database: "postgres",
-  password: "bench",
-  max: 1,
-  sslMode: "disable",
-});
+const db = await connect({ ...benchLogin(server.port), max: 1 });
 
-await db.sql`CREATE TABLE bench AS SELECT n::int AS id, now() + n * interval '1 s' AS at, n / 7.0::float8 AS f,
-  (n / 3.0)::numeric(10, 2) AS fare, 'zone ' || n AS zone, n % 2 = 0 AS paid FROM generate_series(1, ${ROWS}) n`;
+await db.sql`CREATE TABLE bench AS ${sixColumns(db, ROWS)}`;
 await db.sql`ANALYZE bench`;
 
 const table: Row[] = [];
@@ -49,7 +41,7 @@ await raw.end();
 
 async function whole(): Promise<Row[]> {
   const query = { raw: () => raw.query(TABLE), ours: async () => await db.query(TABLE) };
-  const time = await sideBySide(query.raw, query.ours, 5);
+  const time = await medianTimes(query, 5);
   const memory = { raw: await peak(query.raw), ours: await peak(query.ours) };
   return [
     {
@@ -69,7 +61,7 @@ async function display(): Promise<Row[]> {
     await (query as unknown as Record<symbol, () => Promise<unknown>>)[Symbol.for("Jupyter.display")]!();
   };
   const first = await timed(draw);
-  const { ours } = await sideBySide(() => Promise.resolve(), repeat(100, draw), 9);
+  const { ours } = await medianTimes({ ours: repeat(100, draw) }, 9);
   return [
     { what: "first bare display of the same table", ours: first, unit: "ms", limit: "100 ms" },
     { what: "bare display, once warm", ours: ours / 100, unit: "ms", limit: "" },
@@ -79,9 +71,11 @@ async function display(): Promise<Row[]> {
 
 async function small(): Promise<Row[]> {
   const many = (one: () => Promise<unknown>) => repeat(1000, one);
-  const viaQuery = await sideBySide(many(() => raw.query("SELECT 1")), many(() => db.query("SELECT 1")), 9);
-  const viaSql = await sideBySide(many(() => raw.query("SELECT 1")), many(async () => await db.sql`SELECT 1`), 9);
-  const viaPool = await sideBySide(many(() => raw.query("SELECT 1")), many(() => db.pool.query("SELECT 1")), 9);
+  const beside = (ours: () => Promise<unknown>) =>
+    medianTimes({ raw: many(() => raw.query("SELECT 1")), ours: many(ours) }, 9);
+  const viaQuery = await beside(() => db.query("SELECT 1"));
+  const viaSql = await beside(async () => await db.sql`SELECT 1`);
+  const viaPool = await beside(() => db.pool.query("SELECT 1"));
   return [
     { what: 'db.query("SELECT 1")', raw: viaQuery.raw, ours: viaQuery.ours, unit: "us", limit: "1.1x" },
     { what: "await sql`SELECT 1`", raw: viaSql.raw, ours: viaSql.ours, unit: "us", limit: "+1 ms" },
@@ -106,56 +100,22 @@ function repeat(count: number, one: () => Promise<unknown>): () => Promise<void>
   };
 }
 
-async function timed(run: () => Promise<unknown>): Promise<number> {
-  const started = performance.now();
-  await run();
-  return performance.now() - started;
-}
-
-/** Returns the medians in milliseconds. The two take turns, so that neither benefits from a warm or idle machine. */
-async function sideBySide(one: () => Promise<unknown>, other: () => Promise<unknown>, times: number) {
-  const took = { raw: [] as number[], ours: [] as number[] };
-  await one();
-  await other();
-  for (let n = 0; n < times; n++) {
-    for (
-      const [name, run] of n % 2 === 0
-        ? [["raw", one], ["ours", other]] as const
-        : [["ours", other], ["raw", one]] as const
-    ) {
-      collect();
-      const started = performance.now();
-      await run();
-      took[name].push(performance.now() - started);
-    }
-  }
-  return { raw: median(took.raw), ours: median(took.ours) };
-}
-
 /** Returns the peak growth of the heap in megabytes, sampled every 5 ms and at the end; the median of 5 runs. */
 async function peak(run: () => Promise<unknown>): Promise<number> {
   const peaks: number[] = [];
   for (let n = 0; n < 5; n++) {
-    collect();
+    collectGarbage();
     const before = Deno.memoryUsage().heapUsed;
-    let most = 0;
-    const sample = () => most = Math.max(most, Deno.memoryUsage().heapUsed - before);
+    let largest = 0;
+    const sample = () => largest = Math.max(largest, Deno.memoryUsage().heapUsed - before);
     const timer = setInterval(sample, 5);
     const kept = await run();
     sample();
     clearInterval(timer);
-    peaks.push(most / 1e6);
+    peaks.push(largest / 1e6);
     void kept;
   }
   return median(peaks);
-}
-
-function median(values: number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
-}
-
-function collect(): void {
-  (globalThis as { gc?: () => void }).gc?.();
 }
 
 function print(rows: Row[]): void {

@@ -34,27 +34,27 @@ const client = new Deno.Command(Deno.execPath(), {
   stdout: "piped",
 }).spawn();
 
-say(`seed ${seed}, ${minutes} minutes`);
+print(`seed ${seed}, ${minutes} minutes`);
 let mostOpen = 0;
 const sampling = setInterval(() => mostOpen = Math.max(mostOpen, local.connections), 50);
 const end = Date.now() + minutes * 60_000;
 while (Date.now() < end) {
   await sleep(500 + random.below(7500));
-  const [name, strike] = random.one(FAULTS);
+  const [name, cause] = random.one(FAULTS);
   counts.set(name, (counts.get(name) ?? 0) + 1);
-  const lasting = random.below(4000);
-  await strike(local, random, server);
-  await sleep(lasting);
+  const duration = random.below(4000);
+  await cause(local, random, server);
+  await sleep(duration);
   local.faults.reset();
 }
-const said = client.stdout.pipeThrough(new TextDecoderStream()).getReader();
-const closed = (await said.read()).value === CLOSED;
+const output = client.stdout.pipeThrough(new TextDecoderStream()).getReader();
+const closed = (await output.read()).value === CLOSED;
 await sleep(500);
-const left = local.connections;
+const leftOpen = local.connections;
 clearInterval(sampling);
 await client.stdin.close();
 const late = setTimeout(() => client.kill("SIGKILL"), 20_000);
-const { code } = await client.status; // it has closed its connections and has to end by itself
+const { code } = await client.status; // it has closed its connections, so it must end
 clearTimeout(late);
 const lines = (await Deno.readTextFile(journalFile)).split("\n");
 const journal: Journal = JSON.parse(lines.pop()!);
@@ -80,7 +80,7 @@ async function report(): Promise<void> {
   const twice = rows.filter(({ times }) => times > 1).length;
   const missing = writes.done.filter((id) => !times.has(id)).length;
   const known = new Set([...writes.done, ...writes.unknown]);
-  const unexpected = rows.filter(({ id }) => !known.has(id)).length;
+  const falselyFailed = rows.filter(({ id }) => !known.has(id)).length;
   const torn = [...times.keys()].filter((id) => /\/[ab]$/.test(id) && !times.has(otherHalf(id))).length;
   // deno-lint-ignore no-console -- its report
   console.table({
@@ -88,27 +88,28 @@ async function report(): Promise<void> {
     "operations that succeeded": journal.succeeded,
     "operations that failed, and said so": journal.failed,
     "wrong answers": journal.wrong.length,
-    "errors of a kind that was not expected": journal.strange.length,
+    "unexpected kinds of errors": journal.unexpected.length,
     "writes that succeeded": writes.done.length,
     "writes of unknown outcome": writes.unknown.length,
     "writes that happened twice": twice,
-    "writes that succeeded and are not there": missing,
-    "writes that were reported as failed and are there": unexpected,
-    "transactions of which half is there": torn,
+    "writes that succeeded but were lost": missing,
+    "writes that were reported as failed but exist": falselyFailed,
+    "half-done transactions": torn,
     "heap after 2 minutes, MB": journal.early.heap,
     "heap at the end, MB": journal.late.heap,
     "whole process after 2 minutes, MB": journal.early.resident,
     "whole process at the end, MB": journal.late.resident,
-    [`connections at most, of ${MOST_CONNECTIONS} and what asks after them`]: mostOpen,
-    "connections left open when it has closed its own": closed ? left : "it did not say that it has",
+    [`most connections at once, ${MOST_CONNECTIONS} and those that check them`]: mostOpen,
+    "connections left open after the client has closed its own": closed ? leftOpen : "the client did not report it",
     "exit code of the client, which ended by itself": code,
   });
-  say(JSON.stringify(Object.fromEntries([...counts].sort())));
-  for (const line of [...journal.wrong, ...journal.strange].slice(0, 20)) say(line);
-  const bad = journal.wrong.length + journal.strange.length + twice + missing + unexpected + torn + left + code;
+  print(JSON.stringify(Object.fromEntries([...counts].sort())));
+  for (const line of [...journal.wrong, ...journal.unexpected].slice(0, 20)) print(line);
+  const violations = journal.wrong.length + journal.unexpected.length + twice + missing + falselyFailed + torn +
+    leftOpen + code;
   const grown = journal.late.heap > journal.early.heap * 1.5 + 10 ||
     journal.late.resident > journal.early.resident * 1.5 + 50;
-  if (bad > 0 || grown || !closed || mostOpen > MOST_CONNECTIONS * 2) Deno.exit(1);
+  if (violations > 0 || grown || !closed || mostOpen > MOST_CONNECTIONS * 2) Deno.exit(1);
 }
 
 function otherHalf(id: string): string {
@@ -119,7 +120,7 @@ function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-function say(text: string): void {
+function print(text: string): void {
   // deno-lint-ignore no-console -- its report
   console.log(text);
 }

@@ -11,7 +11,7 @@
 import { connect } from "../mod.ts";
 import { drawSvg } from "../src/plot/plot.ts";
 import { startPostgres } from "../tests/support/postgres.ts";
-import { benchLogin, makeTrips } from "./support/trips.ts";
+import { benchLogin, makeTrips } from "./support/database.ts";
 
 const ROWS = 1_000_000;
 

@@ -9,13 +9,20 @@
 import { connect } from "../mod.ts";
 import { CertificateAuthority } from "../src/local/certificate.ts";
 import { startPostgres } from "../tests/support/postgres.ts";
+import { benchLogin, sixColumns } from "./support/database.ts";
 import { peakMemory } from "./support/peak_memory.ts";
 import { writeLargeGroups } from "./support/python.ts";
-import { type Line, PARTS, type Place, runPart, TLS_PARTS } from "./support/transfer_parts.ts";
+import {
+  type BenchServer,
+  COMPARISONS,
+  type Line,
+  runComparison,
+  TLS_COMPARISONS,
+} from "./support/transfer_comparisons.ts";
 
 const ROWS = Number(Deno.env.get("LAKEBASE_BENCH_ROWS") ?? 1_000_000);
 const MANY_ROWS = 10 * ROWS;
-const NAMES = [...PARTS, ...TLS_PARTS, "memory"];
+const NAMES = [...COMPARISONS, ...TLS_COMPARISONS, "memory"];
 
 const chosen = Deno.args.length > 0 ? Deno.args : NAMES;
 const unknown = chosen.find((name) => !NAMES.includes(name));
@@ -27,13 +34,13 @@ const authority = await CertificateAuthority.create();
 await using server = await startPostgres({ password: "bench", certificate: authority.issue() });
 const folder = await Deno.makeTempDir({ prefix: "lakebase-bench-" });
 await Deno.writeTextFile(`${folder}/ca.pem`, authority.ca);
-const place: Place = { port: server.port, password: "bench", folder, caFile: `${folder}/ca.pem` };
+const benchServer: BenchServer = { port: server.port, password: "bench", folder, caFile: `${folder}/ca.pem` };
 
 await prepare();
 const lines: Line[] = [];
 for (const tls of [false, true]) {
-  for (const part of tls ? [...PARTS, ...TLS_PARTS] : PARTS) {
-    if (chosen.includes(part)) lines.push(...await runPart(part, { ...place, tls }));
+  for (const comparison of tls ? [...COMPARISONS, ...TLS_COMPARISONS] : COMPARISONS) {
+    if (chosen.includes(comparison)) lines.push(...await runComparison(comparison, { ...benchServer, tls }));
   }
 }
 if (chosen.includes("memory")) lines.push(...await memory());
@@ -42,33 +49,28 @@ await Deno.remove(folder, { recursive: true });
 console.table(lines);
 
 async function prepare(): Promise<void> {
-  await using db = await connect({
-    host: "127.0.0.1",
-    port: place.port,
-    user: "postgres",
-    database: "postgres",
-    password: place.password,
-    ca: authority.ca,
-  });
+  await using db = await connect({ ...benchLogin(server.port), sslMode: "verify-full", ca: authority.ca });
   const { sql } = db;
-  const table = (rows: number) =>
-    sql`SELECT n::int AS id, now() + n * interval '1 s' AS at, n / 7.0::float8 AS f,
-      (n / 3.0)::numeric(10, 2) AS fare, 'zone ' || n AS zone, n % 2 = 0 AS paid FROM generate_series(1, ${rows}) n`;
-  await sql`CREATE TABLE bench AS ${table(ROWS)}`;
+  await sql`CREATE TABLE bench AS ${sixColumns(db, ROWS)}`;
   await sql`CREATE TABLE copy (LIKE bench)`;
   await sql`VACUUM ANALYZE bench`;
   if (!chosen.includes("memory") && !chosen.includes("loadMany")) return;
-  await sql`CREATE TABLE many AS ${table(MANY_ROWS)}`;
+  await sql`CREATE TABLE many AS ${sixColumns(db, MANY_ROWS)}`;
   await sql`VACUUM ANALYZE many`;
 }
 
 async function memory(): Promise<Line[]> {
-  const found: Line[] = [];
+  const lines: Line[] = [];
   const measure = async (action: "pull" | "load", table: string, file: string, what: string, limit: string) => {
-    const login = { host: "127.0.0.1", port: place.port, user: "postgres", database: "postgres", password: "bench" };
-    const { megabytes, seconds } = await peakMemory({ connect: { ...login, ca: place.caFile }, action, table, file });
-    const beside = `in ${seconds.toFixed(1)} s`;
-    found.push({ what: `TLS: resident memory, ${what}`, ours: `${megabytes.toFixed(0)} MB`, beside, ratio: "", limit });
+    const login = { ...benchLogin(server.port), sslMode: "verify-full", ca: benchServer.caFile } as const;
+    const { megabytes, seconds } = await peakMemory({ connect: login, action, table, file });
+    lines.push({
+      what: `TLS: resident memory, ${what}`,
+      ours: `${megabytes.toFixed(0)} MB`,
+      alternative: `in ${seconds.toFixed(1)} s`,
+      ratio: "",
+      limit,
+    });
   };
   const rows = `${MANY_ROWS.toLocaleString("en")} rows`;
   const limits = { csv: ["200 MB", "200 MB"], arrow: ["", ""], parquet: ["", "400 MB"] } as const;
@@ -81,5 +83,5 @@ async function memory(): Promise<Line[]> {
     await measure("load", "groups", groups, `${rows} from .parquet, row groups of 1,000,000`, "400 MB");
     await measure("load", "wide", wide, "1,000,000 rows of 30 texts from .parquet, one row group", "900 MB");
   }
-  return found;
+  return lines;
 }

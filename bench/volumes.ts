@@ -6,7 +6,8 @@
 
 import { connect, type Lakebase } from "../mod.ts";
 import { startPostgres } from "../tests/support/postgres.ts";
-import { contest } from "./support/contest.ts";
+import { medianTimes } from "./support/timing.ts";
+import { benchLogin, sixColumns } from "./support/database.ts";
 import { peakMemory, workspaceClient, type WorkspaceLogin } from "./support/peak_memory.ts";
 
 const ROWS = Number(Deno.env.get("LAKEBASE_BENCH_ROWS") ?? 1_000_000);
@@ -18,19 +19,12 @@ await using server = await startPostgres({ password: "bench" });
 const folder = await Deno.makeTempDir({ prefix: "lakebase-bench-" });
 const workspace = await startWorkspace(server.url, `${folder}/volumes`);
 /** The login of the server itself. The workspace is for the Volume. */
-const LOGIN = {
-  host: "127.0.0.1",
-  port: server.port,
-  user: "postgres",
-  password: "bench",
-  database: "postgres",
-  sslMode: "disable" as const,
-};
+const LOGIN = benchLogin(server.port);
 const lines: Record<string, string>[] = [];
 {
   await using db = await connect({ ...LOGIN, workspace: workspaceClient(workspace.login) });
   await prepare(db);
-  for (const format of FORMATS) lines.push(...await besides(db, folder, format));
+  for (const format of FORMATS) lines.push(...await compareTransfers(db, folder, format));
 }
 for (const format of FORMATS) {
   for (const action of ["pull", "load"] as const) lines.push(await peak(action, `${VOLUME}/many.${format}`));
@@ -40,7 +34,7 @@ await Deno.remove(folder, { recursive: true });
 // deno-lint-ignore no-console -- a benchmark's output
 console.table(lines);
 
-async function besides(db: Lakebase, folder: string, format: string): Promise<Record<string, string>[]> {
+async function compareTransfers(db: Lakebase, folder: string, format: string): Promise<Record<string, string>[]> {
   const [file, stored] = [`${folder}/t.${format}`, `${VOLUME}/t.${format}`];
   const load = (path: string) => async () => {
     await db.sql`TRUNCATE copy`;
@@ -48,7 +42,7 @@ async function besides(db: Lakebase, folder: string, format: string): Promise<Re
     await db.load("copy", path);
     return performance.now() - started;
   };
-  const took = await contest({
+  const times = await medianTimes({
     file: async () => void await db.pull("bench", file),
     volume: async () => void await db.pull("bench", stored),
     fromFile: load(file),
@@ -61,7 +55,7 @@ async function besides(db: Lakebase, folder: string, format: string): Promise<Re
     ratio: (there / here).toFixed(2),
     limit: "1.15",
   });
-  return [line(`pull .${format}`, took.file, took.volume), line(`load .${format}`, took.fromFile, took.fromVolume)];
+  return [line(`pull .${format}`, times.file, times.volume), line(`load .${format}`, times.fromFile, times.fromVolume)];
 }
 
 async function peak(action: "pull" | "load", file: string): Promise<Record<string, string>> {
@@ -89,12 +83,10 @@ async function startWorkspace(url: string, volumes: string): Promise<{ login: Wo
   };
 }
 
-async function prepare({ sql }: Lakebase): Promise<void> {
-  const table = (rows: number) =>
-    sql`SELECT n::int AS id, now() + n * interval '1 s' AS at, n / 7.0::float8 AS f,
-      (n / 3.0)::numeric(10, 2) AS fare, 'zone ' || n AS zone, n % 2 = 0 AS paid FROM generate_series(1, ${rows}) n`;
-  await sql`CREATE TABLE bench AS ${table(ROWS)}`;
-  await sql`CREATE TABLE many AS ${table(10 * ROWS)}`;
+async function prepare(db: Lakebase): Promise<void> {
+  const { sql } = db;
+  await sql`CREATE TABLE bench AS ${sixColumns(db, ROWS)}`;
+  await sql`CREATE TABLE many AS ${sixColumns(db, 10 * ROWS)}`;
   await sql`CREATE TABLE copy (LIKE bench)`;
   await sql`VACUUM ANALYZE bench`;
 }

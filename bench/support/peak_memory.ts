@@ -21,7 +21,7 @@ export interface MemoryOptions {
 }
 
 /** The cost of a transfer. */
-export interface Took {
+export interface TransferCost {
   /** Peak resident memory of the process, in megabytes. */
   megabytes: number;
   /** Seconds, without the time for connecting. */
@@ -29,7 +29,7 @@ export interface Took {
 }
 
 /** Runs a transfer in a separate process. */
-export async function peakMemory(options: MemoryOptions): Promise<Took> {
+export async function peakMemory(options: MemoryOptions): Promise<TransferCost> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", import.meta.url, JSON.stringify(options)],
     stdin: "null",
@@ -57,8 +57,8 @@ async function peak(sampled: number): Promise<number> {
 if (import.meta.main) {
   const options: MemoryOptions = JSON.parse(Deno.args[0]!);
   const { action, table, file, workspace } = options;
-  let most = 0;
-  const sample = () => most = Math.max(most, Deno.memoryUsage().rss);
+  let largest = 0;
+  const sample = () => largest = Math.max(largest, Deno.memoryUsage().rss);
   const timer = setInterval(sample, 20);
   await using db = await connect({
     ...options.connect,
@@ -73,6 +73,6 @@ if (import.meta.main) {
   const seconds = (performance.now() - started) / 1000;
   sample();
   clearInterval(timer);
-  const took: Took = { megabytes: await peak(most) / 1e6, seconds };
-  await Deno.stdout.write(new TextEncoder().encode(JSON.stringify(took)));
+  const cost: TransferCost = { megabytes: await peak(largest) / 1e6, seconds };
+  await Deno.stdout.write(new TextEncoder().encode(JSON.stringify(cost)));
 }

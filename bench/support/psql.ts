@@ -27,8 +27,8 @@ export async function psqlTime(command: string, { port, password, ca }: PsqlTarg
     },
     stdin: "null",
   }).output();
-  const said = new TextDecoder().decode(stdout);
-  const time = /^Time: ([\d.]+) ms/m.exec(said)?.[1];
-  if (!success || time === undefined) throw new Error(`psql failed: ${said}${new TextDecoder().decode(stderr)}`);
+  const output = new TextDecoder().decode(stdout);
+  const time = /^Time: ([\d.]+) ms/m.exec(output)?.[1];
+  if (!success || time === undefined) throw new Error(`psql failed: ${output}${new TextDecoder().decode(stderr)}`);
   return Number(time);
 }

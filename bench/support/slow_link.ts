@@ -1,10 +1,10 @@
 /**
  * A TCP link with latency: every byte arrives `delay` milliseconds after it was sent, in either direction, and any
- * number of bytes may be on their way. Run it in a separate process (`deno run -A slow_link.ts <port> <delay>`), which
+ * number of bytes may be in flight. Run it in a separate process (`deno run -A slow_link.ts <port> <delay>`), which
  * prints its port.
  */
 
-interface Held {
+interface Delayed {
   bytes: Uint8Array;
   due: number;
 }
@@ -13,23 +13,23 @@ if (import.meta.main) {
   const [port, delay] = Deno.args.map(Number);
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   await Deno.stdout.write(new TextEncoder().encode(`${(listener.addr as Deno.NetAddr).port}\n`));
-  for await (const near of listener) link(near, port!, delay!).catch(() => {});
+  for await (const client of listener) link(client, port!, delay!).catch(() => {});
 }
 
-async function link(near: Deno.TcpConn, port: number, delay: number): Promise<void> {
-  using far = await Deno.connect({ hostname: "127.0.0.1", port });
-  using _near = near;
-  for (const conn of [near, far]) conn.setNoDelay(true);
-  await Promise.all([pass(near, far, delay), pass(far, near, delay)]).catch(() => {});
+async function link(client: Deno.TcpConn, port: number, delay: number): Promise<void> {
+  using server = await Deno.connect({ hostname: "127.0.0.1", port });
+  using _client = client;
+  for (const conn of [client, server]) conn.setNoDelay(true);
+  await Promise.all([pass(client, server, delay), pass(server, client, delay)]).catch(() => {});
 }
 
 async function pass(from: Deno.TcpConn, to: Deno.TcpConn, delay: number): Promise<void> {
-  const held: Held[] = [];
+  const delayed: Delayed[] = [];
   let wake = Promise.withResolvers<void>();
   let ended = false;
   const write = async () => {
     while (true) {
-      const next = held.shift();
+      const next = delayed.shift();
       if (next === undefined) {
         if (ended) return;
         await wake.promise;
@@ -46,7 +46,7 @@ async function pass(from: Deno.TcpConn, to: Deno.TcpConn, delay: number): Promis
       const buffer = new Uint8Array(262_144);
       const length = await from.read(buffer);
       if (length === null) break;
-      held.push({ bytes: buffer.subarray(0, length), due: performance.now() + delay });
+      delayed.push({ bytes: buffer.subarray(0, length), due: performance.now() + delay });
       wake.resolve();
     }
     ended = true;

@@ -6,10 +6,10 @@ import { type Random, randomFrom } from "../../tests/support/random.ts";
 export interface Journal {
   succeeded: number;
   failed: number;
-  /** The number of wrong answers. */
+  /** The wrong answers. */
   wrong: string[];
-  /** The number of errors that are not among {@linkcode EXPECTED}. */
-  strange: string[];
+  /** The errors that are not among {@linkcode EXPECTED}. */
+  unexpected: string[];
   /** The memory after two minutes. */
   early: Memory;
   /** The memory at the end. */
@@ -24,13 +24,13 @@ export interface Memory {
   resident: number;
 }
 
-/** Limit of connections. */
+/** The largest number of connections. */
 export const MOST_CONNECTIONS = 8;
 /** The line that the client prints after it has closed its connections. It ends after its standard input has ended. */
 export const CLOSED = "closed\n";
 
 const WORKERS = 12;
-/** The messages that a person sees while such things happen. */
+/** The codes of the errors that the faults may cause. */
 const EXPECTED = new Set([
   ...["CONNECTION_LOST", "UNREACHABLE", "CONNECT_TIMEOUT", "TOO_MANY_CONNECTIONS", "TLS", "LOGIN_REFUSED"],
   ...["WORKSPACE_AUTH", "WORKSPACE_UNAVAILABLE"],
@@ -42,8 +42,8 @@ const OPERATIONS: readonly Operation[] = [read, read, insert, insert, transact, 
 
 async function read({ sql }: Lakebase, random: Random, journal: Journal): Promise<void> {
   const n = random.below(1e6);
-  const found = await sql`SELECT ${n}::int * 2 AS n, pg_sleep(${random.below(50) / 1000})`.value();
-  if (found !== n * 2) journal.wrong.push(`${n} * 2 = ${found}`);
+  const value = await sql`SELECT ${n}::int * 2 AS n, pg_sleep(${random.below(50) / 1000})`.value();
+  if (value !== n * 2) journal.wrong.push(`${n} * 2 = ${value}`);
 }
 
 async function insert({ sql }: Lakebase, _random: Random, _journal: Journal, id: string): Promise<void> {
@@ -61,15 +61,15 @@ async function transact(db: Lakebase, _random: Random, _journal: Journal, id: st
 async function write(ids: string[], work: () => Promise<void>): Promise<void> {
   try {
     await work();
-    note("done", ids);
+    record("done", ids);
   } catch (error) {
-    if ((error as LakebaseError).code === "CONNECTION_LOST") note("unknown", ids);
+    if ((error as LakebaseError).code === "CONNECTION_LOST") record("unknown", ids);
     throw error;
   }
 }
 
-/** A line for each write, with its outcome. */
-function note(outcome: "done" | "unknown", ids: string[]): void {
+/** Appends a line for each write, with its outcome, to the journal's file. */
+function record(outcome: "done" | "unknown", ids: string[]): void {
   appendFileSync(Deno.args[2]!, ids.map((id) => `${outcome} ${id}\n`).join(""));
 }
 
@@ -97,7 +97,7 @@ async function work(db: Lakebase, worker: number, random: Random, end: number, j
     } catch (error) {
       journal.failed++;
       const expected = error instanceof LakebaseError && EXPECTED.has(error.code);
-      if (!expected) journal.strange.push(Deno.inspect(error).slice(0, 500));
+      if (!expected) journal.unexpected.push(Deno.inspect(error).slice(0, 500));
     }
     await new Promise((resolve) => setTimeout(resolve, 50 + random.below(400)));
   }
@@ -111,7 +111,7 @@ function memory(): Memory {
 
 if (import.meta.main) {
   const [minutes, seed] = [Number(Deno.args[0]), Number(Deno.args[1])];
-  const journal: Journal = { succeeded: 0, failed: 0, wrong: [], strange: [], early: memory(), late: memory() };
+  const journal: Journal = { succeeded: 0, failed: 0, wrong: [], unexpected: [], early: memory(), late: memory() };
   const started = Date.now();
   const end = started + minutes * 60_000;
   const db = await connect({
@@ -130,6 +130,6 @@ if (import.meta.main) {
   journal.late = memory();
   appendFileSync(Deno.args[2]!, JSON.stringify(journal));
   await Deno.stdout.write(new TextEncoder().encode(CLOSED));
-  await new Response(Deno.stdin.readable).text(); // while it is counted what the server still has open
+  await new Response(Deno.stdin.readable).text(); // meanwhile, the server's open connections are counted
   // This does not call Deno.exit(), because a leftover should keep this process from ending.
 }

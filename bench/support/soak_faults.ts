@@ -3,10 +3,10 @@ import type { PostgresServer } from "../../tests/support/postgres.ts";
 import type { Random } from "../../tests/support/random.ts";
 
 /** Causes a fault. `faults.reset()` ends it. */
-export type Strike = (local: LocalLakebase, random: Random, server: PostgresServer) => void | Promise<void>;
+export type CauseFault = (local: LocalLakebase, random: Random, server: PostgresServer) => void | Promise<void>;
 
 /** The faults by name. */
-export const FAULTS: readonly (readonly [name: string, strike: Strike])[] = [
+export const FAULTS: readonly (readonly [name: string, cause: CauseFault])[] = [
   ["workspace slow", ({ faults }, random) => void (faults.latency = 100 + random.below(1900))],
   [
     "workspace status",
