@@ -40,8 +40,12 @@ import { DatabaseSession, type Queryable, queryable } from "./session.ts";
 import type { Sql } from "./sql.ts";
 
 const ROLLED_BACK = "The connection was closed in a transaction, so the changes of the transaction were rolled back";
-const REPLACED =
-  "connect() has closed the connection that was open before, because its settings differ. Lost with its session";
+
+/** The notice for a connection that a call of connect() with other settings has closed. */
+function replacedText(lost: readonly string[]): string {
+  return "connect() has closed the connection that was open before, because its settings differ. Lost with its session: " +
+    `${lost.join(", ")}. If you need them, run the cells again that made them`;
+}
 
 /**
  * `pg.Pool`, under a name of this module: `deno doc --lint` accepts only the module's own types in its public API.
@@ -132,7 +136,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
     this.#parts.pool.endedBecause = reason;
     const lost = await this.#notebook?.heldKinds() ?? [];
     await this.close();
-    if (lost.length > 0) await announceConnection(`${REPLACED}: ${lost.join(", ")}`);
+    if (lost.length > 0) await announceConnection(replacedText(lost));
   }
 
   /** Whether {@linkcode close} was called. */

@@ -49,8 +49,9 @@ interface Busy extends Holder {
 /** Time after the last statement when the session is asked for its state, so that a loss can be reported in full. */
 const QUIET_MS = 50;
 const SHARED = "the notebook's session, which has state, such as settings or temporary tables";
-/** The kind of state that is assumed for a session if the server did not report its state. */
-const UNREAD = "state that could not be read";
+/** The state that is assumed for a session whose state the server did not report. */
+const UNREAD =
+  "temporary tables, settings, prepared statements, cursors, locks or LISTEN (the server did not report which of these)";
 /** The time that the server may take to report the state of a session that is about to be closed. */
 const ASK_LIMIT_MS = 1000;
 /** Turns of the event loop within which the statements of one `Promise.all` arrive. */

@@ -69,16 +69,16 @@ export class Holding {
  */
 export function sessionLost(cause: Error, { open, held }: { open: boolean; held: string | undefined }): LakebaseError {
   const rolledBack = open ? "; its transaction was rolled back" : "";
-  const lost = held === "" ? "It had no other state" : `Lost with the session: ${held ?? NOT_KNOWN}`;
+  const [lost, remedy] = held === ""
+    ? ["It had no other state", "run it again, and it runs"]
+    : [`Lost with the session: ${held ?? NOT_KNOWN}`, "make again what was lost, then run the statement: both run"];
   const { code, severity } = cause as { code?: string; severity?: unknown };
   const sqlstate = severity === undefined ? undefined : code; // an error of the network has a code of another kind
   const advice = sqlstate === undefined ? undefined : adviceFor({ code: sqlstate, message: cause.message });
   return new LakebaseError(
     "CONNECTION_LOST",
     `Cannot run the statement: its session has ended (${cause.message})${rolledBack}. ${lost}. The ` +
-      `statement did not run; run it again, and it runs in a new session${
-        advice === undefined ? "" : `\nHINT: ${advice}`
-      }`,
+      `statement did not run; ${remedy} in a new session${advice === undefined ? "" : `\nHINT: ${advice}`}`,
     { cause, sqlstate },
   );
 }
