@@ -37,7 +37,7 @@ export { Lakebase } from "./src/api/lakebase.ts";
 export { lakehouse } from "./src/api/lakehouse.ts";
 export { show } from "./src/api/display.ts";
 
-// What those take and give, by name; nothing below exists at run time.
+// The types of their parameters and results. They do not exist at run time.
 export type { LakebaseErrorCode, LakebaseErrorOptions, NamedOptions, OptionValue } from "./src/core/errors.ts";
 export type { CheckFacts, CheckStep } from "./src/doctor/checkup.ts";
 export type { Checkup, ExtraSteps } from "./src/api/check.ts";
@@ -77,8 +77,7 @@ export type { Plan, PlanNode } from "./src/api/plan.ts";
 export type { Field } from "./src/sql/result.ts";
 export type { Notice } from "./src/sql/exchange.ts";
 export type { Sql } from "./src/api/sql.ts";
-export type { ColumnValues } from "./src/transfer/columns/batch.ts";
-export type { ColumnType } from "./src/transfer/columns/batch.ts";
+export type { ColumnType, ColumnValues } from "./src/transfer/columns/batch.ts";
 export type { ArrowTable, Column, Columns } from "./src/transfer/columns/columns.ts";
 export type { LoadFormat, PullFormat } from "./src/transfer/formats/file_format.ts";
 export type { DialectGuess } from "./src/transfer/load/dialect.ts";
@@ -87,5 +86,5 @@ export type { LoadResult } from "./src/transfer/load/load.ts";
 export type { LoadSource } from "./src/transfer/load/source.ts";
 export type { Progress } from "./src/draw/progress.ts";
 
-// The `%%sql` cells of a notebook find the module once it is imported.
+// From now on, the `%%sql` cells of a notebook find this module.
 answerSqlCells();

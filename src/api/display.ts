@@ -10,10 +10,10 @@ interface Displayable {
 }
 
 /**
- * A question to the database that is asked later. `await` asks it; awaiting it again does not ask again. As the last
- * expression of a cell it asks the question and draws the answer, with or without `await`.
+ * A question to the database that has not been asked yet. `await` asks it; awaiting it again does not ask again. As the last
+ * expression of a cell, with or without `await`, it is asked and its answer is drawn.
  *
- * @throws {LakebaseError} When the question is asked: the errors of the method that made it.
+ * @throws {LakebaseError} When it is asked: the errors of the method that made it.
  *
  * @example
  * ```ts
@@ -38,7 +38,7 @@ export class Lookup<T extends Displayable> implements Promise<T> {
     this.#ask = ask;
   }
 
-  /** Asks the question. */
+  /** Asks the question, unless it was asked before. */
   then<Answer = T, Failed = never>(
     onAnswer?: ((answer: T) => Answer | PromiseLike<Answer>) | null,
     onError?: ((error: unknown) => Failed | PromiseLike<Failed>) | null,
@@ -73,8 +73,8 @@ export class Lookup<T extends Displayable> implements Promise<T> {
 }
 
 /**
- * Draws values anywhere in a cell, and not only as its last expression: queries, results, plans, connections. It draws the
- * items of an array one by one.
+ * Draws values anywhere in a cell, not only as its last expression: queries, results, plans, connections. The items of an array
+ * are drawn one by one.
  *
  * @param values The values to draw.
  *

@@ -15,12 +15,12 @@ import type { Plan } from "./plan.ts";
 import { type Result, runForResult } from "./result.ts";
 
 /**
- * Runs queries: in a session of Postgres, or in a SQL warehouse. A `Query` is the same for both. It decides what runs
- * and how often, and its engine decides how.
+ * Runs queries, in a session of Postgres or in a SQL warehouse. `Query` is the same class for both: it decides what runs and
+ * how often, and its engine decides how.
  * @internal
  */
 export interface QueryEngine {
-  /** Whether its queries run in a SQL warehouse, so that no statement for Postgres may contain them. */
+  /** Whether its queries run in a SQL warehouse. A statement for Postgres must not contain such a query. */
   readonly inWarehouse: boolean;
   /** The text that `console.log` prints for the query. Throws if the query can't run. */
   print(query: Fragment): string;
@@ -31,7 +31,7 @@ export interface QueryEngine {
   onlyReads(query: Fragment): boolean;
   /** Runs the query to its end, or to its first rows. */
   run<Row>(query: Fragment, options: EngineRun): Promise<Result<Row>>;
-  /** Runs the query for a load, which needs every digit of its values. */
+  /** Runs the query for a load, which needs every digit of each value. */
   exactRows(query: Fragment, stops: StopOptions): Promise<StatementRows | ArrowRows>;
   /** Yields the rows in constant memory. */
   iterate<Row>(query: Fragment, stops: StopOptions): AsyncGenerator<Row, void, void>;

@@ -84,8 +84,8 @@ const open = new Set<Lakebase>();
 export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   /**
    * The `pg.Pool` of this connection, for Drizzle, Kysely and other libraries. It logs in, wakes the compute, and replaces
-   * broken connections by itself. Its queries are never part of a {@linkcode transaction} or a {@linkcode session}: they run
-   * on another connection and commit by themselves.
+   * broken connections. Its queries are never part of a {@linkcode transaction} or a {@linkcode session}: each runs on another
+   * connection, and its changes are committed at once.
    */
   readonly pool: PgPool;
   /** The `sql` tag, for queries on this connection. */
@@ -213,8 +213,8 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    * Lists tables, views and other relations. It reads the catalog only.
    *
    * @param pattern A pattern of psql's `\dt`: `trip*`, `app.*`, `"Odd name"`; `*` is any text, `?` any character. Without a
-   * pattern, all relations that are not the system's own. Partitions are listed only if a pattern matches their names;
-   * otherwise they are part of their table.
+   * pattern, it lists all relations except those of the system. Partitions are listed only if a pattern matches their names;
+   * otherwise they count as part of their table.
    * @returns A row for each relation: `schema`, `name`, `kind`, `rows` (an estimate; `null` if it was never analyzed), `size`
    * (bytes), `comment`. In a cell the list draws itself, with or without `await`.
    * @throws {LakebaseError} `BAD_PARAMETER`, or as {@linkcode query}.
@@ -240,7 +240,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   }
 
   /**
-   * Lists the schemas that are not the system's own.
+   * Lists all schemas except those of the system.
    *
    * @returns A row for each schema: `name`, `owner`, `tables` and `views` (their numbers), `size` (bytes), `comment`.
    * @throws {LakebaseError} As {@linkcode query}.
@@ -287,11 +287,11 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
 
   /**
    * Computes statistics of each column of a table or a query. The database computes them, in one read-only transaction.
-   * It reads a random sample of 50,000 rows of a table with more than 200,000 rows, and the first 200,000 rows of a
-   * query. If so, `sampled` and the drawing say it, and the option `sample` sets another number (`Infinity` reads all
-   * rows).
+   * Of a table with more than 200,000 rows, it reads a random sample of 50,000 rows; of a query, it reads the first 200,000
+   * rows. In these cases `sampled` is true, and the drawing says so. The option `sample` sets another number of rows;
+   * `Infinity` reads all of them.
    *
-   * @param what A table as {@linkcode describe} takes it, or a query: `` sql`SELECT ...` ``. The query runs once for each 20
+   * @param what A table as {@linkcode describe} takes it, or a query: `` sql`SELECT ...` ``. The query runs once for every 20
    * columns.
    * @returns A row for each column: `column`, `type`, `count`, `nulls`, `distinct`, `min`, `p25`, `median`, `p75`, `max`,
    * `mean` and `top` (up to five values with their counts); and as properties `rows`, `of` and `sampled`.
@@ -323,22 +323,22 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    * @param other The other connection. Objects that only it has were `added`; objects that only this one has were
    * `removed`.
    * @returns A row for each object that differs: `change`, `kind`, `name`, and the definitions `before` (here) and `after`
-   * (there); and as properties the counts `added`, `removed`, `changed` and `total`. What belongs to a table that was added or
-   * removed is not listed besides the table. In a cell it draws itself.
+   * (there); and as properties the counts `added`, `removed`, `changed` and `total`. The parts of a table that was added or
+   * removed are not listed separately. In a cell it draws itself.
    * @throws {LakebaseError} `BAD_PARAMETER` if the two can't be compared; or as {@linkcode query}.
    */
   diff(other: Lakebase, options?: Omit<DiffOptions, "limit">): Lookup<SchemaDiff>;
   /**
    * Compares the rows of a table with those of the same table in another database, usually of a branch. Both servers add up
-   * hashes of their rows in groups, and only the rows of groups that differ are fetched. Each database is read in one state
-   * (`REPEATABLE READ`), and values are compared as the texts that the server writes.
+   * hashes of their rows in groups, and only the rows of groups that differ are fetched. Each database is read in a single
+   * state (`REPEATABLE READ`), and values are compared as the texts that the servers write.
    *
-   * Rows are matched by the primary key, or else by another unique index without NULLs, that both tables have. Without one,
-   * whole rows are counted.
+   * Rows are matched by the primary key, or else by another unique index without NULLs, if both tables have it. Without such
+   * a key, equal rows are counted.
    *
    * @param other The other connection. Rows that only it has were `added`, rows that only this one has were `removed`.
    * @param table A table as {@linkcode describe} takes it; a view has no key.
-   * @param options The most rows to keep: `limit`, by default 1,000. All that differ are counted.
+   * @param options `limit` is the most rows that are kept, by default 1,000. All rows that differ are counted.
    * @returns A row for each row that differs: `change`, `key`, `columns` (the names of those that differ), `before` (here) and
    * `after` (there); and as properties the counts `added`, `removed`, `changed` and `total`, the `key`, the columns that `only`
    * one table has, the `types` that differ, and how many rows were `fetched`. In a cell it draws itself.
@@ -412,8 +412,8 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
 
   /**
    * Runs each step of connecting again, on a new connection, and says what to do about the first step that fails. Use it for a
-   * connection that used to work; if `connect()` itself fails, use the module's `check()`. If the connection has used Volumes,
-   * there is a step for each.
+   * connection that used to work; if `connect()` itself fails, use the module's `check()`. Each Volume that the connection has
+   * used has a step too.
    *
    * @returns A row for each step: `step`, `outcome`, `detail`, `ms`; and `ok` as a property. In a cell it draws itself.
    *
@@ -474,10 +474,10 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   }
 
   /**
-   * Finds a SQL warehouse of the same workspace, with the same login. Starts the warehouse if it is stopped.
+   * Finds a SQL warehouse of the same workspace, with the same login. A warehouse that is stopped is started.
    *
    * @param options The warehouse, and the catalog and schema in which it looks for names.
-   * @throws {LakebaseError} `ENDPOINT_NOT_FOUND`; `ENDPOINT_AMBIGUOUS` if several fit, with a list and their states;
+   * @throws {LakebaseError} `ENDPOINT_NOT_FOUND`; `ENDPOINT_AMBIGUOUS` if several fit, with a list of them and their states;
    * `WORKSPACE_AUTH`, `WORKSPACE_UNAVAILABLE`; `BAD_PARAMETER`; `BAD_SETTING` if this connection knows no workspace.
    *
    * @example
@@ -502,15 +502,15 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   }
 
   /**
-   * Makes a branch and connects to it as this connection is connected. A branch is a copy of the whole database, as it
-   * is now or as it was at a given moment. `close()` of the branch, `await using` and the end of the script delete it.
-   * A forgotten branch ends after a day.
+   * Makes a branch, and connects to it with the settings of this connection. A branch is a copy of the whole database, as
+   * it is now or as it was at a given moment. The branch is deleted by its `close()`, by `await using`, or at the end of the
+   * script. A branch that nothing has deleted expires after a day.
    *
    * @param options The moment, the name, and the lifetime of the branch.
    * @returns A connection to the branch.
-   * @throws {LakebaseError} `WORKSPACE_REFUSED` with what to do, for a limit, a name that is taken or a moment too long ago;
-   * `BAD_PARAMETER`; `BAD_SETTING` if this connection knows no workspace, or is to an instance of Lakebase Provisioned;
-   * `CANCELED`. A branch that was begun is deleted, or the error names it.
+   * @throws {LakebaseError} `WORKSPACE_REFUSED` if a limit is reached, the name is taken, or the moment is too long ago, with
+   * what to do; `BAD_PARAMETER`; `BAD_SETTING` if this connection knows no workspace, or is to an instance of Lakebase
+   * Provisioned; `CANCELED`. If the branch exists already when an error occurs, it is deleted, or the error names it.
    *
    * @example
    * ```ts
@@ -545,12 +545,12 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   }
 
   /**
-   * Deletes a branch of the project. It refuses the default branch, a protected branch, a branch that others were made
-   * from, and a branch that this program is connected to.
+   * Deletes a branch of the project, except the default branch, a protected branch, a branch that others were made from,
+   * and a branch that this program is connected to.
    *
    * @param name The branch's id, or `projects/p/branches/b`.
    * @param options Whether the branch can be restored.
-   * @throws {LakebaseError} `ENDPOINT_NOT_FOUND`; `BAD_PARAMETER` for a branch that it refuses; or as {@linkcode branch}.
+   * @throws {LakebaseError} `ENDPOINT_NOT_FOUND`; `BAD_PARAMETER` for a branch that must not be deleted; or as {@linkcode branch}.
    *
    * @example
    * ```ts
@@ -569,7 +569,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
     await dropBranch(this.#parts, name, options, [...open].map((db) => branchOf(db.#parts.endpoint?.name)));
   }
 
-  /** Closes all connections and stops renewing the login. Statements that still run get five seconds. */
+  /** Closes all connections and stops renewing the login. Statements that still run have five seconds to end. */
   close(): Promise<void> {
     return this.#closing ??= this.#close();
   }

@@ -75,13 +75,13 @@ export class Plan {
 
   /** The plan as text: a line for each node, indented by depth. */
   toString(): string {
-    return lines(this.root).map(({ text }) => text).join("\n");
+    return planLines(this.root).map(({ text }) => text).join("\n");
   }
 
   /** The output in a notebook: a row for each node, with estimates and measurements. */
   [DISPLAY](): Bundle {
     const measured = this.root["Actual Rows"] !== undefined;
-    const rows = lines(this.root).map(({ text, node }) => [
+    const rows = planLines(this.root).map(({ text, node }) => [
       text,
       node["Plan Rows"],
       ...(measured ? [node["Actual Rows"], node["Actual Loops"], node["Actual Total Time"]] : []),
@@ -108,20 +108,21 @@ export class Plan {
   }
 }
 
-interface Line {
+/** A node, and its line of the drawing. */
+interface PlanLine {
   text: string;
   node: PlanNode;
 }
 
-/** A line for each node. The branch of a node goes on if the node has a later sibling; the last sibling has a corner. */
-function lines(node: PlanNode, corner = "", indent = ""): Line[] {
+/** A line for each node. The last child of a node has a corner; the lines of the others continue to the next child. */
+function planLines(node: PlanNode, corner = "", indent = ""): PlanLine[] {
   const children = node.Plans ?? [];
   return [
     { text: `${corner}${title(node)}`, node },
     ...children.flatMap((child, index) =>
       index < children.length - 1
-        ? lines(child, `${indent}├─ `, `${indent}│  `)
-        : lines(child, `${indent}└─ `, `${indent}   `)
+        ? planLines(child, `${indent}├─ `, `${indent}│  `)
+        : planLines(child, `${indent}└─ `, `${indent}   `)
     ),
   ];
 }

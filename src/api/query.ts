@@ -35,7 +35,7 @@ import type { Result } from "./result.ts";
 
 export type { ExplainOptions, QueryOptions };
 
-/** What stops the reading of columns. */
+/** What stops `columns()`. */
 export type ColumnsOptions = Pick<QueryOptions, "signal" | "timeout">;
 
 const WITH_OPTIONS = "write query.with({ timeout: 5 }) before it for a limit";
@@ -49,10 +49,10 @@ export const SHOWN_ROWS_OF: unique symbol = Symbol("lakebase.shownRows");
  *
  * The number of rows that are shown never changes what a statement does. If the statement may do more than read, because it
  * calls a function or takes a lock, it runs to its end, as in psql. If there are more rows than are shown, the server is asked
- * whether that is so.
+ * whether the statement may do so.
  *
- * Drawing, `first()`, `value()` and `await` share one run. Only if a statement reads and just its first rows were fetched, it
- * runs a second time for the other rows, in a read-only transaction. Each loop over the query and each
+ * Drawing, `first()`, `value()` and `await` share one run. There is one exception: if only the first rows of a statement that
+ * just reads were fetched, `await` runs it again for all rows, in a read-only transaction. Each loop over the query and each
  * `explain({ analyze: true })` is a separate run.
  *
  * @throws {LakebaseError} When it runs: `QUERY_FAILED` with the SQLSTATE and a caret, `CONNECTION_LOST`, `CANCELED`, or what
@@ -140,7 +140,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * @throws {LakebaseError} As `await`.
    */
   async value<T = unknown>(...none: []): Promise<T | undefined> {
-    markUsed(this); // also if it is refused
+    markUsed(this); // even if the call is refused
     takesNothing("value", none, WITH_OPTIONS, "run the query");
     const { 0: row, fields } = await this.#first(1);
     return row === undefined ? undefined : (row as Record<string, unknown>)[fields[0]?.key ?? ""] as T;
@@ -190,7 +190,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * a separate run; as the last expression of a cell it draws the first rows. It does not use the parsers that were given to
    * `connect()`.
    *
-   * @param options What stops the run; by default, whatever stops the query.
+   * @param options What stops the run; by default, what stops the query.
    * @throws {LakebaseError} As `await`; `QUERY_FAILED` also for a value that a column can't hold, such as `NaN` in a
    * `numeric(10, 2)` or an array of two dimensions, with the row, the column and the cast that helps.
    *
@@ -306,7 +306,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     return printed(() => this.#engine.print(this));
   }
 
-  /** The result with all rows. It uses a run that has fetched all rows or will fetch them. */
+  /** The result with all rows. A run that has fetched all rows, or will fetch them, is used again. */
   #whole(): Promise<Result<Row>> {
     markUsed(this);
     return this.#result ??= this.#peek === undefined ? this.#run() : this.#peek.then((first) => {
@@ -316,7 +316,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     });
   }
 
-  /** At least the first rows. A statement that writes runs to its end: fetching the rest later would write again. */
+  /** At least the first rows. A statement that writes runs to its end, because fetching the rest later would write again. */
   #first(limit: number): Promise<Result<Row>> {
     const run = async (again: boolean) => {
       if (!this.#engine.onlyReads(this)) return await (this.#result = this.#run());

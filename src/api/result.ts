@@ -63,7 +63,7 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
     const count = / (\d+)$/.exec(this.tag);
     return count === null ? null : Number(count[1]);
   }
-  /** Milliseconds from sending the query to its last row. */
+  /** Milliseconds from sending the query to receiving its last row. */
   get elapsed(): number {
     return this[OUTCOME].elapsed;
   }
@@ -80,8 +80,8 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
     return this[OUTCOME].transaction;
   }
   /**
-   * The columns with what only the catalog knows: the names of types that the database defines, and `nullable`. It asks
-   * the catalog about columns that this connection has not asked about before; `await` of a query does not.
+   * The columns, with what only the catalog knows: the names of types that the database defines, and `nullable`. The catalog
+   * is asked about columns that this connection has not asked about before; `await` of a query never asks it.
    *
    * @throws {LakebaseError} As the query.
    */
@@ -109,7 +109,7 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
    *
    * @param target The path or URL of a file, a stream, or `-`.
    * @param options The options of `pull`, except for those that need the server: `parallel`, and folders.
-   * @throws {LakebaseError} `BAD_PARAMETER`, also if a program changed a value to one that the column's type does not have;
+   * @throws {LakebaseError} `BAD_PARAMETER`, also if the program has set a value that the column's type does not have;
    * `BAD_FILE`.
    *
    * @example
@@ -175,6 +175,7 @@ export function runForResult<Row>(
   return run<Row>(find, what, { ...options, makeRows }) as Promise<Result<Row>>;
 }
 
+/** The drawing of each listing. */
 const drawings = new WeakMap<object, () => HtmlAndText>();
 
 /**
@@ -195,25 +196,25 @@ const drawings = new WeakMap<object, () => HtmlAndText>();
 export class Listing<Row = Record<string, unknown>> extends Result<Row> {
   /** The output in a notebook. */
   override [DISPLAY](): Record<string, string> {
-    return holdIdle({ ...drawing(this) });
+    return holdIdle({ ...drawListing(this) });
   }
 
   /** The text that `console.log` prints. */
   [Symbol.for("Deno.customInspect")](): string {
-    return drawing(this)["text/plain"];
+    return drawListing(this)["text/plain"];
   }
 
   /** The same text for Node's `util.inspect`. */
   [Symbol.for("nodejs.util.inspect.custom")](): string {
-    return drawing(this)["text/plain"];
+    return drawListing(this)["text/plain"];
   }
 }
 
-function drawing(listing: object): HtmlAndText {
+function drawListing(listing: object): HtmlAndText {
   return drawings.get(listing)?.() ?? renderTable({ columns: [], rows: [] });
 }
 
-function joined(upper: HtmlAndText, lower: HtmlAndText): HtmlAndText {
+function stacked(upper: HtmlAndText, lower: HtmlAndText): HtmlAndText {
   const [html, text] = ["text/html", "text/plain"] as const;
   return { [html]: upper[html] + lower[html], [text]: `${upper[text]}\n${lower[text]}` };
 }
@@ -253,7 +254,7 @@ export function makeListing<Row, Facts extends object>(
   drawings.set(listing, () => {
     const { footer, ...options } = draw(listing);
     const table = renderTable({ ...options, footer: `${footer}${originText(origin)}` });
-    if (below.length > 0) return joined(table, renderFacts(below));
+    if (below.length > 0) return stacked(table, renderFacts(below));
     return write === undefined ? table : { ...table, "text/plain": write(listing) };
   });
   for (const [name, value] of Object.entries(facts)) Object.defineProperty(listing, name, { value });

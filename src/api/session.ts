@@ -29,15 +29,15 @@ export interface Queryable {
    * Writes the rows of a table or query to a file or a stream, at the speed of the server's COPY and in constant memory. The
    * file appears whole or not at all: the rows go into a hidden file beside it, which replaces it at the end.
    *
-   * Whatever stops the pull, such as `signal`, Stop in a notebook or `Deno.exit()`, also removes the hidden file. Only where a
-   * signal ends the program at once, as Ctrl-C does in a script without a listener, it stays behind, for example as
-   * `.trips.csv.1a2b3c4d.part`; the next pull to the same target removes it.
+   * Whatever stops the pull, such as `signal`, Stop in a notebook or `Deno.exit()`, also removes the hidden file. It stays
+   * behind, for example as `.trips.csv.1a2b3c4d.part`, only if a signal ends the program at once, as Ctrl-C ends a script without
+   * a listener; the next pull to the same target removes it.
    *
    * @param what A table as `describe` takes it, or a query: `` sql`SELECT ...` ``.
    * @param target A path or `file:` URL that ends in `.csv`, `.tsv`, `.ndjson`, `.arrow` or `.parquet`, the first three also
    * with `.gz`; a folder, whose name ends in `/`; a `WritableStream`, which is closed at the end and aborted if the pull
    * fails; or `-` for standard output. A path that begins with `/Volumes/` is in a Volume of the workspace.
-   * @param options The format if the target's name does not tell it, and more.
+   * @param options The format, if the target's name does not say it, and more.
    * @returns The numbers of rows and bytes that were written; in a cell it draws itself as one line. The pull starts at once.
    * @throws {LakebaseError} `BAD_PARAMETER`; `BAD_FILE` if the target can't be written; or as {@linkcode query}.
    */
@@ -59,13 +59,13 @@ export interface Queryable {
    * was `created`.
    * @throws {LakebaseError} `QUERY_FAILED` for a row that the table does not accept, with its line, column and value;
    * `BAD_FILE` for a file that can't be read, has another format, or has columns or values that do not fit; `BAD_PARAMETER`
-   * for rows of a program that do not fit, and for options; `CONNECTION_LOST`, `CANCELED`. Nothing was loaded then, except
-   * when the connection was lost while the server committed: the message says so.
+   * for objects that do not fit, and for options; `CONNECTION_LOST`, `CANCELED`. After an error nothing
+   * is loaded; if the connection was lost during the commit, the outcome is unknown, and the message says so.
    */
   load(table: string | Fragment, source: LoadSource, options?: LoadOptions): Promise<LoadResult>;
 }
 
-/** Makes something that runs statements in the session that `find` gives. */
+/** Makes the methods that run statements in the session that `find` returns. */
 export function queryable(find: FindSession): Queryable {
   return {
     sql: makeSql(find),
@@ -87,7 +87,7 @@ export function queryable(find: FindSession): Queryable {
 /**
  * One server session, held until it is closed. Temporary tables, `SET`, `PREPARE`, advisory locks, `LISTEN` and a
  * hand-written `BEGIN ... COMMIT` last from one statement to the next. Statements run one at a time. The session keeps one
- * connection of the pool, is never closed for being idle, and sends the server a message every four minutes.
+ * connection of the pool. It stays open while it is idle, because it sends the server a message every four minutes.
  *
  * If the server ends the session (a restart, a suspend, a limit), the next statement fails with `CONNECTION_LOST` and does
  * not run; the statements after it run in a new session.

@@ -6,7 +6,7 @@ import type { FindSession } from "../sql/run.ts";
 import { postgresEngine, type QueryEngine } from "./engine.ts";
 import { Query } from "./query.ts";
 
-/** The `sql` tag: a template becomes a query, its `${values}` bound parameters. */
+/** The `sql` tag. It turns a template into a query, and the template's `${values}` into bound parameters. */
 export interface Sql {
   /**
    * Makes a query, which does not run yet.
@@ -17,26 +17,26 @@ export interface Sql {
   /** Makes a quoted identifier: `sql.id("schema", "table")`. In a query of a lakehouse, the quotes are backticks. */
   id(...names: [string, ...string[]]): Fragment;
   /**
-   * Values or fragments with a separator between them. A comma, `AND`, `OR`, `UNION ALL` and similar separators may be strings;
+   * Joins values or fragments with a separator. A comma, `AND`, `OR`, `UNION ALL` and similar separators may be strings;
    * any other separator is a fragment.
    *
    * @throws {LakebaseError} `BAD_PARAMETER` for a string that is not one of these separators.
    * @default {", "}
    */
   join(items: readonly unknown[], separator?: string | Fragment): Fragment;
-  /** `VALUES (...), (...)` for rows that are arrays; for rows that are objects, preceded by the list of columns, for `INSERT`. */
+  /** Makes `VALUES (...), (...)` from rows that are arrays. For `INSERT`, rows that are objects also give the list of columns. */
   values(rows: readonly (readonly unknown[] | Record<string, unknown>)[], ...none: []): Fragment;
-  /** Turns a string into SQL. Never put a value into it that comes from outside of the program. */
+  /** Turns a string into SQL. The string must never contain a value from outside of the program. */
   unsafe(text: string, ...none: []): Fragment;
 }
 
 /**
  * Makes a `sql` tag for Postgres.
  *
- * @param session Finds the session of a query when the query runs.
+ * @param find Finds the session of a query when the query runs.
  */
-export function makeSql(session: FindSession): Sql {
-  return sqlFor(postgresEngine(session));
+export function makeSql(find: FindSession): Sql {
+  return sqlFor(postgresEngine(find));
 }
 
 /** Makes a `sql` tag whose queries run in an engine. */
@@ -51,31 +51,31 @@ export function sqlFor(engine: QueryEngine): Sql {
 }
 
 function identifier(...names: [string, ...string[]]): Fragment {
-  if (names.length === 0) throw bad("sql.id() has no name");
+  if (names.length === 0) throw badQuery("sql.id() has no name");
   names.forEach(checkName);
   return new Identifier(names);
 }
 
 function checkName(name: unknown): void {
   if (typeof name === "string" && name !== "" && !name.includes("\0")) return;
-  throw bad(`sql.id() has ${typeof name === "string" ? JSON.stringify(name) : typeText(name)} for a name`);
+  throw badQuery(`sql.id() has ${typeof name === "string" ? JSON.stringify(name) : typeText(name)} for a name`);
 }
 
 function join(items: readonly unknown[], separator: string | Fragment = ", "): Fragment {
   if (!Array.isArray(items)) {
-    throw bad(`sql.join() has ${typeText(items)}; it takes an array`);
+    throw badQuery(`sql.join() has ${typeText(items)}; it takes an array`);
   }
   if (items.length === 0) {
-    throw bad("sql.join() has no items; for a list that may be empty bind an array: = ANY(${list})");
+    throw badQuery("sql.join() has no items; for a list that may be empty bind an array: = ANY(${list})");
   }
   if (separator instanceof Fragment) {
     const spread = items.flatMap((item, index) => index === 0 ? [item] : [separator, item]);
     return new Fragment(Array(spread.length + 1).fill(""), spread);
   }
-  if (typeof separator !== "string") throw bad(`sql.join() has ${typeText(separator)} for a separator`);
+  if (typeof separator !== "string") throw badQuery(`sql.join() has ${typeText(separator)} for a separator`);
   if (!SEPARATOR.test(separator)) {
     const shown = JSON.stringify(separator.length > 50 ? `${separator.slice(0, 50)}…` : separator);
-    throw bad(
+    throw badQuery(
       `sql.join() has ${shown} for a separator; a string may be a comma, AND, OR, UNION, INTERSECT, EXCEPT, ||, + or *, ` +
         "any other separator is a fragment: sql.join(items, sql` IS DISTINCT FROM `)",
     );
@@ -88,15 +88,15 @@ function join(items: readonly unknown[], separator: string | Fragment = ", "): F
 const SEPARATOR = /^\s*(?:,|and|or|(?:union|intersect|except)(?:\s+(?:all|distinct))?|\|\||\+|\*)\s*$/i;
 
 function valuesList(rows: readonly (readonly unknown[] | Record<string, unknown>)[], ...none: []): Fragment {
-  if (none.length > 0) throw bad("sql.values() takes only the rows; its columns are the keys of the first row");
+  if (none.length > 0) throw badQuery("sql.values() takes only the rows; its columns are the keys of the first row");
   if (!Array.isArray(rows)) {
-    throw bad(`sql.values() has ${typeText(rows)}; it takes an array of rows`);
+    throw badQuery(`sql.values() has ${typeText(rows)}; it takes an array of rows`);
   }
   const [first] = rows;
   if (rows.some((row) => typeof row !== "object" || row === null)) {
-    throw bad("sql.values() has a row that is neither an array nor an object");
+    throw badQuery("sql.values() has a row that is neither an array nor an object");
   }
-  if (first === undefined) throw bad("sql.values() has no rows");
+  if (first === undefined) throw badQuery("sql.values() has no rows");
   const tuple = (cells: readonly unknown[]) => new Fragment(["(", ")"], [join(cells)]);
   if (Array.isArray(first)) {
     checkWidth(rows, (row) => Array.isArray(row) && row.length === first.length, `${first.length} values`);
@@ -113,26 +113,26 @@ function sameKeys(row: object, names: readonly string[]): boolean {
     names.every((name) => Object.hasOwn(row, name));
 }
 
-function checkWidth(rows: readonly object[], fits: (row: object) => boolean, wanted: string): void {
-  const odd = rows.findIndex((row) => !fits(row));
-  if (odd !== -1) throw bad(`sql.values() has a row ${odd + 1} that is not like the first, which has ${wanted}`);
+function checkWidth(rows: readonly object[], fits: (row: object) => boolean, shape: string): void {
+  const index = rows.findIndex((row) => !fits(row));
+  if (index !== -1) throw badQuery(`row ${index + 1} of sql.values() is not like the first row, which has ${shape}`);
 }
 
 function unsafe(text: string, ...none: []): Fragment {
   if (none.length > 0) {
-    throw bad("sql.unsafe() takes only a text; write ${value} beside it, or use query(text, [value, ...])");
+    throw badQuery("sql.unsafe() takes only a text; write ${value} beside it, or use query(text, [value, ...])");
   }
-  if (typeof text !== "string") throw bad(`sql.unsafe() has ${typeText(text)}; it takes a string`);
+  if (typeof text !== "string") throw badQuery(`sql.unsafe() has ${typeText(text)}; it takes a string`);
   return new Fragment([text], []);
 }
 
 function notATemplate(found: unknown): LakebaseError {
   const call = typeof found === "string" ? `sql(${JSON.stringify(found.slice(0, 40))})` : `sql(${typeof found})`;
-  return bad(
+  return badQuery(
     `${call} is a call; write a template, sql\`SELECT ...\`, or for SQL in a string sql\`\${sql.unsafe(text)}\``,
   );
 }
 
-function bad(state: string): LakebaseError {
+function badQuery(state: string): LakebaseError {
   return new LakebaseError("BAD_PARAMETER", `Cannot make a query: ${state}`);
 }

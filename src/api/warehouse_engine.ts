@@ -93,7 +93,7 @@ export class WarehouseEngine {
       for (const row of result.inline) rows.push(read(row) as Row);
       rows[OUTCOME] = this.#outcome(statement.text, fields, rows.length, result, performance.now() - started);
     } else {
-      const opened = await open(result);
+      const opened = await openResult(result);
       for await (const batch of opened.batches) for (const row of await rowsOf<Row>(batch, opened)) rows.push(row);
       rows[OUTCOME] = this.#outcome(statement.text, opened.fields, rows.length, result, performance.now() - started);
     }
@@ -144,8 +144,8 @@ export class WarehouseEngine {
     for await (const batch of batches) parts.push(batch);
     const batch = joinBatches(columns, parts);
     const elapsed = performance.now() - started;
-    const reader = await ownReaders(fields);
-    return new Columns({ batch, fields, elapsed, origin: { place: this.place }, find: notInPostgres, reader });
+    const reader = await nestedReaders(fields);
+    return new Columns({ batch, fields, elapsed, origin: { place: this.place }, find: cannotLoad, reader });
   }
 
   async pull(query: Fragment, target: PullTarget, options: PullOptions): Promise<PullResult> {
@@ -190,7 +190,7 @@ export class WarehouseEngine {
     const stop = stoppable(stops);
     try {
       const result = await this.#warehouse.execute(statement, { inline: false, signal: stop.signal });
-      const { fields, batches } = await open(result);
+      const { fields, batches } = await openResult(result);
       const { tag: command } = this.#outcome(statement.text, fields, 0, result, 0);
       return { fields, command, rows: disposing(textsOf(batches, fields), stop) };
     } catch (error) {
@@ -229,7 +229,7 @@ export class WarehouseEngine {
   }
 
   async #open(query: Fragment, signal: AbortSignal | undefined): Promise<Opened> {
-    return await open(await this.#warehouse.execute(compileForWarehouse(query), { inline: false, signal }));
+    return await openResult(await this.#warehouse.execute(compileForWarehouse(query), { inline: false, signal }));
   }
 
   #outcome(text: string, fields: readonly Field[], count: number, result: WarehouseResult, elapsed: number): Outcome {
@@ -248,7 +248,7 @@ export class WarehouseEngine {
 }
 
 /** Reads the chunks of a result as batches. */
-async function open(result: WarehouseResult): Promise<Opened> {
+async function openResult(result: WarehouseResult): Promise<Opened> {
   const fields = fieldsOfManifest(result.columns);
   const types = result.columns.map(typeOf);
   if (result.source.count === 0) {
@@ -266,7 +266,7 @@ async function open(result: WarehouseResult): Promise<Opened> {
       `Cannot read the result: it has ${opened.columns.length} columns, and its description ${fields.length}`,
     );
   }
-  const stored = opened.columns.map(({ type }, at) => storage(type, types[at]!));
+  const stored = opened.columns.map(({ type }, at) => storedType(type, types[at]!));
   const all = fields.map((_, at) => at);
   const batches = async function* () {
     for await (const { rows, columns: data } of opened.batches(all)) {
@@ -278,8 +278,8 @@ async function open(result: WarehouseResult): Promise<Opened> {
 
 /** The fields and the columns of values that are stored in the given way. */
 function storedAs(fields: readonly Field[], stored: readonly ColumnType[]): Pick<Opened, "fields" | "columns"> {
-  const own = fields.map((field, at) => ({ ...field, oid: oidOf(field, stored[at]!) }));
-  return { fields: own, columns: own.map(({ name, oid }, at) => ({ name, oid, type: stored[at]! })) };
+  const typed = fields.map((field, at) => ({ ...field, oid: oidOf(field, stored[at]!) }));
+  return { fields: typed, columns: typed.map(({ name, oid }, at) => ({ name, oid, type: stored[at]! })) };
 }
 
 async function* textsOf(
@@ -300,12 +300,12 @@ async function* textsOf(
   }
 }
 
-/** Nested values may arrive as JSON texts. */
-function storage(type: ColumnType, warehouse: WarehouseType): ColumnType {
+/** How a column of Arrow is stored. Nested values may arrive as JSON texts. */
+function storedType(type: ColumnType, warehouse: WarehouseType): ColumnType {
   return type.kind === "text" && postgresType(warehouse) === "jsonb" ? { kind: "json" } : type;
 }
 
-/** A list is a Postgres array; its oid is that of the array type. */
+/** The oid of a column's type; for a list, that of the array type. */
 function oidOf({ oid }: Field, type: ColumnType): number {
   if (type.kind !== "list") return oid;
   const name = LIST_ELEMENTS[type.element.kind === "timestamp" && type.element.utc ? "timestamptz" : type.element.kind];
@@ -346,7 +346,7 @@ async function storageWithoutRows(types: readonly WarehouseType[]): Promise<Colu
 
 /** A chunk with the columns of a result that has no rows. */
 async function* emptyChunk(result: WarehouseResult): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
-  const { columns, batches } = await open(result);
+  const { columns, batches } = await openResult(result);
   const { ENCODERS } = await import("../transfer/formats/file_format.ts");
   const encoded = (await ENCODERS.arrow())((async function* () {})(), { columns, batches, options: {} });
   yield concatBytes(await Array.fromAsync(encoded));
@@ -354,12 +354,12 @@ async function* emptyChunk(result: WarehouseResult): AsyncGenerator<Uint8Array<A
 
 async function rowsOf<Row>(batch: Batch, { fields }: Opened): Promise<Iterable<Row>> {
   const { Columns } = await import("../transfer/columns/columns.ts");
-  const reader = await ownReaders(fields);
-  return new Columns({ batch, fields, elapsed: 0, origin: {}, find: notInPostgres, reader }).rows<Row>();
+  const reader = await nestedReaders(fields);
+  return new Columns({ batch, fields, elapsed: 0, origin: {}, find: cannotLoad, reader }).rows<Row>();
 }
 
 /** Reads nested values by the types inside them, and intervals, as an inline result has them. */
-async function ownReaders(
+async function nestedReaders(
   fields: readonly Field[],
 ): Promise<(field: Field, data: ColumnData) => ValueReader | undefined> {
   const { valueReader } = await import("../transfer/columns/value.ts");
@@ -392,12 +392,13 @@ function typeForTable(type: WarehouseType): string | undefined {
   return name === "jsonb" || name === "interval" ? name : undefined;
 }
 
-async function* disposing<T>(items: AsyncIterable<T>, end: Disposable): AsyncGenerator<T, void, void> {
-  using _ = end;
+/** Yields items, and disposes of something at the end. */
+async function* disposing<T>(items: AsyncIterable<T>, resource: Disposable): AsyncGenerator<T, void, void> {
+  using _ = resource;
   yield* items;
 }
 
-function notInPostgres(): Promise<never> {
+function cannotLoad(): Promise<never> {
   return Promise.reject(
     new LakebaseError(
       "BAD_PARAMETER",
