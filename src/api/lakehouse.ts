@@ -6,7 +6,7 @@ import { readVolumePath } from "../core/file_store.ts";
 import { type Bundle, DRAW, SelfDrawn } from "../draw/notebook.ts";
 import { announceEnvFile } from "../draw/notices.ts";
 import { elapsedText, renderCard } from "../draw/table.ts";
-import type { Ask, LakehouseColumn, LakehouseSchema, LakehouseTable } from "../lake/catalog.ts";
+import type { LakehouseColumn, LakehouseSchema, LakehouseTable, QueryRows } from "../lake/catalog.ts";
 import type { Warehouse } from "../lake/warehouse.ts";
 import type { ConnectOptions } from "../settings/options.ts";
 import { checkUnstoppable, type OptionChecks, STOP_CHECKS, takesNothing } from "../sql/options.ts";
@@ -238,8 +238,8 @@ export class Lakehouse extends SelfDrawn implements AsyncDisposable {
 
   /** Stops what `lakehouse({ local })` started. A warehouse of a workspace keeps running until it has been idle for a while. */
   async close(): Promise<void> {
-    const { canceledEverywhere } = await import("../lake/warehouse.ts");
-    await canceledEverywhere();
+    const { untilAllCanceled } = await import("../lake/warehouse.ts");
+    await untilAllCanceled();
     await this.#parts.release();
   }
 
@@ -250,7 +250,7 @@ export class Lakehouse extends SelfDrawn implements AsyncDisposable {
 
   #list<Row extends object>(
     names: readonly (keyof Row & string)[],
-    read: (ask: Ask) => Promise<Row[]>,
+    read: (queryRows: QueryRows) => Promise<Row[]>,
     title: (count: number) => string,
   ): Lookup<Listing<Row>> {
     const { engine } = this.#parts;

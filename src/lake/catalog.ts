@@ -2,7 +2,7 @@ import { closest } from "../core/closest.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { Fragment, Identifier } from "../sql/fragment.ts";
 
-/** A table or a view of a lakehouse. */
+/** A table or view of a lakehouse. */
 export interface LakehouseTable {
   /** The catalog. */
   catalog: string;
@@ -34,7 +34,7 @@ export interface LakehouseColumn {
   name: string;
   /** The type, such as `DECIMAL(10,2)`. */
   type: string;
-  /** Whether it takes NULL. */
+  /** Whether the column may be NULL. */
   nullable: boolean;
   /** The default as SQL; `null` if there is none. */
   default: string | null;
@@ -42,35 +42,35 @@ export interface LakehouseColumn {
   comment: string | null;
 }
 
-/** Runs a query for its rows. */
-export type Ask = (query: Fragment) => Promise<readonly Record<string, unknown>[]>;
+/** Runs a query, and returns its rows. */
+export type QueryRows = (query: Fragment) => Promise<readonly Record<string, unknown>[]>;
 
-/** The parts of a name, from the catalog to the table. A missing part is `undefined`. */
+/** The parts of a table's name. A part that the name does not have is `undefined`. */
 interface TableName {
   catalog: string | undefined;
   schema: string | undefined;
   name: string;
 }
 
-/** The most characters of a name. Unity Catalog keeps 255 characters of each part, and quotes may double them. */
-const LONGEST_NAME = 2000;
+/** The maximum characters of a name. Unity Catalog allows 255 characters in each part, and quotes may double them. */
+const MAX_NAME_LENGTH = 2000;
 
 const PART = /\s*(?:`((?:[^`]|``)+)`|"((?:[^"]|"")+)"|([^`".]+))\s*/y;
 
 /**
- * Reads `trips`, `taxi.trips` or `main.taxi.trips`. A part with other characters is in backticks or in double quotes.
+ * Reads a name such as `trips`, `taxi.trips` or `main.taxi.trips`. A part may be in backticks or in double quotes.
  *
  * @throws {LakebaseError} `BAD_PARAMETER` if the text can't be such a name.
  */
 export function parseTableName(text: string): TableName {
-  if (typeof text !== "string" || text.length > LONGEST_NAME) throw badName(text);
+  if (typeof text !== "string" || text.length > MAX_NAME_LENGTH) throw badName(text);
   const parts: string[] = [];
   for (let at = 0; at <= text.length && parts.length < 4;) {
     PART.lastIndex = at;
-    const found = PART.exec(text);
-    if (found === null) throw badName(text);
-    const [whole, ticked, quoted, bare = ""] = found;
-    parts.push(ticked?.replaceAll("``", "`") ?? quoted?.replaceAll('""', '"') ?? bare.trim());
+    const match = PART.exec(text);
+    if (match === null) throw badName(text);
+    const [whole, inBackticks, quoted, bare = ""] = match;
+    parts.push(inBackticks?.replaceAll("``", "`") ?? quoted?.replaceAll('""', '"') ?? bare.trim());
     at += whole.length;
     if (at < text.length && text[at] !== ".") throw badName(text);
     at++;
@@ -80,44 +80,49 @@ export function parseTableName(text: string): TableName {
 }
 
 function badName(name: unknown): LakebaseError {
-  const found = Deno.inspect(name, { depth: 1, strAbbreviateSize: 100 });
+  const shown = Deno.inspect(name, { depth: 1, strAbbreviateSize: 100 });
   return new LakebaseError(
     "BAD_PARAMETER",
-    `Cannot look for a table: its name is ${found}; it must be like trips, taxi.trips or main.taxi.trips`,
+    `Cannot look for a table: its name is ${shown}; it must be like trips, taxi.trips or main.taxi.trips`,
   );
 }
 
-/** The name of a view in the information schema of a catalog, or of the current catalog if none is given. */
-function view(catalog: string | undefined, name: string): Fragment {
-  return new Identifier([...(catalog === undefined ? [] : [catalog]), "information_schema", name]);
+/** A view of the information schema of a catalog; of the current catalog, if `catalog` is `undefined`. */
+function informationSchema(catalog: string | undefined, view: string): Fragment {
+  return new Identifier([...(catalog === undefined ? [] : [catalog]), "information_schema", view]);
 }
 
-function text(strings: TemplateStringsArray, ...values: unknown[]): Fragment {
+/** SQL with bound values. */
+function sql(strings: TemplateStringsArray, ...values: unknown[]): Fragment {
   return new Fragment(strings, values);
 }
 
-/** The most tables that one call lists. */
-const MOST_TABLES = 10_000;
+/** The maximum number of tables that one call lists. */
+const MAX_TABLES = 10_000;
 
 /**
- * Lists the tables whose names match a pattern such as `taxi.trip*`; `*` is any text, `?` any character.
+ * Lists the tables whose names match a pattern such as `taxi.trip*`. `*` means any text, and `?` any character.
  *
- * @throws {LakebaseError} `BAD_PARAMETER` if more than 10,000 tables match: a part of them would look like all.
+ * @throws {LakebaseError} `BAD_PARAMETER` if more than 10,000 tables match, because a part of them would look like all.
  */
-export async function listTables(ask: Ask, pattern: string, catalog: string | undefined): Promise<LakehouseTable[]> {
-  const wanted = parseTableName(pattern);
-  const from = view(wanted.catalog ?? catalog, "tables");
-  const schema = wanted.schema === undefined
-    ? text`table_schema NOT IN ('information_schema', 'pg_catalog')`
-    : text`lower(table_schema) LIKE ${likePattern(wanted.schema)}`;
-  const rows = await ask(
-    text`SELECT * FROM ${from} WHERE ${schema} AND lower(table_name) LIKE ${likePattern(wanted.name)}
-      ORDER BY table_schema, table_name LIMIT ${MOST_TABLES + 1}`,
+export async function listTables(
+  queryRows: QueryRows,
+  pattern: string,
+  catalog: string | undefined,
+): Promise<LakehouseTable[]> {
+  const patterns = parseTableName(pattern);
+  const inSchema = patterns.schema === undefined
+    ? sql`table_schema NOT IN ('information_schema', 'pg_catalog')`
+    : sql`lower(table_schema) LIKE ${likePattern(patterns.schema)}`;
+  const rows = await queryRows(
+    sql`SELECT * FROM ${informationSchema(patterns.catalog ?? catalog, "tables")}
+      WHERE ${inSchema} AND lower(table_name) LIKE ${likePattern(patterns.name)}
+      ORDER BY table_schema, table_name LIMIT ${MAX_TABLES + 1}`,
   );
-  if (rows.length > MOST_TABLES) {
+  if (rows.length > MAX_TABLES) {
     throw new LakebaseError(
       "BAD_PARAMETER",
-      `Cannot list the tables: more than ${MOST_TABLES} match ${JSON.stringify(pattern)}; name fewer, as in "taxi.*"`,
+      `Cannot list the tables: more than ${MAX_TABLES} match ${JSON.stringify(pattern)}; name fewer, as in "taxi.*"`,
     );
   }
   return rows.map((row) => ({
@@ -129,11 +134,12 @@ export async function listTables(ask: Ask, pattern: string, catalog: string | un
   }));
 }
 
-/** The pattern for LIKE: `*` means any text and `?` any character. The wildcards of LIKE itself are escaped. */
+/** Turns a pattern with `*` and `?` into a pattern for LIKE, whose own wildcards are escaped. */
 function likePattern(pattern: string): string {
   return pattern.toLowerCase().replace(/[%_\\]/g, "\\$&").replaceAll("*", "%").replaceAll("?", "_");
 }
 
+/** Names the kind of a table as the module does for every database. */
 function kindOf(type: string): string {
   return type === "BASE TABLE" || type === "MANAGED" || type === "EXTERNAL"
     ? "table"
@@ -145,12 +151,10 @@ function optional(value: unknown): string | null {
 }
 
 /** Lists the schemas of a catalog. */
-export async function listSchemas(ask: Ask, catalog: string | undefined): Promise<LakehouseSchema[]> {
-  const rows = await ask(
-    text`SELECT * FROM ${
-      view(catalog, "schemata")
-    } WHERE schema_name NOT IN ('information_schema', 'pg_catalog', 'pg_toast')
-      ORDER BY schema_name`,
+export async function listSchemas(queryRows: QueryRows, catalog: string | undefined): Promise<LakehouseSchema[]> {
+  const rows = await queryRows(
+    sql`SELECT * FROM ${informationSchema(catalog, "schemata")}
+      WHERE schema_name NOT IN ('information_schema', 'pg_catalog', 'pg_toast') ORDER BY schema_name`,
   );
   return rows.map((row) => ({
     catalog: String(row["catalog_name"]),
@@ -170,58 +174,67 @@ export interface CatalogColumn {
   nullable: boolean;
 }
 
-/** Lists the columns of a catalog's tables, up to a given number. */
-export async function listColumns(ask: Ask, catalog: string | undefined, most: number): Promise<CatalogColumn[]> {
-  const rows = await ask(
-    text`SELECT * FROM ${view(catalog, "columns")} WHERE table_schema NOT IN ('information_schema', 'pg_catalog')
-      ORDER BY table_schema, table_name, ordinal_position LIMIT ${most}`,
+/** Lists the columns of a catalog's tables, up to a limit. */
+export async function listColumns(
+  queryRows: QueryRows,
+  catalog: string | undefined,
+  limit: number,
+): Promise<CatalogColumn[]> {
+  const rows = await queryRows(
+    sql`SELECT * FROM ${informationSchema(catalog, "columns")}
+      WHERE table_schema NOT IN ('information_schema', 'pg_catalog')
+      ORDER BY table_schema, table_name, ordinal_position LIMIT ${limit}`,
   );
   return rows.map((row) => ({
     catalog: String(row["table_catalog"]),
     schema: String(row["table_schema"]),
     table: String(row["table_name"]),
     column: String(row["column_name"]),
-    type: String(row["full_data_type"] ?? row["data_type"]),
-    nullable: row["is_nullable"] !== "NO",
+    ...columnType(row),
   }));
 }
 
 /**
  * Describes a table.
  *
+ * @param defaults The catalog and the schema of a name without them.
  * @throws {LakebaseError} `QUERY_FAILED` with SQLSTATE 42P01 and a suggestion if there is no such table.
  */
 export async function describeTable(
-  ask: Ask,
+  queryRows: QueryRows,
   table: string,
-  own: { catalog: string | undefined; schema: string | undefined },
+  defaults: { catalog: string | undefined; schema: string | undefined },
 ): Promise<LakehouseColumn[]> {
-  const { catalog = own.catalog, schema = own.schema, name } = parseTableName(table);
+  const { catalog = defaults.catalog, schema = defaults.schema, name } = parseTableName(table);
   const inSchema = schema === undefined
-    ? text`table_schema = current_schema()`
-    : text`lower(table_schema) = ${schema.toLowerCase()}`;
-  const rows = await ask(
-    text`SELECT * FROM ${view(catalog, "columns")} WHERE ${inSchema} AND lower(table_name) = ${name.toLowerCase()}
-      ORDER BY ordinal_position`,
+    ? sql`table_schema = current_schema()`
+    : sql`lower(table_schema) = ${schema.toLowerCase()}`;
+  const rows = await queryRows(
+    sql`SELECT * FROM ${informationSchema(catalog, "columns")}
+      WHERE ${inSchema} AND lower(table_name) = ${name.toLowerCase()} ORDER BY ordinal_position`,
   );
-  if (rows.length > 0) return rows.map(toColumn);
-  const others = await ask(text`SELECT table_name FROM ${view(catalog, "tables")} WHERE ${inSchema} LIMIT 10000`);
-  throw noTable(table, name, others.map((row) => String(row["table_name"])));
+  if (rows.length > 0) {
+    return rows.map((row) => ({
+      name: String(row["column_name"]),
+      ...columnType(row),
+      default: optional(row["column_default"]),
+      comment: optional(row["comment"]),
+    }));
+  }
+  const tables = await queryRows(
+    sql`SELECT table_name FROM ${informationSchema(catalog, "tables")} WHERE ${inSchema} LIMIT ${MAX_TABLES}`,
+  );
+  throw noTable(table, name, tables.map((row) => String(row["table_name"])));
 }
 
-function toColumn(row: Record<string, unknown>): LakehouseColumn {
-  return {
-    name: String(row["column_name"]),
-    type: String(row["full_data_type"] ?? row["data_type"]),
-    nullable: row["is_nullable"] !== "NO",
-    default: optional(row["column_default"]),
-    comment: optional(row["comment"]),
-  };
+/** The type of a row of the view `columns`. Unity Catalog has the complete type in a column of its own. */
+function columnType(row: Record<string, unknown>): Pick<LakehouseColumn, "type" | "nullable"> {
+  return { type: String(row["full_data_type"] ?? row["data_type"]), nullable: row["is_nullable"] !== "NO" };
 }
 
 function noTable(table: string, name: string, names: readonly string[]): LakebaseError {
-  const near = closest(name, names);
-  const hint = near === undefined ? "" : `\nDid you mean ${near}?`;
+  const suggestion = closest(name, names);
+  const hint = suggestion === undefined ? "" : `\nDid you mean ${suggestion}?`;
   return new LakebaseError(
     "QUERY_FAILED",
     `[TABLE_OR_VIEW_NOT_FOUND] The table or view ${table} cannot be found (SQLSTATE 42P01)${hint}`,

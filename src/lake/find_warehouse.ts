@@ -13,25 +13,25 @@ export interface WarehouseInfo {
   state: string;
 }
 
-/** The path of the API for warehouses. */
+/** The path of warehouses in the API. */
 export const WAREHOUSES = "/api/2.0/sql/warehouses";
 
 /**
  * Finds a warehouse.
  *
  * @param workspace The workspace.
- * @param wanted The warehouse's id or name; `undefined` for the only warehouse.
- * @param signal Stops the search.
- * @throws {LakebaseError} `ENDPOINT_NOT_FOUND` if there is none; `ENDPOINT_AMBIGUOUS` if several fit, with a list and
- * their states; or the error of a request to the workspace.
+ * @param idOrName The warehouse's id or name; `undefined` for the only warehouse.
+ * @param signal Ends the search.
+ * @throws {LakebaseError} `ENDPOINT_NOT_FOUND` if there is none; `ENDPOINT_AMBIGUOUS` with a list if there are several; or the
+ * error of a request to the workspace.
  */
 export async function findWarehouse(
   workspace: Workspace,
-  wanted: string | undefined,
+  idOrName: string | undefined,
   signal?: AbortSignal,
 ): Promise<WarehouseInfo> {
   const all = (await workspace.list(WAREHOUSES, "warehouses", signal)).map(toInfo);
-  return choose(all, wanted, await workspace.origin());
+  return chooseWarehouse(all, idOrName, await workspace.origin());
 }
 
 function toInfo({ id, name, state }: Record<string, unknown>): WarehouseInfo {
@@ -39,53 +39,61 @@ function toInfo({ id, name, state }: Record<string, unknown>): WarehouseInfo {
 }
 
 /** Chooses a warehouse by its id or name, or the only warehouse. */
-export function choose(all: readonly WarehouseInfo[], wanted: string | undefined, where: string): WarehouseInfo {
-  const there = all.filter(({ state }) => !isDeleted(state));
-  if (wanted !== undefined) return chooseNamed(all, there, wanted, where);
-  if (there.length === 1) return there[0]!;
-  if (there.length > 1) {
+export function chooseWarehouse(
+  all: readonly WarehouseInfo[],
+  idOrName: string | undefined,
+  workspace: string,
+): WarehouseInfo {
+  const existing = all.filter(({ state }) => !isDeleted(state));
+  if (idOrName !== undefined) return chooseNamed(all, existing, idOrName, workspace);
+  if (existing.length === 1) return existing[0]!;
+  if (existing.length > 1) {
     throw new LakebaseError(
       "ENDPOINT_AMBIGUOUS",
-      `Cannot choose a SQL warehouse: ${where} has ${there.length}; name one with ${optionName("warehouse")} or ` +
-        `DATABRICKS_WAREHOUSE_ID:\n${listed(there)}`,
+      `Cannot choose a SQL warehouse: ${workspace} has ${existing.length}; name one with ${
+        optionName("warehouse")
+      } or ` +
+        `DATABRICKS_WAREHOUSE_ID:\n${listText(existing)}`,
     );
   }
   throw notFound(
-    `${where} has none that this login may use. Ask for "Can use" on a warehouse, or create one in the workspace`,
+    `${workspace} has none that this login may use. Ask for "Can use" on a warehouse, or create one in the workspace`,
   );
 }
 
 function chooseNamed(
   all: readonly WarehouseInfo[],
-  there: readonly WarehouseInfo[],
-  wanted: string,
-  where: string,
+  existing: readonly WarehouseInfo[],
+  idOrName: string,
+  workspace: string,
 ): WarehouseInfo {
-  const byId = all.find(({ id }) => id === wanted);
-  if (byId !== undefined) return expectThere(byId);
-  const named = there.filter(({ name }) => name === wanted);
-  const fits = named.length > 0 ? named : there.filter(({ name }) => name.toLowerCase() === wanted.toLowerCase());
-  if (fits.length === 1) return fits[0]!;
-  if (fits.length > 1) {
+  const byId = all.find(({ id }) => id === idOrName);
+  if (byId !== undefined) return expectExisting(byId);
+  const exact = existing.filter(({ name }) => name === idOrName);
+  const matches = exact.length > 0
+    ? exact
+    : existing.filter(({ name }) => name.toLowerCase() === idOrName.toLowerCase());
+  if (matches.length === 1) return matches[0]!;
+  if (matches.length > 1) {
     throw new LakebaseError(
       "ENDPOINT_AMBIGUOUS",
-      `Cannot choose a SQL warehouse: ${where} has ${fits.length} warehouses named "${wanted}"; use an id:\n${
-        listed(fits)
+      `Cannot choose a SQL warehouse: ${workspace} has ${matches.length} warehouses named "${idOrName}"; use an id:\n${
+        listText(matches)
       }`,
     );
   }
-  const deleted = all.find(({ name }) => name === wanted);
-  if (deleted !== undefined) return expectThere(deleted);
-  const near = closest(wanted, there.map(({ name }) => name));
-  const hint = near !== undefined
-    ? `did you mean "${near}"?`
-    : there.length === 0
+  const deleted = all.find(({ name }) => name === idOrName);
+  if (deleted !== undefined) return expectExisting(deleted);
+  const suggestion = closest(idOrName, existing.map(({ name }) => name));
+  const hint = suggestion !== undefined
+    ? `did you mean "${suggestion}"?`
+    : existing.length === 0
     ? "this login may use none"
-    : `there are:\n${listed(there)}`;
-  throw notFound(`${where} has none with the id or name "${wanted}"; ${hint}`);
+    : `there are:\n${listText(existing)}`;
+  throw notFound(`${workspace} has none with the id or name "${idOrName}"; ${hint}`);
 }
 
-function expectThere(warehouse: WarehouseInfo): WarehouseInfo {
+function expectExisting(warehouse: WarehouseInfo): WarehouseInfo {
   if (!isDeleted(warehouse.state)) return warehouse;
   throw notFound(`"${warehouse.name}" is ${warehouse.state}; name another`);
 }
@@ -94,13 +102,13 @@ function isDeleted(state: string): boolean {
   return state === "DELETED" || state === "DELETING";
 }
 
-/** The most warehouses that an error lists. */
-const MOST_LISTED = 30;
+/** The maximum number of warehouses that an error lists. */
+const MAX_LISTED = 30;
 
-function listed(warehouses: readonly WarehouseInfo[]): string {
-  const lines = warehouses.slice(0, MOST_LISTED).map(({ id, name, state }) => `  ${id}  ${name} (${state})`);
-  const more = warehouses.length - lines.length;
-  return [...lines, ...(more > 0 ? [`  and ${more} more`] : [])].join("\n");
+function listText(warehouses: readonly WarehouseInfo[]): string {
+  const lines = warehouses.slice(0, MAX_LISTED).map(({ id, name, state }) => `  ${id}  ${name} (${state})`);
+  const omitted = warehouses.length - lines.length;
+  return [...lines, ...(omitted > 0 ? [`  and ${omitted} more`] : [])].join("\n");
 }
 
 function notFound(state: string): LakebaseError {

@@ -13,11 +13,11 @@ export interface WarehouseStatement {
   parameters: readonly { name: string; type: string; value: string }[];
 }
 
-/** The longest statement that the API takes, in bytes. */
-const LONGEST = 16 * 1024 * 1024;
+/** The maximum bytes of a statement that the API takes. */
+const MAX_STATEMENT_BYTES = 16 * 1024 * 1024;
 
-/** Matches the start of a text that would continue the word before it, which is a parameter's name or NULL. */
-const WORD = /^[\p{L}\d_]/u;
+/** Matches the start of a text that would continue the word before it: a parameter's name, or NULL. */
+const CONTINUES_WORD = /^[\p{L}\d_]/u;
 
 /**
  * Joins a fragment and the fragments inside it into one statement for a SQL warehouse.
@@ -27,44 +27,46 @@ const WORD = /^[\p{L}\d_]/u;
  */
 export function compileForWarehouse(fragment: Fragment): WarehouseStatement {
   markUsed(fragment);
-  const { pieces, values } = flatten(fragment);
-  const prefix = freePrefix(pieces);
-  const text = [pieces[0]!];
-  const places: number[] = [];
-  let length = text[0]!.length;
+  const { strings, values } = flatten(fragment);
+  const prefix = unusedPrefix(strings);
+  const parts = [strings[0]!];
+  const positions: number[] = [];
+  let length = parts[0]!.length;
   const parameters = values.flatMap((value, index) => {
     const parameter = encodeParameter(value, index + 1);
     const name = `${prefix}${index + 1}`;
     const marker = parameter === undefined ? "NULL" : parameter.call ? `${parameter.call}(:${name})` : `:${name}`;
-    const [before, after] = [pieces[index]!, pieces[index + 1]!];
-    const apart = parameter === undefined && WORD.test(before.slice(-1)) ? " " : "";
-    const goesOn = WORD.test(after) || after === "" && index + 1 < values.length;
-    places.push(length + apart.length);
-    const added = [apart, marker, goesOn ? " " : "", after];
-    text.push(...added);
+    const [before, after] = [strings[index]!, strings[index + 1]!];
+    const spaceBefore = parameter === undefined && CONTINUES_WORD.test(before.slice(-1)) ? " " : "";
+    const spaceAfter = CONTINUES_WORD.test(after) || after === "" && index + 1 < values.length ? " " : "";
+    positions.push(length + spaceBefore.length);
+    const added = [spaceBefore, marker, spaceAfter, after];
+    parts.push(...added);
     length += added.join("").length;
     return parameter === undefined ? [] : [{ name, type: parameter.type, value: parameter.value }];
   });
-  const whole = text.join("");
-  checkPlaces(whole, places);
-  return checked({ text: whole, parameters });
+  const text = parts.join("");
+  refuseQuotedValues(text, positions);
+  checkSize(text);
+  return { text, parameters };
 }
 
 /**
- * Refuses values in quotes and comments. A warehouse would silently take the parameter's name for text there.
+ * Refuses values in quotes and comments, where a warehouse would silently take the parameter's name for text.
  *
- * @param places The positions of the values, in ascending order.
+ * @param positions The positions of the values, in ascending order.
  */
-function checkPlaces(text: string, places: readonly number[]): void {
-  if (places.length === 0 || !/['"`]|--|\/\*|\$\$/.test(text)) return;
-  // The meaning of a backslash in r'...' depends on the rest of the text. So a position counts only if both readings agree.
+function refuseQuotedValues(text: string, positions: readonly number[]): void {
+  if (positions.length === 0 || !/['"`]|--|\/\*|\$\$/.test(text)) return;
+  // A backslash in r'...' may or may not be an escape, which depends on the rest of the text. A value is refused if it is in
+  // quotes either way.
   const readings = (/\br['"]/i.test(text) ? [true, false] : [true]).map((escapes) =>
-    quotedPlaces(text, places, escapes)
+    quotedPositions(text, positions, escapes)
   );
   const [first, ...others] = readings;
-  for (const [place, kind] of first!) {
-    if (!others.every((reading) => reading.has(place))) continue;
-    const number = places.indexOf(place) + 1;
+  for (const [position, kind] of first!) {
+    if (!others.every((reading) => reading.has(position))) continue;
+    const number = positions.indexOf(position) + 1;
     throw badParameter(
       kind === "comment"
         ? `parameter ${number} is in a comment, where values are not bound; write it outside, or leave it out`
@@ -75,70 +77,75 @@ function checkPlaces(text: string, places: readonly number[]): void {
 }
 
 /** The positions that are inside quotes or comments. */
-function quotedPlaces(text: string, places: readonly number[], escapes: boolean): Map<number, "comment" | "quotes"> {
-  const found = new Map<number, "comment" | "quotes">();
+function quotedPositions(
+  text: string,
+  positions: readonly number[],
+  escapes: boolean,
+): Map<number, "comment" | "quotes"> {
+  const quoted = new Map<number, "comment" | "quotes">();
   let next = 0;
   for (const { kind, start, end } of tokensOf(text, escapes)) {
-    for (; next < places.length && places[next]! < end; next++) {
-      if (kind === "comment") found.set(places[next]!, "comment");
-      else if ((kind === "string" || kind === "name") && places[next]! > start) found.set(places[next]!, "quotes");
+    for (; next < positions.length && positions[next]! < end; next++) {
+      const position = positions[next]!;
+      if (kind === "comment") quoted.set(position, "comment");
+      else if ((kind === "string" || kind === "name") && position > start) quoted.set(position, "quotes");
     }
   }
-  return found;
+  return quoted;
 }
 
-/** The tokens of a statement for a warehouse: Postgres's tokens, and names in backticks. */
+/** The tokens of a statement for a warehouse: those of Postgres, and names in backticks. */
 function* tokensOf(
   text: string,
   escapes: boolean,
 ): Generator<{ kind: SqlKind; start: number; end: number }, void, void> {
   for (let from = 0; from < text.length;) {
-    let ticked: number | undefined;
+    let backtick: number | undefined;
     for (const token of sqlTokens(text, { start: from, escapes })) {
       if (text[token.start] === "`") {
-        ticked = token.start;
+        backtick = token.start;
         break;
       }
       yield token;
     }
-    if (ticked === undefined) return;
-    const close = text.indexOf("`", ticked + 1); // a doubled backtick begins another name
+    if (backtick === undefined) return;
+    const close = text.indexOf("`", backtick + 1); // a doubled backtick begins another name
     from = close === -1 ? text.length : close + 1;
-    yield { kind: "name", start: ticked, end: from };
+    yield { kind: "name", start: backtick, end: from };
   }
 }
 
-/** The pieces of text of a fragment, and the values between them. */
-function flatten(fragment: Fragment): { pieces: string[]; values: unknown[] } {
-  const pieces = [""];
+/** The texts of a fragment and of the fragments inside it, and the values between the texts. */
+function flatten(fragment: Fragment): { strings: string[]; values: unknown[] } {
+  const strings = [""];
   const values: unknown[] = [];
-  const add = (text: string) => pieces[pieces.length - 1] += text;
-  const open: { fragment: Fragment; next: number }[] = [{ fragment, next: 0 }]; // no recursion: a loop may nest deeply
-  const outer = new Set([fragment]);
-  for (let top = open[0]; top !== undefined; top = open[open.length - 1]) {
-    const { strings, values: own } = top.fragment;
+  const add = (text: string) => strings[strings.length - 1] += text;
+  const stack: { fragment: Fragment; next: number }[] = [{ fragment, next: 0 }]; // fragments may nest too deep for recursion
+  const open = new Set([fragment]);
+  for (let top = stack[0]; top !== undefined; top = stack[stack.length - 1]) {
+    const { strings: texts, values: parts } = top.fragment;
     const index = top.next++;
-    add(strings[index] ?? "");
-    if (index >= own.length) {
-      open.pop();
-      outer.delete(top.fragment);
+    add(texts[index] ?? "");
+    if (index >= parts.length) {
+      stack.pop();
+      open.delete(top.fragment);
       continue;
     }
-    const value = own[index];
+    const value = parts[index];
     if (value instanceof Identifier) {
       markUsed(value);
       add(value.names.map(quoteName).join("."));
     } else if (value instanceof Fragment) {
-      if (outer.has(value)) throw badParameter("a fragment contains itself");
+      if (open.has(value)) throw badParameter("a fragment contains itself");
       markUsed(value);
-      outer.add(value);
-      open.push({ fragment: value, next: 0 });
+      open.add(value);
+      stack.push({ fragment: value, next: 0 });
     } else {
       values.push(value);
-      pieces.push("");
+      strings.push("");
     }
   }
-  return { pieces, values };
+  return { strings, values };
 }
 
 /** A name in backticks. */
@@ -146,36 +153,36 @@ function quoteName(name: string): string {
   return `\`${name.replaceAll("`", "``")}\``;
 }
 
-/** A prefix for the names of the parameters that occurs nowhere in the person's own text after a colon. */
-function freePrefix(pieces: readonly string[]): string {
-  const taken = new Set(
-    pieces.flatMap((piece) => [...piece.matchAll(/:\s*(p_*)\d/gi)].map(([, name]) => name!.toLowerCase())),
+/** A prefix for the names of the parameters. The person's text has no such name after a colon. */
+function unusedPrefix(strings: readonly string[]): string {
+  const used = new Set(
+    strings.flatMap((text) => [...text.matchAll(/:\s*(p_*)\d/gi)].map(([, prefix]) => prefix!.toLowerCase())),
   );
   let prefix = "p";
-  while (taken.has(prefix)) prefix += "_";
+  while (used.has(prefix)) prefix += "_";
   return prefix;
 }
 
-function checked(statement: WarehouseStatement): WarehouseStatement {
-  const { text } = statement;
-  if (text.length <= LONGEST / 3) return statement; // a UTF-16 unit takes at most three bytes
+function checkSize(text: string): void {
+  if (text.length <= MAX_STATEMENT_BYTES / 3) return; // a UTF-16 unit takes at most three bytes
   const bytes = new TextEncoder().encode(text).length;
-  if (bytes <= LONGEST) return statement;
+  if (bytes <= MAX_STATEMENT_BYTES) return;
   const size = (bytes / 1024 ** 2).toFixed(1);
   throw badParameter(
     `its text has ${size} MiB; a warehouse takes 16 MiB. Put the values into a file, and read it from a Volume`,
   );
 }
 
-/** The first words of statements that can't write. The functions that such a statement calls can't write either. */
+/** The first words of statements that can't write. The functions that they call can't write either. */
 const READS: ReadonlySet<string> = new Set("select values table show describe desc explain list".split(" "));
-/** The first words of statements that may contain an INSERT or another write, and the words that show this. */
+/** The first words of statements that may contain an INSERT or another write. */
 const MAY_WRITE: ReadonlySet<string> = new Set(["with", "from"]);
+/** The words of such a statement that show a write. */
 const WRITES: ReadonlySet<string> = new Set(["insert", "merge", "update", "delete", "into", "overwrite"]);
 /** The first words of statements that run other statements, which may return any number of rows. */
 const RUNS: ReadonlySet<string> = new Set(["call", "execute", "begin"]);
 
-/** Whether a text only reads, so that it may run a second time for its other rows. */
+/** Whether a statement only reads, so that it may run a second time for the rest of its rows. */
 export function readsOnly(text: string): boolean {
   const words = wordsOf(text);
   const { value: first = "" } = words.next();
@@ -183,8 +190,7 @@ export function readsOnly(text: string): boolean {
 }
 
 /**
- * Whether a statement may return many rows. Other statements return few, such as the number of rows that they have
- * changed.
+ * Whether a statement may return many rows. Other statements return few, such as a row with the number of changed rows.
  */
 export function returnsRows(text: string): boolean {
   const { value: first = "" } = wordsOf(text).next();
@@ -198,10 +204,10 @@ function* wordsOf(text: string): Generator<string, undefined, void> {
 }
 
 /**
- * Splits a text at each semicolon that ends a statement, because the API takes one statement. A compound statement, `BEGIN ...
- * END`, and all text after it are one statement.
+ * Splits a text at each semicolon that ends a statement, because the API takes one statement at a time. A compound statement,
+ * `BEGIN ... END`, and all text after it are one statement.
  *
- * @returns The statements, without semicolons. Empty statements and those with only comments are left out.
+ * @returns The statements without their semicolons, and without those that are empty or only comments.
  */
 export function splitStatements(text: string): string[] {
   const statements: string[] = [];
@@ -224,13 +230,13 @@ export function splitStatements(text: string): string[] {
   return statements;
 }
 
-/** A value of a statement for a SQL warehouse. */
+/** A parameter's value for a SQL warehouse. */
 interface Parameter {
   /** The SQL type, such as `INT` or `DECIMAL(5,2)`. */
   type: string;
   /** The value as text, which the warehouse casts to the type. */
   value: string;
-  /** A function that the statement calls with the parameter, because no parameter can be BINARY. */
+  /** The function that the statement calls with the parameter. It gives BINARY, which no parameter can be. */
   call?: "unhex";
 }
 
@@ -264,7 +270,7 @@ export function encodeParameter(value: unknown, position: number): Parameter | u
   }
 }
 
-/** Makes the error for a statement that can't be sent. @param state What is wrong, as the end of a sentence. */
+/** Makes the error for a statement that can't be sent. @param state The problem, as the end of a sentence. */
 function badParameter(state: string): LakebaseError {
   return new LakebaseError("BAD_PARAMETER", `Cannot run the query: ${state}`);
 }
@@ -282,14 +288,14 @@ function numberParameter(value: number): Parameter {
   return { type: "DOUBLE", value: Object.is(value, -0) ? "-0.0" : String(value) };
 }
 
-/** The most digits of a DECIMAL. */
-const MOST_DIGITS = 38;
+/** The maximum number of a DECIMAL's digits. */
+const MAX_DIGITS = 38;
 
 function wholeParameter(value: bigint, name: string): Parameter {
   if (BigInt.asIntN(64, value) === value) return { type: "BIGINT", value: String(value) };
   const digits = String(value).replace("-", "").length;
-  if (digits <= MOST_DIGITS) return { type: `DECIMAL(${MOST_DIGITS},0)`, value: String(value) };
-  throw badParameter(`${name} has ${digits} digits; a DECIMAL has at most ${MOST_DIGITS}`);
+  if (digits <= MAX_DIGITS) return { type: `DECIMAL(${MAX_DIGITS},0)`, value: String(value) };
+  throw badParameter(`${name} has ${digits} digits; a DECIMAL has at most ${MAX_DIGITS}`);
 }
 
 function objectParameter(value: object, name: string): Parameter {
@@ -315,23 +321,23 @@ function objectAdvice(value: object): string {
   }
   if (typeof (value as { then?: unknown }).then === "function") return "a promise; await it first";
   const kind = Object.prototype.toString.call(value).slice(8, -1);
-  const what = kind === "Object" ? "an object" : `a ${kind}`;
-  return `${what}, and a warehouse takes no maps and structs: bind JSON.stringify(value), and read it with ` +
+  const name = kind === "Object" ? "an object" : `a ${kind}`;
+  return `${name}, and a warehouse takes no maps and structs: bind JSON.stringify(value), and read it with ` +
     "from_json(...) or parse_json(...)";
 }
 
 function dateParameter(value: Date, name: string): Parameter {
   if (Number.isNaN(value.getTime())) throw badParameter(`${name} is an invalid Date`);
-  return inYears(value.toISOString(), "TIMESTAMP", name);
+  return expectYear(value.toISOString(), "TIMESTAMP", name);
 }
 
-/** Refuses a year that a warehouse does not have: it has the years 1 to 9999. */
-function inYears(value: string, type: string, name: string): Parameter {
+/** Refuses a year that a warehouse does not have. */
+function expectYear(value: string, type: string, name: string): Parameter {
   if (/^(?!0000)\d{4}-/.test(value)) return { type, value };
   throw badParameter(`${name} is ${value}; a warehouse has the years 1 to 9999`);
 }
 
-/** The Temporal classes that a warehouse has a type for, by their tags. */
+/** The types for the Temporal classes, by the tags of the classes. A warehouse has no type for the others. */
 const TEMPORAL: Readonly<Record<string, readonly [type: string, text: (value: object) => string]>> = {
   "[object Temporal.Instant]": ["TIMESTAMP", String],
   "[object Temporal.ZonedDateTime]": ["TIMESTAMP", (value) => String((value as { toInstant(): object }).toInstant())],
@@ -342,27 +348,27 @@ const TEMPORAL: Readonly<Record<string, readonly [type: string, text: (value: ob
 function temporalParameter(value: object, name: string): Parameter | undefined {
   const tag = Object.prototype.toString.call(value);
   if (!tag.startsWith("[object Temporal.")) return undefined;
-  const kind = TEMPORAL[tag];
-  if (kind !== undefined) return inYears(kind[1](value), kind[0], name);
+  const encoding = TEMPORAL[tag];
+  if (encoding !== undefined) return expectYear(encoding[1](value), encoding[0], name);
   throw badParameter(
     `${name} is a ${tag.slice(8, -1)}, for which parameters have no type; bind its toString(), and cast it in the SQL`,
   );
 }
 
-/** The classes of the libraries for decimal numbers. All of them write every digit with `toFixed()`. */
+/** The classes of the libraries for decimal numbers. Each of them writes every digit with `toFixed()`. */
 const DECIMALS: ReadonlySet<string> = new Set(["Decimal", "Big", "BigNumber"]);
 
 function decimalText(value: object): string | undefined {
   const { toFixed, constructor } = value as { toFixed?: unknown; constructor?: { name?: unknown } };
-  const known = typeof constructor?.name === "string" &&
+  const isDecimal = typeof constructor?.name === "string" &&
     (DECIMALS.has(constructor.name) || "d" in value || "c" in value);
-  return known && typeof toFixed === "function" ? String(toFixed.call(value)) : undefined;
+  return isDecimal && typeof toFixed === "function" ? String(toFixed.call(value)) : undefined;
 }
 
 function decimalParameter(value: string, name: string): Parameter {
   const [, integer = "", fraction = ""] = /^-?(\d+)(?:\.(\d+))?$/.exec(value) ?? [];
   if (integer === "") throw badParameter(`${name} is ${value}, which a DECIMAL can't hold`);
   const digits = integer.replace(/^0+/, "").length + fraction.length;
-  if (digits <= MOST_DIGITS) return { type: `DECIMAL(${Math.max(1, digits)},${fraction.length})`, value };
-  throw badParameter(`${name} has ${digits} digits; a DECIMAL has at most ${MOST_DIGITS}`);
+  if (digits <= MAX_DIGITS) return { type: `DECIMAL(${Math.max(1, digits)},${fraction.length})`, value };
+  throw badParameter(`${name} has ${digits} digits; a DECIMAL has at most ${MAX_DIGITS}`);
 }

@@ -23,17 +23,14 @@ export interface ManifestColumn {
 export interface WarehouseType {
   /** The name in capitals: `INT`, `DECIMAL`, `ARRAY`. */
   name: string;
-  /**
-   * The element of an ARRAY, the value of a MAP, or the fields of a STRUCT, by name. The name is `""` for the first
-   * two.
-   */
+  /** The fields of a STRUCT, by name; the element of an ARRAY or the value of a MAP, by the name `""`. */
   parts?: ReadonlyMap<string, WarehouseType>;
   /** The digits of a DECIMAL: their number in total, and after the point. */
   digits?: readonly [precision: number, scale: number];
 }
 
 /** The Postgres type with the same values, for each type of a warehouse. Nested values become JSON. */
-const POSTGRES: Readonly<Record<string, string>> = {
+const POSTGRES_TYPES: Readonly<Record<string, string>> = {
   BOOLEAN: "bool",
   TINYINT: "int2",
   BYTE: "int2",
@@ -64,7 +61,7 @@ const POSTGRES: Readonly<Record<string, string>> = {
 
 /** The Postgres type with the same values as a type of a warehouse; `text` for types that Postgres does not have. */
 export function postgresType({ name }: WarehouseType): string {
-  return POSTGRES[name] ?? "text";
+  return POSTGRES_TYPES[name] ?? "text";
 }
 
 /**
@@ -75,8 +72,8 @@ export function postgresType({ name }: WarehouseType): string {
  */
 export function fieldsOfManifest(columns: readonly ManifestColumn[]): Field[] {
   const types = columns.map(typeOf);
-  const wire = columns.map(({ name }, index) => ({ name, dataTypeID: BUILT_IN[postgresType(types[index]!)]![0] }));
-  return fieldsOf(wire).map((field, index) => ({ ...field, type: typeText(columns[index]!) }));
+  const wireFields = columns.map(({ name }, at) => ({ name, dataTypeID: BUILT_IN[postgresType(types[at]!)]![0] }));
+  return fieldsOf(wireFields).map((field, index) => ({ ...field, type: typeText(columns[index]!) }));
 }
 
 /** A column's type as the warehouse writes it. */
@@ -91,16 +88,15 @@ export function typeOf(column: ManifestColumn): WarehouseType {
   return parseType(typeText(column));
 }
 
-/** The greatest depth of nested types. */
-const MOST_LEVELS = 100;
+/** The maximum depth of nested types. */
+const MAX_DEPTH = 100;
 
 /**
- * Reads a type such as `STRUCT<a: INT, b: ARRAY<DECIMAL(10,2)>>` in linear time. A type that it can't read has no
- * parts, and its values stay as JSON has them.
+ * Reads a type such as `STRUCT<a: INT, b: ARRAY<DECIMAL(10,2)>>` in linear time. A type in another form has no parts, and its
+ * values stay as they are in JSON.
  */
 export function parseType(text: string): WarehouseType {
-  const reader = new TypeReader(text);
-  return reader.type(0);
+  return new TypeReader(text).type(0);
 }
 
 class TypeReader {
@@ -111,10 +107,10 @@ class TypeReader {
     this.#text = text;
   }
 
-  type(level: number): WarehouseType {
+  type(depth: number): WarehouseType {
     const name = this.#match(/\s*([A-Za-z_]+)/y).trim().toUpperCase();
-    if (level < MOST_LEVELS && this.#match(/\s*</y) !== "") {
-      const parts = this.#parts(name, level + 1);
+    if (depth < MAX_DEPTH && this.#match(/\s*</y) !== "") {
+      const parts = this.#parts(name, depth + 1);
       this.#match(/\s*>/y);
       return { name, parts };
     }
@@ -126,11 +122,11 @@ class TypeReader {
       : { name };
   }
 
-  #parts(name: string, level: number): ReadonlyMap<string, WarehouseType> {
+  #parts(name: string, depth: number): ReadonlyMap<string, WarehouseType> {
     const parts = new Map<string, WarehouseType>();
     do {
       const key = name === "STRUCT" ? this.#fieldName() : "";
-      parts.set(key, this.type(level)); // the value of a MAP comes last
+      parts.set(key, this.type(depth)); // the value of a MAP comes last
     } while (this.#match(/\s*,/y) !== "");
     return parts;
   }
@@ -143,16 +139,16 @@ class TypeReader {
 
   #match(pattern: RegExp): string {
     pattern.lastIndex = this.#at;
-    const [found = ""] = pattern.exec(this.#text) ?? [];
-    this.#at += found.length;
-    return found;
+    const [match = ""] = pattern.exec(this.#text) ?? [];
+    this.#at += match.length;
+    return match;
   }
 }
 
 /** Turns the text of a value into the value. */
 type TextReader = (text: string) => unknown;
 
-/** Makes the reader for a type's values, which the API writes in JSON. It gives the same values as a Lakebase does. */
+/** Makes the reader for a type's values, which the API writes in JSON. The values are the same as those of a Lakebase. */
 function textReader(type: WarehouseType): TextReader {
   switch (postgresType(type)) {
     case "bool":
@@ -163,11 +159,11 @@ function textReader(type: WarehouseType): TextReader {
     case "float8":
       return Number;
     case "int8":
-      return readWhole;
+      return readInteger;
     case "bytea":
       return readBytes;
     case "date":
-      return inEra;
+      return withEra;
     case "timestamptz":
       return readInstant;
     case "timestamp":
@@ -182,19 +178,19 @@ function textReader(type: WarehouseType): TextReader {
 }
 
 /**
- * Reads bytes. A warehouse writes them in Base64; for bytes inside another value, this library's reader of Arrow writes them
- * as Postgres does.
+ * Reads bytes. A warehouse writes them in Base64. Bytes inside another value come from this module's reader of Arrow, which
+ * writes them as Postgres does.
  */
 function readBytes(text: string): Uint8Array {
   return new Uint8Array(text.startsWith("\\x") ? Buffer.from(text.slice(2), "hex") : Buffer.from(text, "base64"));
 }
 
-function readWhole(text: string): number | bigint {
+function readInteger(text: string): number | bigint {
   const number = Number(text);
   return Number.isSafeInteger(number) || !/^-?\d+$/.test(text) ? number : BigInt(text);
 }
 
-/** A point in time needs a zone. Without one the value stays text, because the warehouse's zone is not known here. */
+/** Reads a point in time. Without a zone, the value stays text, because the warehouse's zone is not known here. */
 function readInstant(text: string): Date | string {
   if (/^[+-]\d{4,9}-.*Z$|^0000-.*Z$/.test(text)) return readLocalTime(text.slice(0, -1), "+00");
   if (!/^\d{4}-\d\d-\d\d[T ].*(?:Z|[+-]\d\d:?\d\d)$/.test(text)) return text;
@@ -209,11 +205,11 @@ function readLocalTime(text: string, zone = ""): string {
     while (text[end - 1] === "0") end--;
     if (text[end - 1] === ".") end--;
   }
-  return inEra(`${text.slice(0, end).replace("T", " ")}${zone}`);
+  return withEra(`${text.slice(0, end).replace("T", " ")}${zone}`);
 }
 
 /** Writes a year before 1 or after 9999 as Postgres does. ISO 8601 has `+12000-01-31`, and `-0043-03-15` for 44 BC. */
-function inEra(text: string): string {
+function withEra(text: string): string {
   const [, sign, year, rest] = /^([+-]?)(\d{4,9})(-\d\d-\d\d.*)$/.exec(text) ?? [];
   if (year === undefined || sign === "" && Number(year) > 0) return text;
   if (sign === "+" && Number(year) > 0) return `${Number(year)}${rest}`;
@@ -221,14 +217,14 @@ function inEra(text: string): string {
 }
 
 /**
- * Turns the text of an interval from the form that Arrow's reader writes for Postgres into a warehouse's form: `1
- * 02:03:04.000000000` or `1-2`.
+ * Turns the text of an interval, which the reader of Arrow writes for Postgres, into a warehouse's form, such as
+ * `1 02:03:04.000000000` or `1-2`.
  */
 export function intervalText(text: string): string {
   const [, months] = /^(-?\d+) mons$/.exec(text) ?? [];
   if (months !== undefined) {
-    const size = Math.abs(Number(months));
-    return `${months.startsWith("-") ? "-" : ""}${Math.floor(size / 12)}-${size % 12}`;
+    const count = Math.abs(Number(months));
+    return `${months.startsWith("-") ? "-" : ""}${Math.floor(count / 12)}-${count % 12}`;
   }
   const [, sign, whole, fraction = ""] = /^(-?)(\d+)(?:\.(\d+))? seconds$/.exec(text) ?? [];
   if (whole === undefined) return text;
@@ -237,7 +233,7 @@ export function intervalText(text: string): string {
   return `${sign}${seconds / 86_400n} ${time.join(":")}.${fraction.padEnd(9, "0")}`;
 }
 
-/** Matches a number in JSON whose digits JavaScript would change. */
+/** A number in JSON whose digits JavaScript would change. */
 class Digits {
   readonly text: string;
 
@@ -247,8 +243,8 @@ class Digits {
 }
 
 /**
- * Reads an ARRAY, a MAP, a STRUCT or a VARIANT from its JSON. The values inside are read like those of a column: a
- * BIGINT that is too large for a number as a bigint, a DECIMAL as text with all digits.
+ * Reads an ARRAY, a MAP, a STRUCT or a VARIANT from its JSON. The values inside it are read like those of a column: a BIGINT
+ * that is too large for a number as a bigint, a DECIMAL as text with all digits.
  *
  * @returns The value; the text itself if it is not JSON.
  */
@@ -256,7 +252,7 @@ export function readNested(text: string, type: WarehouseType): unknown {
   try {
     return nestedValue(JSON.parse(text, keepDigits as Parameters<typeof JSON.parse>[1]), type);
   } catch {
-    return text; // the text may also be nested too deep
+    return text; // not JSON, or nested too deep
   }
 }
 
@@ -268,25 +264,26 @@ function nestedValue(value: unknown, type: WarehouseType | undefined): unknown {
   if (value === null) return null;
   if (value instanceof Digits || typeof value !== "object") {
     const text = value instanceof Digits ? value.text : String(value);
-    if (type === undefined || POSTGRES[type.name] === "jsonb" || POSTGRES[type.name] === undefined) {
-      return value instanceof Digits ? readWhole(text) : value;
+    const postgres = type && POSTGRES_TYPES[type.name];
+    if (type === undefined || postgres === "jsonb" || postgres === undefined) {
+      return value instanceof Digits ? readInteger(text) : value;
     }
     return typeof value === "boolean" ? value : textReader(type)(text);
   }
   if (Array.isArray(value)) return value.map((item) => nestedValue(item, type?.parts?.get("")));
-  const own = (key: string) => type?.name === "STRUCT" ? type.parts?.get(key) : type?.parts?.get("");
-  // This makes `__proto__` an ordinary key.
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, nestedValue(item, own(key))]));
+  const partOf = (key: string) => type?.name === "STRUCT" ? type.parts?.get(key) : type?.parts?.get("");
+  // `fromEntries` makes `__proto__` an ordinary key.
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, nestedValue(item, partOf(key))]));
 }
 
 /** The values of a row in the format JSON_ARRAY: texts, and `null` for NULL. */
 export type JsonRow = readonly (string | null)[];
 
-/** The most rows whose texts are kept for drawing. */
-const KEPT_TEXTS = 1000;
+/** The maximum number of rows whose texts are kept for drawing. */
+const MAX_KEPT_TEXTS = 1000;
 
 /**
- * Turns the rows of an inline result into objects.
+ * Makes the function that turns a row of an inline result into an object.
  *
  * @param columns The columns of the manifest.
  * @param fields The same columns, with their keys in a row.
@@ -295,14 +292,14 @@ export function jsonRowReader(columns: readonly ManifestColumn[], fields: readon
   const types = columns.map(typeOf);
   const readers = types.map(textReader);
   const keys = fields.map(({ key }) => key);
-  // Each row is a copy of this. Every key is its own property, so a column "__proto__" does not set the prototype.
+  // Each row is a copy of this object. `fromEntries` makes `__proto__` an ordinary key.
   const empty: Record<string, unknown> = Object.fromEntries(keys.map((key) => [key, null]));
-  const drawn = new Map<string, TextColumn>(); // a `Date` has only milliseconds
+  const drawnFromText = new Map<string, TextColumn>(); // a `Date` has only milliseconds
   for (const [index, key] of keys.entries()) {
     if (postgresType(types[index]!) !== "timestamptz") continue;
-    drawn.set(key, { index, type: fields[index]!.type, parse: readers[index]! });
+    drawnFromText.set(key, { index, type: fields[index]!.type, parse: readers[index]! });
   }
-  let left = drawn.size === 0 ? 0 : KEPT_TEXTS;
+  let textsToKeep = drawnFromText.size === 0 ? 0 : MAX_KEPT_TEXTS;
   return (texts) => {
     if (texts.length !== keys.length) {
       throw unreadable(
@@ -314,7 +311,7 @@ export function jsonRowReader(columns: readonly ManifestColumn[], fields: readon
       const text = texts[index]!;
       if (text !== null) row[keys[index]!] = readers[index]!(text);
     }
-    if (left-- > 0) keepTexts(row, drawn, texts);
+    if (textsToKeep-- > 0) keepTexts(row, drawnFromText, texts);
     return row;
   };
 }

@@ -2,21 +2,19 @@ import type { Workspace } from "../auth/workspace.ts";
 import { joinBytes } from "../core/bytes.ts";
 import { LakebaseError } from "../core/errors.ts";
 import type { FileWriter, StoredEntry } from "../core/file_store.ts";
-import { badPath, refusing, tooLarge } from "./volume_errors.ts";
+import { badPath, refusing, tooLarge } from "./files_api.ts";
 
-/** The most bytes of a file that the Files API accepts in one request. */
-export const LARGEST_FILE = 5 * 1024 ** 3;
+/** The maximum bytes of a file that the Files API accepts in one request. */
+export const MAX_FILE_BYTES = 5 * 1024 ** 3;
 
-/** The milliseconds in which the workspace may take no bytes, and those in which it must complete a file. */
+/** The milliseconds for which the workspace may take no bytes. */
 const STALLED_MS = 120_000;
+/** The milliseconds in which the workspace must complete a file after its last byte. */
 const COMPLETED_MS = 600_000;
-/**
- * The most bytes after which an upload can still be sent again, because they are kept for that. Most refusals come at
- * the beginning.
- */
-const KEPT_BYTES = 8 * 1024 ** 2;
-/** The fewest bytes of a piece, except for the last one: each piece passes through several threads and two programs. */
-const PIECE_BYTES = 512 * 1024;
+/** An upload of up to this many bytes can be sent again, because they are kept. Most refusals come at the beginning. */
+const MAX_KEPT_BYTES = 8 * 1024 ** 2;
+/** The minimum bytes of a piece, except for the last one. Each piece passes through several threads and two programs. */
+const MIN_PIECE_BYTES = 512 * 1024;
 const CONFLICT = 409;
 
 /** The parts that an upload is made from. */
@@ -27,38 +25,40 @@ interface UploadParts {
   path: string;
   /** The address of the file in the Files API. */
   address: string;
-  /** The file to replace; `undefined` if there must be none. */
+  /** The file to replace; `undefined` if there must be no file. */
   old: StoredEntry | undefined;
-  /** The most bytes. */
+  /** The maximum bytes of the file. */
   limit: number;
-  /** Gets the state of the file. */
-  look(): Promise<StoredEntry | undefined>;
+  /** Describes the file; `undefined` if there is none. */
+  stat(): Promise<StoredEntry | undefined>;
   /** Removes the file. */
   remove(): Promise<void>;
 }
 
 /**
- * Writes a file of a Volume with one request, whose body is the bytes as they arrive. The Files API makes the file
- * visible after the request has ended, so a request that is cut off leaves nothing behind. The request begins with the
- * first bytes, because networks close a silent connection. If the request fails early, it is sent again.
+ * Writes a file of a Volume with one request, whose body has the bytes as they arrive. The file becomes visible after the
+ * request has ended, so a request that is cut off leaves nothing behind. The request begins with the first bytes, because
+ * networks close a silent connection. A request that fails early is sent again.
  */
 export class VolumeUpload implements FileWriter {
   readonly #parts: UploadParts;
   readonly #aborting = new AbortController();
-  /** All bytes so far; `undefined` if there are too many to keep. */
-  #kept: Uint8Array[] | undefined = [];
-  /** Passes bytes to the request; `undefined` while no request takes any. */
+  /** All pieces so far; `undefined` if they are too large to keep. */
+  #keptPieces: Uint8Array[] | undefined = [];
+  /** Passes bytes to the request; `undefined` while there is no request that takes bytes. */
   #body: ReadableStreamDefaultController<Uint8Array> | undefined;
+  /** Resolves when all attempts have ended. */
   #answer: Promise<void> | undefined;
   /** Resolves when the request takes more bytes, or has ended. */
   #room = Promise.withResolvers<void>();
-  /** Bytes that are not sent yet, because they are too few for a piece. */
+  /** The bytes that are not sent yet, because they are too few for a piece. */
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
-  /** The number of bytes so far. */
+  /** The number of bytes that were written so far. */
   #size = 0;
-  /** Whether all bytes were written. */
+  /** Whether the last byte was written. */
   #ended = false;
+  /** Whether the file is complete in the Volume. */
   #complete = false;
   #attempts = 0;
   /** The status with which the workspace refused the last attempt. */
@@ -75,7 +75,7 @@ export class VolumeUpload implements FileWriter {
     if (this.#size > limit) throw tooLarge(path, limit);
     this.#waiting.push(bytes);
     this.#waitingBytes += bytes.length;
-    if (this.#waitingBytes >= PIECE_BYTES) await this.#sendPiece();
+    if (this.#waitingBytes >= MIN_PIECE_BYTES) await this.#sendPiece();
     if (this.#failure !== undefined) throw this.#failure.error;
   }
 
@@ -85,11 +85,11 @@ export class VolumeUpload implements FileWriter {
       this.#ended = true;
       this.#body?.close();
       this.#answer ??= this.#send();
-      await limited(this.#answer, COMPLETED_MS, () => this.#stalled("the workspace does not complete the file"));
+      await withLimit(this.#answer, COMPLETED_MS, () => this.#stalled("the workspace does not complete the file"));
     }
     if (this.#failure !== undefined) await this.#settle(this.#failure.error);
     this.#complete = true;
-    this.#kept = undefined;
+    this.#keptPieces = undefined;
   }
 
   async abort(): Promise<boolean> {
@@ -98,10 +98,10 @@ export class VolumeUpload implements FileWriter {
     await this.#answer;
     if (this.#refusal !== undefined && this.#attempts === 1) return true; // no bytes of this upload arrived
     if (this.#refusal === CONFLICT) return !this.#ended; // the file may belong to someone else, or to an earlier attempt
-    const { old, remove, look } = this.#parts;
+    const { old, remove, stat } = this.#parts;
     try {
       if (old === undefined) await remove();
-      else if (this.#ended) return isSame(await look(), old);
+      else if (this.#ended) return isSame(await stat(), old);
       return true;
     } catch {
       return false;
@@ -117,12 +117,12 @@ export class VolumeUpload implements FileWriter {
     this.#waiting = [];
     this.#waitingBytes = 0;
     this.#body!.enqueue(piece);
-    if (this.#size > KEPT_BYTES) this.#kept = undefined;
-    else this.#kept?.push(piece);
+    if (this.#size > MAX_KEPT_BYTES) this.#keptPieces = undefined;
+    else this.#keptPieces?.push(piece);
   }
 
-  /** Makes the body of an attempt, which begins with the bytes of the previous attempt. */
-  #open(): ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> {
+  /** Makes the body of an attempt. It begins with the bytes of the previous attempts. */
+  #makeBody(): ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> {
     this.#attempts++;
     this.#refusal = undefined;
     if (this.#ended && this.#size === 0) return new Uint8Array();
@@ -130,7 +130,7 @@ export class VolumeUpload implements FileWriter {
     return new ReadableStream<Uint8Array>({
       start: (controller) => {
         body = controller;
-        for (const bytes of this.#kept ?? []) body.enqueue(bytes);
+        for (const piece of this.#keptPieces ?? []) body.enqueue(piece);
         if (this.#ended) body.close();
         else this.#body = body;
       },
@@ -139,14 +139,14 @@ export class VolumeUpload implements FileWriter {
     }, { highWaterMark: 2 });
   }
 
-  /** Stops taking bytes until the next attempt. Returns whether another attempt is possible. */
+  /** Takes no bytes until the next attempt. Returns whether another attempt is possible. */
   #rewind(): boolean {
-    if (this.#kept === undefined) return false;
+    if (this.#keptPieces === undefined) return false;
     this.#body = undefined;
     return true;
   }
 
-  /** Never rejects. The next method that is called throws the failure. */
+  /** Sends the request. Never rejects: the next call of `write` or `close` throws the failure. */
   async #send(): Promise<void> {
     const { workspace, path, address, old } = this.#parts;
     try {
@@ -155,7 +155,7 @@ export class VolumeUpload implements FileWriter {
         path: address,
         query: { overwrite: String(old !== undefined) },
         headers: { "content-type": "application/octet-stream" },
-        body: () => this.#open(),
+        body: () => this.#makeBody(),
         again: () => this.#rewind(),
         refused: (refusal) => {
           this.#refusal = refusal.status;
@@ -164,13 +164,13 @@ export class VolumeUpload implements FileWriter {
       }, this.#aborting.signal);
       if (!this.#ended) this.#failure = { error: badPath("write", path, "the workspace answered too early") };
     } catch (error) {
-      this.#failure ??= { error: this.#refusal === undefined ? broken(path, error) : error };
+      this.#failure ??= { error: this.#refusal === undefined ? uploadError(path, error) : error };
     }
     this.#room.resolve();
   }
 
   async #untilRoom(): Promise<void> {
-    await limited(this.#room.promise, STALLED_MS, () => this.#stalled("the workspace takes no more bytes"));
+    await withLimit(this.#room.promise, STALLED_MS, () => this.#stalled("the workspace takes no more bytes"));
     this.#room = Promise.withResolvers();
   }
 
@@ -182,15 +182,15 @@ export class VolumeUpload implements FileWriter {
   }
 
   /**
-   * Finds out whether the file was written, if the connection broke after the last byte, or if an earlier attempt may
-   * have written it.
+   * Finds out whether the file was written, after a connection that broke after the last byte, or an earlier attempt that may
+   * have written the file. Throws the error if the file was not written.
    */
   async #settle(error: unknown): Promise<void> {
     const { path, old } = this.#parts;
     const mayBeOurs = this.#refusal === undefined ||
       this.#refusal === CONFLICT && this.#attempts > 1 && old === undefined;
     if (!mayBeOurs || !this.#ended) throw error;
-    const now = await this.#parts.look().catch(() => undefined);
+    const now = await this.#parts.stat().catch(() => undefined);
     if (now?.size === this.#size && (old === undefined || !isSame(now, old))) return;
     if (old === undefined || isSame(now, old)) throw error;
     throw new LakebaseError(
@@ -205,18 +205,18 @@ function isSame(now: StoredEntry | undefined, old: StoredEntry): boolean {
   return now !== undefined && now.size === old.size && now.written === old.written;
 }
 
-function broken(path: string, cause: unknown): LakebaseError {
-  const said = cause instanceof Error ? cause.message : String(cause);
+function uploadError(path: string, cause: unknown): LakebaseError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
   return cause instanceof LakebaseError
-    ? new LakebaseError(cause.code, `Cannot write ${path}: ${said}`, { cause })
-    : new LakebaseError("WORKSPACE_UNAVAILABLE", `Cannot write ${path}: the workspace's answer broke off: ${said}`, {
+    ? new LakebaseError(cause.code, `Cannot write ${path}: ${reason}`, { cause })
+    : new LakebaseError("WORKSPACE_UNAVAILABLE", `Cannot write ${path}: the workspace's answer broke off: ${reason}`, {
       cause,
     });
 }
 
-/** Waits. After a time limit it calls `late`, which must make the promise settle. */
-async function limited(promise: Promise<void>, ms: number, late: () => void): Promise<void> {
-  const timer = setTimeout(late, ms);
+/** Waits for a promise. After a time limit, calls `onTimeout`, which must make the promise settle. */
+async function withLimit(promise: Promise<void>, ms: number, onTimeout: () => void): Promise<void> {
+  const timer = setTimeout(onTimeout, ms);
   try {
     await promise;
   } finally {

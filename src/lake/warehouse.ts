@@ -1,17 +1,22 @@
 import type { Workspace } from "../auth/workspace.ts";
-import { backoff, pause } from "../core/pause.ts";
 import { LakebaseError } from "../core/errors.ts";
+import { backoff, pause } from "../core/pause.ts";
 import { countText, sentence } from "../core/text.ts";
 import { isTraced, traced, type TracedServer } from "../core/trace.ts";
 import { announceStart } from "../draw/notices.ts";
 import { until } from "../sql/stop.ts";
 import {
+  canceledError,
+  closedError,
+  cutOffError,
+  expiredError,
+  lostError,
   readPart,
   readStatement,
   type ResultPart,
   type StatementAnswer,
   statementError,
-  type StatementFailure,
+  submissionError,
   unreadable,
 } from "./answer.ts";
 import { findWarehouse, type WarehouseInfo, WAREHOUSES } from "./find_warehouse.ts";
@@ -22,7 +27,7 @@ import type { JsonRow, ManifestColumn } from "./types.ts";
 const STATEMENTS = "/api/2.0/sql/statements";
 
 /**
- * How long the API waits for the result before it answers. This is the shortest time that the API accepts, because only
+ * The seconds for which the API waits for the result before it answers: the fewest that it accepts besides 0, because only
  * the answer has the id by which the statement can be canceled.
  */
 const WAIT_SECONDS = 5;
@@ -31,14 +36,14 @@ const WAIT_SECONDS = 5;
  * to start.
  */
 const POLLS_BEFORE_NOTICE = 6;
-/** The limit of a request whose answer the API may hold back. */
+/** The milliseconds after which a submission is given up. The API may hold its answer back. */
 const SUBMIT_LIMIT_MS = 45_000;
-/** The longest answer with rows. The API's limit is 25 MiB, to which JSON adds quotes and escapes. */
-const LONGEST_ANSWER = 128 * 1024 * 1024;
-/** How long Stop waits for the request to cancel. The request is sent even if this wait ends earlier. */
+/** The maximum bytes of an answer with rows. The API's limit is 25 MiB, to which JSON adds quotes and escapes. */
+const MAX_ANSWER_BYTES = 128 * 1024 * 1024;
+/** The milliseconds for which Stop waits for the request to cancel. The request goes on after this wait. */
 const CANCEL_WAIT_MS = 500;
 
-/** The parts of a result, once the statement has run. */
+/** The result of a statement that has run. */
 export interface WarehouseResult {
   /** The statement's id. */
   id: string;
@@ -52,7 +57,7 @@ export interface WarehouseResult {
   inline: readonly JsonRow[];
   /** The chunks of an external result. */
   source: ChunkSource;
-  /** Milliseconds from the submission to the end of the statement. */
+  /** The milliseconds from the submission to the end of the statement. */
   elapsed: number;
 }
 
@@ -60,9 +65,9 @@ export interface WarehouseResult {
 interface StatementOptions {
   /** Whether the rows come with the answer, as JSON. Otherwise they come by links, as Arrow. */
   inline: boolean;
-  /** The most rows of the result. The limit changes neither the statement nor its effects. */
+  /** The maximum number of rows of the result. It changes neither the statement nor its effects. */
   rowLimit?: number | undefined;
-  /** Stops the wait for the statement, and cancels the statement in the warehouse. */
+  /** Ends the wait for the statement, and cancels the statement in the warehouse. */
   signal?: AbortSignal | undefined;
 }
 
@@ -72,9 +77,9 @@ interface WarehouseParts {
   workspace: Workspace;
   /** The warehouse. */
   info: WarehouseInfo;
-  /** The catalog of names that have none. */
+  /** The catalog of names without one. */
   catalog: string | undefined;
-  /** The schema of names that have none. */
+  /** The schema of names without one. */
   schema: string | undefined;
 }
 
@@ -90,24 +95,25 @@ export async function openWarehouse(
   return opened;
 }
 
-/** The requests to cancel that are under way. */
+/** The requests to cancel that have no answer yet. */
 const canceling = new Set<Promise<void>>();
 
-/** Waits until every request to cancel was answered. A program that ends earlier may leave statements running. */
-export async function canceledEverywhere(): Promise<void> {
+/** Waits for the answers to all requests to cancel. A program that ends earlier may leave statements running. */
+export async function untilAllCanceled(): Promise<void> {
   while (canceling.size > 0) await Promise.allSettled(canceling);
 }
 
-/** A SQL warehouse, through the Statement Execution API. A statement is submitted only once, whatever happens. */
+/** A SQL warehouse, called through the Statement Execution API. Each statement is submitted only once, whatever happens. */
 export class Warehouse {
   /**
-   * The seconds that the API waits for the result before its first answer: 0, or at least 5. Until that answer a
-   * statement can't be canceled, so a program that ends when it is stopped uses 0.
+   * The seconds for which the API waits for the result before its first answer: 0, or at least 5. A statement can't be
+   * canceled before that answer, so a program that ends when it is stopped uses 0.
    */
   wait: number = WAIT_SECONDS;
   readonly #parts: WarehouseParts;
-  #started: (() => void) | undefined;
-  #announced = false;
+  /** Ends the notice that the warehouse starts. */
+  #endNotice: (() => void) | undefined;
+  #wasAnnounced = false;
 
   /** Made by {@linkcode openWarehouse}. */
   constructor(parts: WarehouseParts) {
@@ -119,19 +125,19 @@ export class Warehouse {
     return this.#parts.info;
   }
 
-  /** The catalog of names that have none. */
+  /** The catalog of names without one. */
   get catalog(): string | undefined {
     return this.#parts.catalog;
   }
 
-  /** The schema of names that have none. */
+  /** The schema of names without one. */
   get schema(): string | undefined {
     return this.#parts.schema;
   }
 
   /**
-   * Asks the warehouse to start, and announces this. A login without the right to start it may still use it, because
-   * its first statement starts it.
+   * Asks the warehouse to start, and announces that. A failure is ignored: a login without the right to start a warehouse
+   * may use it, and its first statement starts it.
    */
   async start(signal?: AbortSignal): Promise<void> {
     this.#announce("because it was stopped");
@@ -168,10 +174,11 @@ export class Warehouse {
     const submitting = this.#submit(statement, options);
     try {
       const submitted = await until(submitting, signal);
-      const answer = await this.#ended(submitted, statement, signal);
-      this.#started?.();
-      this.#started = undefined;
-      expectWhole(answer, options);
+      const answer = await this.#follow(submitted, statement, signal);
+      this.#endNotice?.();
+      this.#endNotice = undefined;
+      const { truncated, total_row_count: rows } = answer.manifest ?? {};
+      if (truncated === true && options.rowLimit === undefined) throw cutOffError(rows);
       return await this.#result(answer, options, performance.now() - started);
     } catch (error) {
       if (!signal?.aborted) throw error;
@@ -209,9 +216,9 @@ export class Warehouse {
       about: this.#about,
       once: true,
       attemptLimit: SUBMIT_LIMIT_MS,
-      longest: LONGEST_ANSWER,
+      longest: MAX_ANSWER_BYTES,
     };
-    // Without the signal, because only the answer has the id by which the statement can be canceled.
+    // The signal does not end this request: only its answer has the id by which the statement can be canceled.
     const { body: answer } = await workspace.request(request, undefined, deadline).catch((error) => {
       throw submissionError(error, text, this.#about);
     });
@@ -219,7 +226,7 @@ export class Warehouse {
   }
 
   /** Follows a statement to its end. */
-  async #ended(
+  async #follow(
     submitted: StatementAnswer,
     { text }: WarehouseStatement,
     signal: AbortSignal | undefined,
@@ -229,10 +236,14 @@ export class Warehouse {
       const state = answer.status?.state;
       if (state === "SUCCEEDED") return answer;
       if (state === "FAILED") throw statementError(answer.status?.error ?? {}, text, answer.status?.sql_state);
-      if (state === "CANCELED") throw canceledElsewhere(answer.status?.error);
-      if (state === "CLOSED") throw closed();
-      if (state !== "PENDING" && state !== "RUNNING") throw unknownState(state);
-      if (answer.statement_id === undefined) throw unknownState(`${state}, and gives no id`);
+      if (state === "CANCELED") throw canceledError(answer.status?.error);
+      if (state === "CLOSED") throw closedError();
+      if (state !== "PENDING" && state !== "RUNNING") {
+        throw lostError(`the workspace says that its state is ${state ?? "none"}`);
+      }
+      if (answer.statement_id === undefined) {
+        throw lostError(`the workspace says that its state is ${state}, and gives no id`);
+      }
       if (state === "PENDING" && polls === (this.wait === 0 ? POLLS_BEFORE_NOTICE : 0)) await this.#noticeStart(signal);
       await pause(backoff(Math.min(polls, 5), { first: 100, most: 3000 }), signal);
       answer = await this.#poll(answer.statement_id, signal);
@@ -241,7 +252,7 @@ export class Warehouse {
 
   async #poll(id: string, signal: AbortSignal | undefined): Promise<StatementAnswer> {
     const path = `${STATEMENTS}/${encodeURIComponent(id)}`;
-    const request = { method: "GET" as const, path, about: "the statement", longest: LONGEST_ANSWER };
+    const request = { method: "GET" as const, path, about: "the statement", longest: MAX_ANSWER_BYTES };
     const { body } = await this.#parts.workspace.request(request, signal).catch((error) => {
       signal?.throwIfAborted();
       if (!(error instanceof LakebaseError)) throw error;
@@ -249,7 +260,7 @@ export class Warehouse {
         "CONNECTION_LOST",
         `Cannot follow the statement: ${
           sentence(error.message)
-        } It was submitted, and whether it takes effect is not known`,
+        } The statement was submitted, and whether it takes effect is not known`,
         { cause: error },
       );
     });
@@ -278,14 +289,14 @@ export class Warehouse {
         rows,
         chunks,
         links,
-        ask: async (index, stop) => (await this.#chunk(id, index, stop)).external_links ?? [],
+        requestLinks: async (index, stop) => (await this.#fetchPart(id, index, stop)).external_links ?? [],
         signal,
       },
       elapsed,
     };
   }
 
-  /** Reads all rows of an inline result, which may come in several answers. @param count The number of rows, if known. */
+  /** Reads all rows of an inline result, which may come in several answers. @param count The number of rows, if it is known. */
   async #inlineRows(
     id: string,
     first: ResultPart,
@@ -293,10 +304,10 @@ export class Warehouse {
     signal: AbortSignal | undefined,
   ): Promise<JsonRow[]> {
     const rows = first.data_array ?? [];
-    const seen = new Set<number>([0]);
-    for (let next = first.next_chunk_index; next !== undefined && !seen.has(next);) {
-      seen.add(next);
-      const part = await this.#chunk(id, next, signal);
+    const read = new Set<number>([0]);
+    for (let next = first.next_chunk_index; next !== undefined && !read.has(next);) {
+      read.add(next);
+      const part = await this.#fetchPart(id, next, signal);
       for (const row of part.data_array ?? []) rows.push(row);
       next = part.next_chunk_index;
     }
@@ -304,12 +315,12 @@ export class Warehouse {
     throw unreadable(`${countText(rows.length, "row")} came, and the workspace says that it has ${count}`);
   }
 
-  async #chunk(id: string, index: number, signal: AbortSignal | undefined): Promise<ResultPart> {
+  async #fetchPart(id: string, index: number, signal: AbortSignal | undefined): Promise<ResultPart> {
     const path = `${STATEMENTS}/${encodeURIComponent(id)}/result/chunks/${index}`;
-    const request = { method: "GET" as const, path, about: "the result of the statement", longest: LONGEST_ANSWER };
+    const request = { method: "GET" as const, path, about: "the result of the statement", longest: MAX_ANSWER_BYTES };
     const { body } = await this.#parts.workspace.request(request, signal).catch((error) => {
-      const isGone = error instanceof LakebaseError && error.code === "ENDPOINT_NOT_FOUND";
-      throw isGone ? gone(error) : error;
+      const isExpired = error instanceof LakebaseError && error.code === "ENDPOINT_NOT_FOUND";
+      throw isExpired ? expiredError(error) : error;
     });
     return readPart(body);
   }
@@ -322,16 +333,16 @@ export class Warehouse {
       const path = `${STATEMENTS}/${encodeURIComponent(id)}/cancel`;
       await this.#parts.workspace.request({ method: "POST", path, body: {}, about: "the statement" });
     };
-    const done = cancel().catch(() => {}).finally(() => canceling.delete(done)); // the statement ends anyway
+    const done = cancel().catch(() => {}).finally(() => canceling.delete(done)); // the caller gets the reason of the stop instead
     canceling.add(done);
     const limit = new AbortController();
     await Promise.race([done, pause(CANCEL_WAIT_MS, limit.signal).catch(() => {})]);
     limit.abort();
   }
 
-  /** Announces once that the warehouse starts, if a statement waits for that. */
+  /** Announces once that the warehouse starts, if a statement waits for the start. */
   async #noticeStart(signal: AbortSignal | undefined): Promise<void> {
-    if (this.#announced) return;
+    if (this.#wasAnnounced) return;
     const path = `${WAREHOUSES}/${encodeURIComponent(this.info.id)}`;
     const { body } = await this.#parts.workspace.request({ method: "GET", path, about: this.#about }, signal).catch(
       () => {
@@ -343,78 +354,7 @@ export class Warehouse {
   }
 
   #announce(reason: string): void {
-    this.#announced = true;
-    this.#started = announceStart(this.info.name, reason);
+    this.#wasAnnounced = true;
+    this.#endNotice = announceStart(this.info.name, reason);
   }
-}
-
-/** Makes the error for a statement that was not accepted, or whose answer was lost. */
-function submissionError(error: unknown, text: string, warehouse: string): unknown {
-  if (!(error instanceof LakebaseError)) return error;
-  const { code, message } = error;
-  if (code === "CONNECTION_LOST") {
-    const reason = (error.cause as Error | undefined)?.message ?? message;
-    return new LakebaseError(
-      code,
-      `Cannot finish the statement: ${reason}. The answer to its submission is lost, so whether it ran is not known; it was ` +
-        "not submitted again",
-      { cause: error },
-    );
-  }
-  if (code !== "WORKSPACE_REFUSED") return error;
-  const said = /^Cannot ask the workspace \S+: \d+, "(.*)"/s.exec(message)?.[1];
-  if (said === undefined || said === "") return error;
-  if (!/not a valid endpoint id|warehouse.*(?:not exist|not found|deleted)/i.test(said)) {
-    return statementError({ message: said }, text);
-  }
-  return new LakebaseError(
-    "ENDPOINT_NOT_FOUND",
-    `Cannot run the statement: ${warehouse} no longer exists: ${said} Open the lakehouse again, with another warehouse`,
-    { cause: error },
-  );
-}
-
-/** Refuses a result that the API has cut off although no limit was asked for. It keeps only the first 100 GiB of a result. */
-function expectWhole({ manifest }: StatementAnswer, { rowLimit }: StatementOptions): void {
-  if (manifest?.truncated !== true || rowLimit !== undefined) return;
-  const { total_row_count: rows } = manifest;
-  const after = rows === undefined ? "" : ` after ${countText(rows, "row")}`;
-  throw new LakebaseError(
-    "QUERY_FAILED",
-    `Cannot read the result: the warehouse has cut it off${after}, because a result has at most 100 GiB. The statement itself ` +
-      "ran to its end. Read it in parts, with a WHERE for each, or let the warehouse keep the rows: CREATE TABLE ... AS",
-  );
-}
-
-function canceledElsewhere(error: StatementFailure | undefined): LakebaseError {
-  const said = error?.message
-    ? `: ${error.message}`
-    : ". It was canceled in the warehouse, by a person or because it stopped";
-  return new LakebaseError("CANCELED", `Canceled${said}`);
-}
-
-function closed(): LakebaseError {
-  return new LakebaseError(
-    "QUERY_FAILED",
-    "Cannot read the result: the warehouse has closed it. The statement itself ran to its end",
-  );
-}
-
-/** Makes the error for a result that is gone. The API keeps it for an hour, however long reading takes. */
-function gone(cause: LakebaseError): LakebaseError {
-  return new LakebaseError(
-    "QUERY_FAILED",
-    "Cannot read the rest of the result: the warehouse no longer has it; it keeps a result for one hour. The " +
-      "statement itself ran to its end. Read the rows sooner, or in parts, with a WHERE for each",
-    { cause },
-  );
-}
-
-function unknownState(state: string | undefined): LakebaseError {
-  return new LakebaseError(
-    "CONNECTION_LOST",
-    `Cannot follow the statement: the workspace says that its state is ${
-      state ?? "none"
-    }. Whether it takes effect is not known`,
-  );
 }

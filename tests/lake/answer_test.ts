@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { LakebaseError } from "../../src/core/errors.ts";
 import { readPart, readStatement, statementError } from "../../src/lake/answer.ts";
-import { choose } from "../../src/lake/find_warehouse.ts";
+import { chooseWarehouse } from "../../src/lake/find_warehouse.ts";
 
 const TABLE =
   "[TABLE_OR_VIEW_NOT_FOUND] The table or view `tripz` cannot be found. Verify the spelling.\nTo tolerate the error on " +
@@ -57,18 +57,24 @@ const ALL = [
 
 Deno.test("a warehouse is found by its id or name, or as the only one", () => {
   const at = "https://w.example";
-  assert.equal(choose(ALL, "a1", at).name, "Small");
-  assert.equal(choose(ALL, "large", at).id, "b2");
-  assert.equal(choose([ALL[0]!, ALL[2]!], undefined, at).id, "a1");
-  assert.throws(() => choose(ALL, undefined, at), {
+  assert.equal(chooseWarehouse(ALL, "a1", at).name, "Small");
+  assert.equal(chooseWarehouse(ALL, "large", at).id, "b2");
+  assert.equal(chooseWarehouse([ALL[0]!, ALL[2]!], undefined, at).id, "a1");
+  assert.throws(() => chooseWarehouse(ALL, undefined, at), {
     code: "ENDPOINT_AMBIGUOUS",
     message: /has 4; name one with[^]*a1 +Small \(STOPPED\)[^]*e5 +Twin \(STARTING\)/,
   });
-  assert.throws(() => choose(ALL, "Twin", at), { code: "ENDPOINT_AMBIGUOUS", message: /use an id:\n +d4 .*\n +e5/ });
-  assert.throws(() => choose(ALL, "Smal", at), { code: "ENDPOINT_NOT_FOUND", message: /did you mean "Small"/ });
-  assert.throws(() => choose(ALL, "zzzzzz", at), { code: "ENDPOINT_NOT_FOUND", message: /there are:\n +a1/ });
-  assert.throws(() => choose(ALL, "c3", at), { code: "ENDPOINT_NOT_FOUND", message: /"Old" is DELETED/ });
-  assert.throws(() => choose([], undefined, at), {
+  assert.throws(() => chooseWarehouse(ALL, "Twin", at), {
+    code: "ENDPOINT_AMBIGUOUS",
+    message: /use an id:\n +d4 .*\n +e5/,
+  });
+  assert.throws(() => chooseWarehouse(ALL, "Smal", at), {
+    code: "ENDPOINT_NOT_FOUND",
+    message: /did you mean "Small"/,
+  });
+  assert.throws(() => chooseWarehouse(ALL, "zzzzzz", at), { code: "ENDPOINT_NOT_FOUND", message: /there are:\n +a1/ });
+  assert.throws(() => chooseWarehouse(ALL, "c3", at), { code: "ENDPOINT_NOT_FOUND", message: /"Old" is DELETED/ });
+  assert.throws(() => chooseWarehouse([], undefined, at), {
     code: "ENDPOINT_NOT_FOUND",
     message: /has none that this login may use/,
   });

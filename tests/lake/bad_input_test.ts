@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { connect, type Lakehouse, lakehouse } from "../../mod.ts";
 import { Workspace } from "../../src/auth/workspace.ts";
 import { compileForWarehouse } from "../../src/lake/statement.ts";
-import { canceledEverywhere, openWarehouse } from "../../src/lake/warehouse.ts";
+import { openWarehouse, untilAllCanceled } from "../../src/lake/warehouse.ts";
 import { type LocalLakebase, startLocal } from "../../src/local/mod.ts";
 import { Fragment } from "../../src/sql/fragment.ts";
 import { eventually } from "../support/eventually.ts";
@@ -261,7 +261,9 @@ test("the error of a result that the warehouse no longer keeps says so", async (
   const reading = async () => {
     for await (const { n } of lake.sql`SELECT n FROM generate_series(1, 40) AS n`) {
       if (n !== 1) continue;
-      const { path } = local.requests.slice(before).find(({ path }) => path.includes("/result/chunks/"))!;
+      const request = () => local.requests.slice(before).find(({ path }) => path.includes("/result/chunks/"));
+      await eventually("the link of the next chunk is requested", () => request() !== undefined);
+      const { path } = request()!;
       const statement = path.slice(0, path.indexOf("/result/"));
       const headers = { authorization: `Bearer ${local.env["DATABRICKS_TOKEN"]}` };
       await (await fetch(local.env["DATABRICKS_HOST"] + statement, { method: "DELETE", headers })).body?.cancel();
@@ -352,7 +354,7 @@ for (const { phase, hang, hangs, canceled } of PHASES) {
     );
     controller.abort(reason);
     await stopped;
-    await canceledEverywhere();
+    await untilAllCanceled();
     local.faults.reset();
     assert.deepEqual([...Deno.readDirSync(DISK)], []);
     const requests = local.requests.slice(before).map(({ method, path }) => `${method} ${path}`);

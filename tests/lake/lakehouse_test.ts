@@ -321,8 +321,8 @@ for (const state of ["PENDING", "RUNNING"] as const) {
     controller.abort(reason);
     await canceled;
     assert.equal((await late).code, "CANCELED");
-    const { canceledEverywhere } = await import("../../src/lake/warehouse.ts");
-    await canceledEverywhere();
+    const { untilAllCanceled } = await import("../../src/lake/warehouse.ts");
+    await untilAllCanceled();
     assert.equal(await lastState(local), "CANCELED");
     local.faults.reset();
     assert.equal(await lake.sql`SELECT 1`.value(), 1);
@@ -425,7 +425,7 @@ onPglite("a result of more than 25 MiB fails inline, and arrives by links", asyn
   const large = () => lake.sql`SELECT repeat('x', ${30 * 1024 ** 2}) AS word`;
   const error = await errorOf(large().first());
   assert.equal(error.code, "QUERY_FAILED");
-  assert.match(error.message, /HINT: The rows that a cell shows come with the answer, at most 25 MiB/);
+  assert.match(error.message, /HINT: The rows that a cell shows come with the answer, which has at most 25 MiB/);
   assert.equal(((await large())[0]!["word"] as string).length, 30 * 1024 ** 2);
 });
 
