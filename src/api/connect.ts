@@ -4,7 +4,7 @@ import type { ConnectOptions } from "../settings/options.ts";
 import { originsBehind, originsOfDatabase, type Setting } from "../settings/origin.ts";
 import { readSettings } from "../settings/read_settings.ts";
 import type { Settings } from "../settings/settings.ts";
-import { enclosing } from "../sql/transaction.ts";
+import { enclosingTransaction } from "../sql/transaction.ts";
 import { fullAddress } from "./address.ts";
 import { CLOSE_BECAUSE, type Lakebase, PARTS, SESSION } from "./lakebase.ts";
 import { openConnection } from "./open_connection.ts";
@@ -218,4 +218,4 @@ function notConnected(cause: unknown): LakebaseError {
  * assert.equal(await sql`SELECT count(*) FROM ${sql.id("pg_catalog", "pg_type")}`.value() as number > 100, true);
  * ```
  */
-export const sql: Sql = makeSql(() => enclosing() ?? currentConnection().then((db) => db[SESSION]));
+export const sql: Sql = makeSql(() => enclosingTransaction() ?? currentConnection().then((db) => db[SESSION]));

@@ -14,7 +14,7 @@ import { NotebookSession } from "../sql/notebook_session.ts";
 import { type QueryOptions, takesNothing } from "../sql/options.ts";
 import { ServerSession } from "../sql/server_session.ts";
 import { originOf, poolSession, type Session } from "../sql/session.ts";
-import { checkWork, inScope, transactIn, type TransactionOptions } from "../sql/transaction.ts";
+import { checkWork, currentSession, transactIn, type TransactionOptions } from "../sql/transaction.ts";
 import { parserSource } from "../sql/types.ts";
 import type { LoadOptions } from "../transfer/load/options.ts";
 import type { LoadResult } from "../transfer/load/load.ts";
@@ -98,7 +98,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   readonly #connections: Session;
   readonly #own: Queryable;
   /** The session for a statement: inside the function of a transaction, the transaction's session. */
-  readonly #find = (): Session => inScope(this.#session);
+  readonly #find = (): Session => currentSession(this.#session);
   /** The Volumes that this connection has used. */
   readonly #volumes = new Set<string>();
   #closing: Promise<void> | undefined;

@@ -10,7 +10,7 @@ import type { TypeParsers } from "../settings/options.ts";
 import type { ReadSettings, WorkspaceSettings } from "../settings/read_settings.ts";
 import { isLoopback } from "../settings/server.ts";
 import type { Settings } from "../settings/settings.ts";
-import { sessionOpener } from "../sql/server_session.ts";
+import { sessionPreparer } from "../sql/server_session.ts";
 import { type Checkup, diagnoseSettings } from "./check.ts";
 import { Lakebase } from "./lakebase.ts";
 
@@ -89,7 +89,7 @@ export async function openParts(read: ReadSettings): Promise<LakebaseParts> {
       statementTimeout,
       readOnly,
       serverOptions,
-      onConnect: onConnect === undefined ? undefined : sessionOpener(onConnect),
+      onConnect: onConnect === undefined ? undefined : sessionPreparer(onConnect),
       ssl: await tlsOptions(host, settings.sslMode, settings.ca),
       onWaiting: waiting.failed,
     });

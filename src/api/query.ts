@@ -8,7 +8,7 @@ import {
   EXACT_ROWS,
   Fragment,
   IN_WAREHOUSE,
-  printed,
+  inspectionText,
   PULL_STOPS,
   type RunnableFragment,
 } from "../sql/fragment.ts";
@@ -303,7 +303,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
 
   /** The text that `console.log` prints: the SQL. */
   [Symbol.for("Deno.customInspect")](): string {
-    return printed(() => this.#engine.print(this));
+    return inspectionText(() => this.#engine.print(this));
   }
 
   /** The result with all rows. A run that has fetched all rows, or will fetch them, is used again. */

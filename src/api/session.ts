@@ -4,7 +4,7 @@ import { takesNoOptions } from "../sql/options.ts";
 import type { FindSession } from "../sql/run.ts";
 import type { ServerSession } from "../sql/server_session.ts";
 import type { Session } from "../sql/session.ts";
-import { checkWork, inScope, transactIn, type TransactionOptions } from "../sql/transaction.ts";
+import { checkWork, currentSession, transactIn, type TransactionOptions } from "../sql/transaction.ts";
 import type { LoadOptions } from "../transfer/load/options.ts";
 import type { LoadResult } from "../transfer/load/load.ts";
 import type { LoadSource } from "../transfer/load/source.ts";
@@ -97,7 +97,7 @@ export class DatabaseSession implements Queryable, AsyncDisposable {
   readonly sql: Sql;
   readonly #session: ServerSession;
   readonly #own: Queryable;
-  readonly #find = (): Session => inScope(this.#session);
+  readonly #find = (): Session => currentSession(this.#session);
 
   /** Made by `Lakebase.session`. */
   constructor(session: ServerSession) {

@@ -28,7 +28,7 @@ const ATTEMPT_LIMIT_MS = 15_000;
 const NETWORK_TRIES = 4;
 
 /** The most pages of a list, with a hundred items each. No login sees 100,000 projects. */
-const MOST_PAGES = 1000;
+const MAX_PAGES = 1000;
 
 /** The dependencies of a {@linkcode Workspace}. */
 interface WorkspaceParts {
@@ -154,7 +154,7 @@ export class Workspace {
       token = typeof body["next_page_token"] === "string" ? body["next_page_token"] : "";
       if (token === "" || seen.has(token)) return items; // a server that repeats a page would never end the list
       seen.add(token);
-      if (seen.size >= MOST_PAGES || Date.now() >= deadline) throw await endlessListError();
+      if (seen.size >= MAX_PAGES || Date.now() >= deadline) throw await endlessListError();
     }
   }
 

@@ -260,7 +260,7 @@ const QUOTES: readonly [RegExp, string][] = [
 ];
 
 /** The most profiles that an error lists. */
-const MOST_LISTED = 20;
+const MAX_LISTED = 20;
 
 /** The error where no login is available. */
 export function noLogin(
@@ -269,7 +269,7 @@ export function noLogin(
 ): LakebaseError {
   const said = cause instanceof Error ? cause.message : String(cause);
   const quoting = QUOTES.find(([pattern]) => pattern.test(said))?.[1];
-  const listed = choices.slice(0, MOST_LISTED).join(", ");
+  const listed = choices.slice(0, MAX_LISTED).join(", ");
   const missing = profile === undefined
     ? listed === "" ? "none is configured" : `~/.databrickscfg has the profiles ${listed}, and none of them is chosen`
     : `there is no profile "${profile}" with a host in ~/.databrickscfg${listed === "" ? "" : `, which has ${listed}`}`;

@@ -1,5 +1,5 @@
 import { LakebaseError } from "../core/errors.ts";
-import type { DescribedField } from "../sql/description.ts";
+import type { DescribedField } from "../sql/execution.ts";
 import { textStatement } from "../sql/fragment.ts";
 import type { StatementRows } from "../sql/result.ts";
 import { type FindSession, run } from "../sql/run.ts";

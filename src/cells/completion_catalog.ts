@@ -97,7 +97,7 @@ export class CatalogSender {
       delay: () => systemCatalogs.has(session) ? QUIET_MS : FIRST_MS,
       send: (connections, isBusy) => sendCatalog(session, connections, isBusy),
     };
-    session.learned.onChange = () => this.#request(request);
+    session.catalog.onChange = () => this.#request(request);
     this.#use(request, name, STALE_MS);
   }
 

@@ -3,7 +3,7 @@ import { closest } from "../core/closest.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { firstWord, sqlTokens } from "../core/sql_text.ts";
 import { Fragment } from "../sql/fragment.ts";
-import { isOpenTransaction, leftTransaction, restore } from "../sql/run.ts";
+import { checkTransaction, isOpenTransaction, rollBackOpen } from "../sql/run.ts";
 import { type Lease, type Session, sublease, type TransactionState } from "../sql/session.ts";
 import { acquire, stoppable } from "../sql/stop.ts";
 import type { SqlCellStatement, SqlCellTarget } from "./sql_cell.ts";
@@ -52,20 +52,20 @@ async function holdConnection<T>(pooled: Session, work: (session: Session) => Pr
   const lease = await acquire(pooled, stop.signal, "the statements of a cell");
   try {
     const result = await work(sessionOn(lease, pooled));
-    leftTransaction(pooled, lease);
+    checkTransaction(pooled, lease);
     return result;
   } finally {
-    await restore(pooled, lease);
+    await rollBackOpen(pooled, lease);
     lease.release();
   }
 }
 
 function sessionOn(lease: Lease, pooled: Session): Session {
-  const { types, learned, signal, lookUp, cancel, place, volumes, server } = pooled;
-  const open: TransactionState = { failure: undefined, leave() {} };
+  const { types, catalog, signal, lookUp, cancel, place, volumes, server } = pooled;
+  const open: TransactionState = { failure: undefined, markEnded() {} };
   return {
     types,
-    learned,
+    catalog,
     signal,
     lookUp,
     cancel,

@@ -1,7 +1,7 @@
 import type { Lakehouse } from "../api/lakehouse.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { noticeLines } from "../draw/table_text.ts";
-import { Reader } from "../sql/cursor.ts";
+import { Cursor } from "../sql/cursor.ts";
 import type { Statement } from "../sql/fragment.ts";
 import { isOpenTransaction } from "../sql/run.ts";
 import { type Session, sublease, type TransactionState } from "../sql/session.ts";
@@ -89,20 +89,20 @@ async function runStatement(
   write: Write,
 ): Promise<void> {
   using stop = stoppable(options);
-  await using reader = new Reader(session, statement, stop.signal);
+  await using cursor = new Cursor(session, statement, stop.signal);
   try {
-    await writeRows(reader, makeFormat(options), write);
+    await writeRows(cursor, makeFormat(options), write);
   } finally {
-    const notices = noticeLines(reader.answer.notices);
+    const notices = noticeLines(cursor.answer.notices);
     if (notices.length > 0) await print(Deno.stderr, `${notices.join("\n")}\n`);
   }
 }
 
-async function writeRows(reader: Reader, format: RowFormat, write: Write): Promise<void> {
+async function writeRows(cursor: Cursor, format: RowFormat, write: Write): Promise<void> {
   let keys: string[] | undefined;
-  while (!reader.ended) {
-    const rows = await reader.batch() as Record<string, unknown>[];
-    const { fields, tag } = reader.answer;
+  while (!cursor.ended) {
+    const rows = await cursor.batch() as Record<string, unknown>[];
+    const { fields, tag } = cursor.answer;
     if (keys === undefined) {
       keys = fields.map(({ key }) => key);
       await write(keys.length === 0 ? format.command(tag) : format.begin(fields));
@@ -130,7 +130,7 @@ interface ScriptSession extends Session, AsyncDisposable {
  */
 async function scriptSession(session: Session, types: ParserSource): Promise<ScriptSession> {
   const lease = await session.acquire("a script");
-  const open: TransactionState = { failure: undefined, leave() {} };
+  const open: TransactionState = { failure: undefined, markEnded() {} };
   const borrowed = sublease(lease, () => {});
   const end = async () => {
     const isOpen = lease.broken === undefined && isOpenTransaction(lease);

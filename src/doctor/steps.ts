@@ -13,7 +13,7 @@ import { LakebasePool } from "../net/pool.ts";
 import { inspectCertificate, reachServer, type SslConfig, tlsOptions } from "../net/tls.ts";
 import { describeOrigin, type Setting } from "../settings/origin.ts";
 import type { Settings } from "../settings/settings.ts";
-import { sessionOpener } from "../sql/server_session.ts";
+import { sessionPreparer } from "../sql/server_session.ts";
 
 /** The outcome of a step. A string means `ok`. */
 export type Finding = string | { outcome?: "ok" | "warning" | "failed" | "skipped"; detail: string };
@@ -252,7 +252,7 @@ async function checkLogin(state: CheckState): Promise<Finding> {
     statementTimeout: settings.statementTimeout,
     readOnly: settings.readOnly,
     serverOptions: settings.serverOptions,
-    onConnect: settings.onConnect === undefined ? undefined : sessionOpener(settings.onConnect),
+    onConnect: settings.onConnect === undefined ? undefined : sessionPreparer(settings.onConnect),
   });
   try {
     (await state.pool.connect()).release();

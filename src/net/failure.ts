@@ -76,11 +76,11 @@ function serverFailure(failure: DriverError, sqlstate: string, to: Destination):
 type Refusal = readonly [kind: ConnectFailure["kind"], code: LakebaseErrorCode, todo: string];
 
 /** The most characters of a server's message that are read: some of the patterns take quadratic time. */
-const MOST_READ = 1000;
+const MAX_READ = 1000;
 
 /** Classifies an error of the server. PgBouncer uses 08P01 for all errors that it raises itself. */
 function refusal(message: string, sqlstate: string, to: Destination): Refusal {
-  const words = message.slice(0, MOST_READ).replace(/"[^"]*"/g, '""'); // a name in quotes may contain any text
+  const words = message.slice(0, MAX_READ).replace(/"[^"]*"/g, '""'); // a name in quotes may contain any text
   const says = (pattern: RegExp) => pattern.test(words);
   if (says(/IP ACL/i)) return ["final", "LOGIN_REFUSED", "Ask an administrator to allow this network"];
   if (says(/External authorization failed/i)) {

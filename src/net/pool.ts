@@ -19,7 +19,7 @@ const REFUSED_LIMIT_MS = 15_000;
 /** How long `end()` waits for running statements. */
 const END_LIMIT_MS = 5000;
 /** The most holders of connections that an error lists. */
-const MOST_HOLDERS = 5;
+const MAX_HOLDERS = 5;
 
 /** Opens connections outside of the caller's AsyncLocalStorage context, because they outlive the caller. */
 const outsideOfContext = AsyncLocalStorage.snapshot();
@@ -189,10 +189,10 @@ export class LakebasePool extends pg.Pool {
     const now = Date.now();
     const held = [...this.#clients].filter(({ idleSince }) => idleSince === 0)
       .toSorted((a, b) => a.takenAt - b.takenAt);
-    const lines = held.slice(0, MOST_HOLDERS).map((client) =>
+    const lines = held.slice(0, MAX_HOLDERS).map((client) =>
       `\n  for ${seconds(now - client.takenAt)}: ${describeUse(client)}`
     );
-    const more = held.length > MOST_HOLDERS ? `\n  and ${held.length - MOST_HOLDERS} more` : "";
+    const more = held.length > MAX_HOLDERS ? `\n  and ${held.length - MAX_HOLDERS} more` : "";
     const error = new LakebaseError(
       "CONNECT_TIMEOUT",
       `Cannot get a connection: none of ${max} was free for ${connectTimeout} s (connectTimeout). These hold them:${

@@ -32,9 +32,9 @@ interface Probe extends Pick<pg.Client, "connect" | "query" | "end"> {
  * The checks between two checks that log in, at most: a login is expensive. With the usual `silence` there is one login
  * a minute.
  */
-const MOST_CHECKS_BETWEEN_LOGINS = 6;
+const MAX_CHECKS_BETWEEN_LOGINS = 6;
 /** The bytes of a statement that the system may not have sent yet on a slow link. The backend is idle until they arrive. */
-const MOST_UNSENT = 256_000;
+const MAX_UNSENT = 256_000;
 
 /**
  * Watches a connection for a server that is gone without having closed it: TCP's own keep-alive takes eleven minutes,
@@ -116,11 +116,11 @@ class ClientWatch {
     const signal = AbortSignal.any([this.#closed.signal, AbortSignal.timeout(limit)]);
     if (!await isAnswering(this.#client.host, this.#client.port, find, signal)) return true;
     this.#answered++;
-    const unsent = this.#stream.bytesWritten - this.#written > MOST_UNSENT;
+    const unsent = this.#stream.bytesWritten - this.#written > MAX_UNSENT;
     const held = this.#stream.isPaused(); // the answer may have arrived and wait for its reader
     if (this.#answered < this.#nextLogin || unsent || held) return false;
     const idle = await isIdle(backendOf(this.#client).processId, makeProbe(), signal);
-    this.#nextLogin = this.#answered + (idle ? 1 : Math.min(this.#answered * 2, MOST_CHECKS_BETWEEN_LOGINS));
+    this.#nextLogin = this.#answered + (idle ? 1 : Math.min(this.#answered * 2, MAX_CHECKS_BETWEEN_LOGINS));
     return idle;
   }
 }

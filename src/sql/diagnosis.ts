@@ -2,8 +2,10 @@ import { closest } from "../core/closest.ts";
 import { quoteName, sqlTokens } from "../core/sql_text.ts";
 import type { Session } from "./session.ts";
 
-/** The most characters of a message that is read; a function may raise a message of any length. */
-const LONGEST = 1000;
+/** The longest message that is read, in characters; a function may raise a message of any length. */
+const MAX_MESSAGE = 1000;
+/** The most characters of a statement, and the most of its words, that are taken for names of tables. */
+const [MAX_TEXT, MAX_WORDS] = [100_000, 500];
 
 const RELATION_NAMES = `SELECT pg_catalog.concat(CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN ''
     ELSE pg_catalog.concat(pg_catalog.quote_ident(n.nspname), '.') END, pg_catalog.quote_ident(c.relname)) AS name,
@@ -18,9 +20,9 @@ const COLUMN_NAMES = `SELECT DISTINCT pg_catalog.quote_ident(a.attname) AS name,
   AND c.relname OPERATOR(pg_catalog.=) ANY ($1) LIMIT 5000`;
 
 /**
- * Finds the name that was probably meant by a table or column that does not exist.
+ * Finds the name that was probably meant where a table or column does not exist.
  *
- * @param session Looks up names on a separate connection, because the error has aborted any transaction.
+ * @param session Looks up the names on another connection, because the error has aborted any transaction.
  * @param error The server's error.
  * @param text The statement.
  * @returns The closest name, quoted as SQL needs it; `undefined` if no name is close.
@@ -31,38 +33,38 @@ export async function suggest(
   text: string,
 ): Promise<string | undefined> {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
-  if (typeof message !== "string" || message.length > LONGEST) return undefined;
+  if (typeof message !== "string" || message.length > MAX_MESSAGE) return undefined;
   if (code === "42P01") {
-    return await nearest(session, lastPart(/relation "(.+)" does not exist/.exec(message)?.[1]), RELATION_NAMES, []);
+    const relation = /relation "(.+)" does not exist/.exec(message)?.[1];
+    return await closestName(session, lastPart(relation), RELATION_NAMES, []);
   }
   if (code !== "42703") return undefined;
   const column = /column (?:"(.+?)"|(\S+)) (?:of relation .* )?does not exist/.exec(message);
-  const words = [...new Set(text.slice(0, 100_000).toLowerCase().match(/[\p{L}_][\p{L}\p{N}_$]*/gu) ?? [])].slice(
-    0,
-    500,
-  );
-  return await nearest(session, lastPart(column?.[1] ?? column?.[2]), COLUMN_NAMES, [words]);
+  const words = new Set(text.slice(0, MAX_TEXT).toLowerCase().match(/[\p{L}_][\p{L}\p{N}_$]*/gu) ?? []);
+  return await closestName(session, lastPart(column?.[1] ?? column?.[2]), COLUMN_NAMES, [
+    [...words].slice(0, MAX_WORDS),
+  ]);
 }
 
 function lastPart(name: string | undefined): string | undefined {
   return name?.split(".").at(-1)?.replaceAll('"', "");
 }
 
-async function nearest(
+async function closestName(
   session: Pick<Session, "lookUp">,
-  wanted: string | undefined,
-  text: string,
+  missing: string | undefined,
+  query: string,
   values: unknown[],
 ): Promise<string | undefined> {
-  if (wanted === undefined) return undefined;
-  const rows = await session.lookUp(text, values);
+  if (missing === undefined) return undefined;
+  const rows = await session.lookUp(query, values);
   const names = new Map(rows.map(({ bare, name }) => [String(bare), String(name)]));
-  const bare = closest(wanted, names.keys());
+  const bare = closest(missing, names.keys());
   return bare === undefined ? undefined : names.get(bare);
 }
 
 /** The object that the server refused access to, according to its message. */
-interface Refused {
+interface Refusal {
   kind:
     | "relation"
     | "schema"
@@ -81,7 +83,7 @@ interface Refused {
 /** The words for relations in the server's messages. */
 const RELATION = "(?:table|view|materialized view|foreign table|sequence|relation|index)";
 
-const MESSAGES: readonly (readonly [RegExp, Refused["kind"]])[] = [
+const MESSAGES: readonly (readonly [RegExp, Refusal["kind"]])[] = [
   [new RegExp(`^permission denied for ${RELATION} (.+)$`, "s"), "relation"],
   [new RegExp(`^must be owner of ${RELATION} (.+)$`, "s"), "owner"],
   [/^(?:new row|query would be affected by row-level security policy).* for table (.+)$/s, "policy"],
@@ -97,8 +99,8 @@ const MESSAGES: readonly (readonly [RegExp, Refused["kind"]])[] = [
   [/^must be (?:member of role|able to SET ROLE) (.+)$/s, "role"],
 ];
 
-/** Queries for the objects of a name: the current role, the owner, the object as in a GRANT, and what is missing. */
-const QUERIES: Readonly<Record<Refused["kind"], string>> = {
+/** Queries for objects by name: the current role, the owner, the object as a GRANT names it, and the missing privileges. */
+const QUERIES: Readonly<Record<Refusal["kind"], string>> = {
   // The privileges on a sequence are in lower case. CASE keeps the server from checking the privileges of the other
   // kind.
   relation: relationQuery(`(SELECT pg_catalog.string_agg(pg_catalog.upper(p), ', ')
@@ -167,7 +169,7 @@ function relationQuery(missing: string): string {
 }
 
 /** A row of {@linkcode QUERIES}. */
-interface Found {
+interface RefusedObject {
   me: string;
   owner: string;
   object: string;
@@ -183,22 +185,21 @@ interface Found {
  * @param text The statement.
  * @returns The text of a hint; `undefined` if the message is about something else, or the object is not found.
  */
-export async function explainRefusal(
+export async function missingPrivilegeHint(
   session: Pick<Session, "lookUp">,
   message: string,
   text: string,
 ): Promise<string | undefined> {
-  const refused = parseRefusal(message);
-  if (refused === undefined) return undefined;
-  const rows = await session.lookUp(QUERIES[refused.kind], [refused.name, neededPrivileges(refused, text)]);
-  const [first, ...others] = rows as unknown as Found[];
-  if (first === undefined) return undefined;
-  const found = [first, ...others].find(({ missing }) => missing !== null && missing !== "") ?? first;
-  return refusalHint(found, refused.kind);
+  const refusal = parseRefusal(message);
+  if (refusal === undefined) return undefined;
+  const rows = await session.lookUp(QUERIES[refusal.kind], [refusal.name, neededPrivileges(refusal, text)]);
+  const objects = rows as unknown as RefusedObject[];
+  const object = objects.find(({ missing }) => missing !== null && missing !== "") ?? objects[0];
+  return object === undefined ? undefined : hintText(object, refusal.kind);
 }
 
-function parseRefusal(message: string): Refused | undefined {
-  if (message.length > LONGEST) return undefined;
+function parseRefusal(message: string): Refusal | undefined {
+  if (message.length > MAX_MESSAGE) return undefined;
   for (const [pattern, kind] of MESSAGES) {
     const name = pattern.exec(message)?.[1];
     if (name !== undefined) return { kind, name: name.replace(/^"(.*)"$/s, "$1") };
@@ -206,7 +207,7 @@ function parseRefusal(message: string): Refused | undefined {
   return undefined;
 }
 
-function refusalHint({ me, owner, object, missing }: Found, kind: Refused["kind"]): string {
+function hintText({ me, owner, object, missing }: RefusedObject, kind: Refusal["kind"]): string {
   const name = object.replace(/^(?:FOREIGN )?[A-Z]+ /, "");
   const who = owner === "pg_database_owner" ? "the owner of the database" : `"${owner}"`;
   if (kind === "policy") {
@@ -229,29 +230,31 @@ function refusalHint({ me, owner, object, missing }: Found, kind: Refused["kind"
 }
 
 /** Returns the privileges that a statement needs on the object that it was refused. */
-function neededPrivileges({ kind, name }: Refused, text: string): string[] {
+function neededPrivileges({ kind, name }: Refusal, text: string): string[] {
   const words = wordsOf(text.slice(0, 100_000));
   const [first = ""] = words;
   if (kind === "schema") return first === "create" || first === "import" ? ["USAGE", "CREATE"] : ["USAGE"];
   if (kind === "database") return words.includes("schema") ? ["CREATE"] : ["TEMPORARY"];
   // Names in quotes are compared without regard to case. At worst, this asks for too many privileges.
-  const places = words.flatMap((word, index) => word === name.toLowerCase() ? [index] : []);
-  const rights = new Set(places.flatMap((index) => privilegesAt(words, index)));
-  return [...rights.size === 0 ? ["SELECT"] : rights, ...sequencePrivileges(words, places.length > 0)];
+  const indexes = words.flatMap((word, index) => word === name.toLowerCase() ? [index] : []);
+  const privileges = new Set(indexes.flatMap((index) => privilegesAt(words, index)));
+  return [...privileges.size === 0 ? ["SELECT"] : privileges, ...sequencePrivileges(words, indexes.length > 0)];
 }
 
 /**
  * The privileges that the functions of sequences need. Their argument is a string, so the sequence's name is not among
  * the words.
  */
-const SEQUENCE_FUNCTIONS = [["setval", "update"], ["nextval", "usage"], ["currval", "usage"], [
-  "lastval",
-  "usage",
-]] as const;
+const SEQUENCE_FUNCTIONS = [
+  ["setval", "update"],
+  ["nextval", "usage"],
+  ["currval", "usage"],
+  ["lastval", "usage"],
+] as const;
 
 function sequencePrivileges(words: readonly string[], named: boolean): string[] {
-  const rights = SEQUENCE_FUNCTIONS.filter(([called]) => words.includes(called)).map(([, right]) => right);
-  if (rights.length > 0) return [...new Set(rights)];
+  const privileges = SEQUENCE_FUNCTIONS.filter(([name]) => words.includes(name)).map(([, privilege]) => privilege);
+  if (privileges.length > 0) return [...new Set(privileges)];
   return [named ? "select" : "usage"]; // a column's default calls nextval()
 }
 
@@ -269,10 +272,7 @@ function privilegesAt(words: readonly string[], index: number): string[] {
   switch (words[before]) {
     case "into":
       if (first === "merge") {
-        return [
-          "SELECT",
-          ...["insert", "update", "delete"].filter(has).map((w) => w.toUpperCase()),
-        ];
+        return ["SELECT", ...["insert", "update", "delete"].filter(has).map((word) => word.toUpperCase())];
       }
       return has("conflict") ? ["INSERT", "SELECT", "UPDATE"] : ["INSERT", ...reads];
     case "update":

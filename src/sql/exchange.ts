@@ -1,57 +1,58 @@
 import type { EventEmitter } from "node:events";
 import { LakebaseError } from "../core/errors.ts";
-import type { Learned } from "./learned_types.ts";
+import type { CatalogCache } from "./catalog_cache.ts";
 import { type Field, fieldsOf, RowReader, type WireField, type WireRow } from "./result.ts";
 import { type ParserSource, unreadableStyle } from "./types.ts";
 
-/** A notice or warning of the server, such as `RAISE NOTICE` sends. */
+/** A notice or warning of the server, for example from `RAISE NOTICE`. */
 export interface Notice {
   /** `NOTICE`, `WARNING`, `INFO`, ... */
   severity: string;
-  /** Its text. */
+  /** The text of the notice. */
   message: string;
   /** Its `DETAIL`. */
   detail?: string;
-  /** Its `HINT`: what to do. */
+  /** Its `HINT`, which says what to do. */
   hint?: string;
 }
 
-/** The part of `pg`'s connection that is used here: the messages of the extended query protocol. */
+/** The part of `pg`'s connection that exchanges use: the messages of the extended query protocol. */
 export interface Wire extends EventEmitter {
-  /** The session's settings as the server last reported them; only on connections of the pool. */
+  /** The session's settings, as the server last reported them; only connections of the pool have this. */
   readonly reported?: ReadonlyMap<string, string>;
   /** The socket. */
   stream: { writable: boolean; write(bytes: Uint8Array): boolean; cork?(): void; uncork?(): void };
-  /** A simple query. */
+  /** Sends a simple query. */
   query(text: string): void;
-  /** `Parse`. */
+  /** Sends `Parse`. */
   parse(message: { text: string }): void;
-  /** `Describe`. */
+  /** Sends `Describe`. */
   describe(message: { type: "P" | "S"; name: string }): void;
-  /** `Execute`. */
+  /** Sends `Execute`. */
   execute(message: { portal: string; rows?: number }): void;
-  /** `Close`. */
+  /** Sends `Close`. */
   close(message: { type: "P"; name: string }): void;
-  /** `Flush`. */
+  /** Sends `Flush`. */
   flush(): void;
-  /** `Sync`. */
+  /** Sends `Sync`. */
   sync(): void;
-  /** `CopyFail`. */
+  /** Sends `CopyFail`. */
   sendCopyFail(message: string): void;
 }
 
-/** The most notices that are kept, because a loop of RAISE NOTICE would fill the memory. */
-const MOST_NOTICES = 1000;
+/** The most notices that are kept: a loop of RAISE NOTICE would fill the memory. */
+const MAX_NOTICES = 1000;
 
 type WireNotice = Partial<Record<"severity" | "message" | "detail" | "hint", string | undefined>>;
 
 /** Receives the messages of a connection that answer no statement. */
 interface WireListener {
-  /** The exchange that is under way: notices are part of it. */
+  /** The exchange that is under way, which gets the notices. */
   exchange: Exchange | undefined;
-  /** Why the server ended the session. It may say so between two statements, where `pg` would lose the message. */
+  /** Why the server ended the session. The server may send this between two statements, where `pg` would lose it. */
   endReason: unknown;
 }
+
 interface WireStatus {
   parameterName: string;
   parameterValue: string;
@@ -61,38 +62,38 @@ interface WireStatus {
 const listeners = new WeakMap<Wire, WireListener>();
 
 function listenerOf(wire: Wire): WireListener {
-  const known = listeners.get(wire);
-  if (known !== undefined) return known;
+  const existing = listeners.get(wire);
+  if (existing !== undefined) return existing;
   const listener: WireListener = { exchange: undefined, endReason: undefined };
   listeners.set(wire, listener);
   wire.on("notice", (notice: WireNotice) => listener.exchange?.addNotice(notice));
   wire.on("errorMessage", (error: { severity?: unknown }) => {
-    if (!isOrdinary(error)) listener.endReason ??= error;
+    if (!keepsConnection(error)) listener.endReason ??= error;
   });
   wire.on("parameterStatus", (status: WireStatus) => listener.exchange?.settingReported(status));
   return listener;
 }
 
-/** The reason for an error: if it only says that the connection has ended, why the server ended it. */
+/** Returns the cause of an error: if the error only says that the connection has ended, why the server ended it. */
 function reasonOf(error: unknown, wire: Wire): unknown {
   const fromServer = (error as { severity?: unknown } | null)?.severity !== undefined;
   return fromServer ? error : listeners.get(wire)?.endReason ?? error;
 }
 
 /** How rows are read. */
-export interface Reading {
+export interface ReadOptions {
   /** The parsers of values. */
   types: ParserSource;
-  /** What else is known of types and tables. */
-  learned?: Learned | undefined;
+  /** What is known of the database's own types and tables. */
+  catalog?: CatalogCache | undefined;
   /** Makes the array that the rows are pushed to. @default {a plain array} */
   makeRows?: (() => unknown[]) | undefined;
 }
 
 /**
- * One exchange with the server, from the messages that are sent to the server's `ReadyForQuery`; `pg` takes it as a query.
- * Each row becomes an object as soon as its message is read, without an array or a promise in between. The exchange ends
- * when the server is ready; `pg` itself reports an error earlier, when it is not known yet whether a transaction is open.
+ * One exchange with the server, from the first message to the server's `ReadyForQuery`; for `pg` it is a query. Each row
+ * becomes an object as soon as its message is read, without an array or a promise in between. The exchange ends when the
+ * server is ready: `pg` itself reports an error before it is known whether a transaction is still open.
  */
 export abstract class Exchange {
   /** The rows of the current batch. */
@@ -105,17 +106,17 @@ export abstract class Exchange {
   wireFields: WireField[] = [];
   /** The last command's tag, such as `INSERT 0 3`. */
   tag = "";
-  /** Whether the server has more rows. */
+  /** Whether the server has more rows than were fetched. */
   more = false;
   /** Notices and warnings. */
   readonly notices: Notice[] = [];
   /** Whether the server waits until the next batch is asked for. */
   paused = false;
-  /** Whether its connection can't be used again. */
+  /** Whether the connection can't be used again. */
   lost = false;
-  /** Called when the exchange has failed, but the server goes on sending. */
+  /** Called when the exchange has failed while the server goes on sending rows. */
   onFailed: (() => void) | undefined;
-  /** Called when its connection can't be used again. */
+  /** Called when the connection can't be used again. */
   onLost: (() => void) | undefined;
 
   protected wire!: Wire;
@@ -123,23 +124,23 @@ export abstract class Exchange {
   #failure: unknown;
   #failed = false;
   #described = false;
-  /** Whether its messages could not be made, so that only a Sync was sent. */
+  /** Whether encoding the messages failed, so that only a Sync was sent. */
   #unsent = false;
   #reader: RowReader | undefined;
-  readonly #reading: Reading;
+  readonly #options: ReadOptions;
 
-  /** Creates an exchange that reads rows in a given way. */
-  constructor(reading: Reading) {
-    this.#reading = reading;
+  /** Creates an exchange, which `pg` submits. */
+  constructor(options: ReadOptions) {
+    this.#options = options;
     this.rows = this.#makeRows();
   }
 
-  /** Settles once the server is ready for the next statement, or gone. */
+  /** Settles once the server is ready for the next statement, or the connection is lost. */
   get done(): Promise<void> {
     return this.#end.promise;
   }
 
-  /** Sends the statement; `pg` calls it when the connection is free. */
+  /** Sends the messages; `pg` calls this when the connection is free. */
   submit(wire: Wire): null {
     this.wire = wire;
     listenerOf(wire).exchange = this;
@@ -161,7 +162,7 @@ export abstract class Exchange {
     return false;
   }
 
-  /** Starts over for another batch. */
+  /** Prepares the exchange for another batch. */
   protected renew(): void {
     this.#end = Promise.withResolvers();
     this.more = false;
@@ -189,23 +190,23 @@ export abstract class Exchange {
   handleRowDescription({ fields }: { fields: WireField[] }): void {
     this.#described = true;
     this.wireFields = fields;
-    this.fields = fieldsOf(fields, this.#reading.learned);
+    this.fields = fieldsOf(fields, this.#options.catalog);
     this.rows = this.#makeRows(); // of several statements, only the rows of the last one are kept
-    this.#reader = new RowReader(this.fields, this.#reading.types, this.#reading.learned);
+    this.#reader = new RowReader(this.fields, this.#options.types, this.#options.catalog);
   }
 
-  /** Whether the types of its columns are known. */
-  get knowsTypes(): boolean {
-    return this.#reading.learned?.knowsTypes(this.wireFields) ?? true;
+  /** Whether the types of the columns are known. */
+  get hasTypes(): boolean {
+    return this.#options.catalog?.hasTypes(this.wireFields) ?? true;
   }
 
-  /** Reads its columns anew once their types are known: names them, and makes arrays of the texts of arrays. */
-  typesLearned(): void {
-    const { learned, types } = this.#reading;
-    if (learned === undefined) return;
-    this.fields = fieldsOf(this.wireFields, learned);
+  /** Applies types that were looked up: names the types of the columns, and turns the texts of arrays into arrays. */
+  typesFetched(): void {
+    const { catalog, types } = this.#options;
+    if (catalog === undefined) return;
+    this.fields = fieldsOf(this.wireFields, catalog);
     try {
-      this.#reader?.readArrays(this.rows, types, learned);
+      this.#reader?.readArrays(this.rows, types, catalog);
     } catch (error) {
       throw unreadable(error);
     }
@@ -217,7 +218,7 @@ export abstract class Exchange {
       this.bytes += message.length;
       this.rows.push(this.#reader?.read(message.fields));
     } catch (error) {
-      if (error instanceof LakebaseError) return this.#fail(error); // a row that is too long: the rest is ignored
+      if (error instanceof LakebaseError) return this.#fail(error); // the row is too long; the other rows are ignored
       this.#fail(unreadable(error));
       this.onFailed?.();
     }
@@ -237,7 +238,7 @@ export abstract class Exchange {
 
   handleCopyInResponse(): void {
     this.#fail(copyRefused("COPY FROM STDIN", "there is nothing to read from here"));
-    this.wire.sendCopyFail("COPY FROM STDIN is not for a query");
+    this.wire.sendCopyFail("a query can't run COPY FROM STDIN");
   }
 
   handleCopyData(): void {
@@ -246,22 +247,22 @@ export abstract class Exchange {
     this.onFailed?.();
   }
 
-  /** Takes an error from the server, or from `pg` if the connection broke. */
+  /** Handles an error of the server, or of `pg` if the connection broke. */
   handleError(error: unknown, wire: Wire = this.wire): void {
     this.wire ??= wire;
     this.#fail(reasonOf(error, wire));
-    if (!isOrdinary(error)) return this.#lose();
+    if (!keepsConnection(error)) return this.#lose();
     if (this.owesSync) wire.sync();
     this.#whenReady(wire);
   }
 
   handleReadyForQuery(): void {
     if (!this.owesSync || this.#unsent) return this.finish();
-    // The server became ready without a Sync, so its later messages can't be assigned to a statement.
+    // The server is ready without having got a Sync, so nobody could tell to which statement its next messages belong.
     this.handleError(new Error("the server ended the statement before all its rows were read"));
   }
 
-  /** Waits for the server: `pg` forgets a query at its error, before the server is ready. */
+  /** Waits until the server is ready after an error: `pg` forgets a query at its error, before that. */
   #whenReady(wire: Wire): void {
     const settle = (gone: boolean) => {
       wire.removeListener("readyForQuery", onReady);
@@ -294,14 +295,14 @@ export abstract class Exchange {
     this.wireFields = [];
   }
 
-  /** Refuses rows in a style that a statement has set and that can't be read. The server reports it only at the end. */
+  /** Refuses rows in a date or interval style that can't be read. The server reports a change of style only at the end. */
   #checkStyle(): void {
     if (this.#failed || this.wireFields.length === 0) return;
-    const error = unreadableStyle(this.wireFields, this.wire.reported, this.#reading.types);
+    const error = unreadableStyle(this.wireFields, this.wire.reported, this.#options.types);
     if (error !== undefined) this.#fail(error);
   }
 
-  /** Refuses a text encoding that the driver does not read; the pool restores the right one. */
+  /** Refuses a text encoding that the driver does not read; the client sets UTF-8 again. */
   settingReported({ parameterName, parameterValue }: WireStatus): void {
     if (parameterName !== "client_encoding" || parameterValue === "UTF8") return;
     this.#fail(otherEncoding(parameterValue));
@@ -309,25 +310,25 @@ export abstract class Exchange {
 
   /** Keeps a notice. */
   addNotice({ severity = "NOTICE", message = "", detail, hint }: WireNotice): void {
-    if (this.notices.length >= MOST_NOTICES) return;
+    if (this.notices.length >= MAX_NOTICES) return;
     this.notices.push({ severity, message, ...(detail ? { detail } : {}), ...(hint ? { hint } : {}) });
   }
 
   #makeRows(): unknown[] {
-    return this.#reading.makeRows?.() ?? [];
+    return this.#options.makeRows?.() ?? [];
   }
 }
 
-/** Whether the connection can still be used: it can after an `ERROR`, but not after `FATAL`. */
-function isOrdinary(error: unknown): boolean {
+/** Whether the connection can still be used after an error: it can after an `ERROR`, but not after `FATAL`. */
+function keepsConnection(error: unknown): boolean {
   return (error as { severity?: unknown } | null)?.severity === "ERROR";
 }
 
-function otherEncoding(found: string): LakebaseError {
+function otherEncoding(encoding: string): LakebaseError {
   return new LakebaseError(
     "QUERY_FAILED",
-    `Cannot set client_encoding to ${found}: text goes to and from the server in UTF-8, so the setting was undone; for the bytes ` +
-      `of another encoding, SELECT convert_to(text, '${found}')`,
+    `Cannot set client_encoding to ${encoding}: text goes to and from the server in UTF-8, so the setting was undone; for the bytes ` +
+      `of another encoding, SELECT convert_to(text, '${encoding}')`,
   );
 }
 
@@ -336,6 +337,6 @@ function copyRefused(what: string, instead: string): LakebaseError {
 }
 
 function unreadable(cause: unknown): LakebaseError {
-  const said = cause instanceof Error ? cause.message : String(cause);
-  return new LakebaseError("QUERY_FAILED", `Cannot read the result: the parser of a type failed: ${said}`, { cause });
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new LakebaseError("QUERY_FAILED", `Cannot read the result: the parser of a type failed: ${reason}`, { cause });
 }

@@ -1,16 +1,17 @@
 import { Buffer } from "node:buffer";
-import { Exchange, type Reading, type Wire } from "./exchange.ts";
+import { Exchange, type ReadOptions, type Wire } from "./exchange.ts";
 import type { Statement } from "./fragment.ts";
 import { badParameter, type WireValue } from "./parameter.ts";
-import type { WireField, WireRow } from "./result.ts";
+import type { WireField } from "./result.ts";
+import { DEFAULT_TYPES } from "./types.ts";
 
 /** How a statement runs. */
-interface ExecutionOptions extends Reading {
+interface ExecutionOptions extends ReadOptions {
   /** Refuses a text of several statements before any of them runs. */
   single?: boolean | undefined;
 }
 
-/** Runs a statement in one exchange. */
+/** Runs a statement to its end in one exchange. */
 export class Execution extends Exchange {
   readonly #statement: Statement;
   readonly #simple: boolean;
@@ -30,7 +31,7 @@ export class Execution extends Exchange {
   protected override send(wire: Wire): void {
     const { text, values, prefix = "" } = this.#statement;
     if (this.#simple) {
-      if (text.length > LONGEST_MESSAGE / 3) checkLength(Buffer.byteLength(prefix + text)); // a character has up to three bytes
+      if (text.length > MAX_MESSAGE_BYTES / 3) checkLength(Buffer.byteLength(prefix + text)); // a character has up to three bytes
       return wire.query(prefix + text);
     }
     sendOpening(wire, { text: prefix + text, values, rows: 0, last: "sync" });
@@ -38,21 +39,60 @@ export class Execution extends Exchange {
 
   override handleCopyInResponse(): void {
     super.handleCopyInResponse();
-    if (!this.#simple) this.wire.sync(); // the server ignored the first one, as it does during a copy-in
+    if (!this.#simple) this.wire.sync(); // the server ignores a Sync that comes during a copy-in
   }
 }
 
-/** How a statement begins. */
+/** A column as the server describes it. */
+export interface DescribedField extends WireField {
+  /** The type modifier, which encodes the `(10, 2)` of `numeric(10, 2)`; -1 if the type has none. */
+  dataTypeModifier: number;
+}
+
+/** Asks the server for the types of a statement's parameters and for its columns, without running it. */
+export class Description extends Exchange {
+  /** The oids of the parameters' types. */
+  parameters: number[] = [];
+  readonly #text: string;
+  readonly #onParameters = ({ dataTypeIDs }: { dataTypeIDs: number[] }) => this.parameters = dataTypeIDs;
+
+  /** Creates an exchange for the text of a statement; `pg` submits it. */
+  constructor(text: string) {
+    super({ types: DEFAULT_TYPES });
+    this.#text = text;
+  }
+
+  /** The columns of the statement's rows. */
+  get columns(): DescribedField[] {
+    return this.wireFields as DescribedField[];
+  }
+
+  protected override send(wire: Wire): void {
+    wire.once("parameterDescription", this.#onParameters);
+    wire.stream.cork?.();
+    wire.parse({ text: this.#text });
+    wire.describe({ type: "S", name: "" });
+    wire.sync();
+    wire.stream.uncork?.();
+  }
+
+  protected override finish(): void {
+    this.wire.removeListener("parameterDescription", this.#onParameters);
+    super.finish();
+  }
+}
+
+/** The first messages of a statement. */
 export interface Opening extends Pick<Statement, "text" | "values"> {
   /** The portal's name. @default {the unnamed one} */
   portal?: string;
   /** The most rows to return; 0 for all. */
   rows: number;
-  /** The last message: `Sync` ends the exchange, `Flush` leaves it open. Without one, the server may keep its answer. */
+  /** The last message: `Sync` ends the exchange, `Flush` leaves it open. Without either, the server may delay its answer. */
   last?: "sync" | "flush";
 }
 
-/** The codes of messages; see "Message Formats" in PostgreSQL's manual. */
+/** The codes of the messages; see "Message Formats" in PostgreSQL's manual. */
 const CODES = { parse: 0x50, bind: 0x42, describe: 0x44, execute: 0x45, close: 0x43, sync: 0x53, flush: 0x48 } as const;
 const PORTAL = 0x50;
 const TEXT = 0;
@@ -83,11 +123,11 @@ export function sendClose({ stream }: Wire, portal: string): void {
 
 /** Encodes `Parse`, `Bind`, `Describe`, `Execute`, and `Sync` or `Flush`. */
 export function openingMessages({ text, values, portal = "", rows, last }: Opening): Buffer {
-  const name = portal.length + 1;
+  const portalLength = portal.length + 1;
   const parse = 4 + 1 + Buffer.byteLength(text) + 1 + 2;
-  const bind = 4 + name + 1 + 2 + 2 * values.length + 2 + sizeOf(values) + 2 + 2;
-  const describe = 4 + 1 + name;
-  const execute = 4 + name + 4;
+  const bind = 4 + portalLength + 1 + 2 + 2 * values.length + 2 + valuesLength(values) + 2 + 2;
+  const describe = 4 + 1 + portalLength;
+  const execute = 4 + portalLength + 4;
   checkLength(Math.max(parse, bind));
   // The lengths exclude the codes of the four messages; the last message takes five bytes.
   const out = new MessageWriter(parse + bind + describe + execute + 4 + (last === undefined ? 0 : 5));
@@ -102,27 +142,27 @@ export function openingMessages({ text, values, portal = "", rows, last }: Openi
   return last === undefined ? out.bytes : out.begin(CODES[last], 4).bytes;
 }
 
-/** The longest message that Postgres reads, in bytes; see `PQ_LARGE_MESSAGE_LIMIT`. It ends the session for a longer one. */
-const LONGEST_MESSAGE = 0x3fff_ffff;
+/** The longest message that Postgres reads, in bytes; see `PQ_LARGE_MESSAGE_LIMIT`. A longer one ends the session. */
+const MAX_MESSAGE_BYTES = 0x3fff_ffff;
 
 /** Refuses a message that the server would not read, before any of it is sent. */
 function checkLength(bytes: number): void {
-  if (bytes <= LONGEST_MESSAGE) return;
+  if (bytes <= MAX_MESSAGE_BYTES) return;
   const size = Math.round(bytes / 1e6).toLocaleString("en");
   throw badParameter(
     `its text or its values have ${size} MB, and Postgres reads at most 1,073 MB; send them in parts, or use .load()`,
   );
 }
 
-/** Returns the bytes of all values and their length fields. */
-function sizeOf(values: readonly WireValue[]): number {
+/** Counts the bytes of all values and of their length fields. */
+function valuesLength(values: readonly WireValue[]): number {
   let size = 0;
   for (const value of values) size += 4 + (value === null ? 0 : Buffer.byteLength(value));
   return size;
 }
 
 /** Texts up to this length are written faster in JavaScript than by a native call. */
-const SHORT = 200;
+const MAX_SHORT_TEXT = 200;
 
 class MessageWriter {
   readonly bytes: Buffer;
@@ -169,157 +209,12 @@ class MessageWriter {
   #write(value: string): void {
     const { bytes } = this;
     const at = this.#at;
-    const short = value.length <= SHORT ? value.length : 0;
+    const short = value.length <= MAX_SHORT_TEXT ? value.length : 0;
     for (let index = 0; index < short; index++) {
       const code = value.charCodeAt(index);
       if (code > 127) break;
       bytes[this.#at++] = code;
     }
     if (this.#at - at < value.length) this.#at = at + bytes.write(value, at);
-  }
-}
-
-/** How a portal is read. */
-interface PortalOptions extends Reading {
-  /**
-   * Whether a transaction holds the portal open. Then every batch is a separate exchange, and other statements may run in
-   * between; otherwise one exchange lasts until the last batch.
-   */
-  held: boolean;
-}
-
-let lastPortal = 0;
-
-/** The answer to a statement that ran between two batches: its columns and rows. */
-interface Question {
-  names: string[];
-  rows: Record<string, unknown>[];
-}
-
-/** A statement whose rows are read in batches. */
-export class Portal extends Exchange {
-  readonly #statement: Statement;
-  readonly #held: boolean;
-  readonly #name: string;
-  #state: "new" | "open" | "closing" | "closed" = "new";
-  #rows = 1;
-  #question: Question | undefined;
-
-  /** Creates an exchange for a statement; `pg` submits it. */
-  constructor(statement: Statement, options: PortalOptions) {
-    super(options);
-    this.#statement = statement;
-    this.#held = options.held;
-    this.#name = `lakebase_${++lastPortal}`; // statements between two batches use the unnamed one
-  }
-
-  /** The text of the statement. */
-  get text(): string {
-    return this.#statement.text;
-  }
-
-  /** Whether the portal must still be closed. */
-  get open(): boolean {
-    return this.#state === "open";
-  }
-
-  /**
-   * Prepares the next batch.
-   *
-   * @param rows The most rows to return.
-   * @returns Whether the batch must be submitted; otherwise it has been sent, or the connection is lost.
-   */
-  next(rows: number): boolean {
-    this.renew();
-    this.#rows = rows;
-    this.rows = [];
-    this.bytes = 0;
-    if (this.lost) return false;
-    if (this.#state === "new" || this.#held) return true;
-    this.#execute(this.wire);
-    return false;
-  }
-
-  /** Runs another statement while the server waits between two batches, and returns its rows. */
-  async ask(text: string, values: Statement["values"]): Promise<Record<string, unknown>[]> {
-    const question: Question = this.#question = { names: [], rows: [] };
-    this.renew();
-    this.more = true;
-    sendOpening(this.wire, { text, values, rows: 0, last: "flush" });
-    try {
-      await this.done;
-      return question.rows;
-    } finally {
-      this.#question = undefined;
-    }
-  }
-
-  /** Prepares the end of the statement; returns what {@linkcode next} returns. */
-  close(): boolean {
-    this.renew();
-    this.#state = "closing";
-    if (this.lost) return false;
-    if (this.#held) return true;
-    sendClose(this.wire, this.#name);
-    return false;
-  }
-
-  protected override get owesSync(): boolean {
-    return !this.#held && this.#state === "open";
-  }
-
-  protected override send(wire: Wire): void {
-    if (this.#state === "closing") return sendClose(wire, this.#name);
-    if (this.#state !== "new") return this.#execute(wire);
-    const { text, values } = this.#statement;
-    sendOpening(wire, { text, values, portal: this.#name, rows: this.#rows, last: this.#held ? "sync" : "flush" });
-    this.#state = "open";
-  }
-
-  override handleRowDescription(message: { fields: WireField[] }): void {
-    if (this.#question === undefined) super.handleRowDescription(message);
-    else this.#question.names = message.fields.map(({ name }) => name);
-  }
-
-  override handleDataRow(message: { readonly fields: WireRow; length: number }): void {
-    if (this.#question === undefined) return super.handleDataRow(message);
-    const { names, rows } = this.#question;
-    rows.push(Object.fromEntries(names.map((name, index) => [name, message.fields[index]])));
-  }
-
-  override handlePortalSuspended(): void {
-    super.handlePortalSuspended();
-    if (!this.#held) this.pause();
-  }
-
-  override handleCommandComplete(message: { text: string }): void {
-    if (this.#question !== undefined) return this.pause();
-    super.handleCommandComplete(message);
-    this.#complete();
-  }
-
-  override handleEmptyQuery(): void {
-    this.#complete();
-  }
-
-  override handleCopyInResponse(): void {
-    super.handleCopyInResponse();
-    if (this.#held) this.wire.sync(); // the server ignored the first one, as it does during a copy-in
-  }
-
-  override handleError(error: unknown, wire?: Wire): void {
-    super.handleError(error, wire);
-    this.#state = "closed";
-  }
-
-  #complete(): void {
-    if (!this.#held && this.#state !== "closing") this.wire.sync();
-    this.#state = "closed";
-  }
-
-  #execute(wire: Wire): void {
-    wire.execute({ portal: this.#name, rows: this.#rows });
-    if (this.#held) wire.sync();
-    else wire.flush();
   }
 }

@@ -7,47 +7,49 @@ import type { Statement } from "./fragment.ts";
 import type { Session } from "./session.ts";
 
 /**
- * Turns a failure into an error for the person who wrote the statement. Asks the database, for at most a second, which name
- * was probably meant or which privilege is missing.
+ * Turns a failure into an error for the person who wrote the statement. It asks the database, for a second at most, which
+ * name was probably meant or which privilege is missing.
  *
  * @param session The session that the statement ran in.
- * @param error What was thrown.
+ * @param error The failure.
  * @param statement The statement that failed.
  */
 export async function explainFailure(session: Session, error: unknown, statement: Statement): Promise<LakebaseError> {
   if (error instanceof LakebaseError) return error;
-  // A failed lookup must not hide the error itself.
-  const { suggestion, refusal } = await askDatabase(session, error, statement.text).catch((): Found => ({}));
-  const { transaction } = session;
-  const explained = queryError(error, statement, {
-    suggestion,
-    refusal,
-    earlier: transaction?.failure,
-    begun: session.held,
-  });
+  const { transaction, held } = session;
+  // A failed look-up must not hide the error itself.
+  const explanation = await askDatabase(session, error, statement.text).catch((): Explanation => ({}));
+  const explained = queryError(error, statement, { ...explanation, earlierFailure: transaction?.failure, held });
   if (transaction !== undefined) transaction.failure ??= firstLine(explained.message);
   return explained;
 }
 
-type Found = Pick<FailureContext, "suggestion" | "refusal">;
+/** What the database said about a failure. */
+interface Explanation {
+  /** The name that was probably meant. */
+  suggestion?: string | undefined;
+  /** For a missing privilege: the owner of the object, and what the owner can run. */
+  privilegeHint?: string | undefined;
+}
 
-/** Asks the database about a failure, for at most a second. */
-async function askDatabase(session: Session, error: unknown, text: string): Promise<Found> {
-  const { explainRefusal, suggest } = await import("./diagnosis.ts"); // loaded with the first failure
+async function askDatabase(session: Session, error: unknown, text: string): Promise<Explanation> {
+  const { missingPrivilegeHint, suggest } = await import("./diagnosis.ts"); // loaded with the first failure
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
-  if (code === "42501") return { refusal: await withinLimit(explainRefusal(session, String(message), text)) };
+  if (code === "42501") {
+    return { privilegeHint: await withinLimit(missingPrivilegeHint(session, String(message), text)) };
+  }
   return { suggestion: await withinLimit(suggest(session, error, text)) };
 }
 
-/** How long an error waits for a hint from the database. */
+/** How long an error waits for the answer of the database. */
 const LIMIT_MS = 1000;
 
-async function withinLimit<T>(looking: Promise<T>): Promise<T | undefined> {
+async function withinLimit<T>(work: Promise<T>): Promise<T | undefined> {
   const late = Promise.withResolvers<undefined>();
   const timer = setTimeout(() => late.resolve(undefined), LIMIT_MS);
-  looking.catch(() => {}); // after the limit nobody waits for it
+  work.catch(() => {}); // after the limit nobody waits for the work
   try {
-    return await Promise.race([looking, late.promise]);
+    return await Promise.race([work, late.promise]);
   } finally {
     clearTimeout(timer);
   }
@@ -70,69 +72,65 @@ interface ServerError extends Error {
 }
 
 /** The most characters of each part of a server error, so that a long value does not push the hints out of sight. */
-const MOST_SAID = 2000;
+const MAX_SHOWN = 2000;
 /** The most columns of a line of SQL that an error shows. */
 const LINE_WIDTH = 120;
 
 /** What else is known about a failure. */
-interface FailureContext {
-  /** The name that was probably meant. */
-  suggestion?: string | undefined;
-  /** For a missing privilege: who owns the object, and what its owner can run. */
-  refusal?: string | undefined;
+interface FailureContext extends Explanation {
   /** The first error of the same transaction. */
-  earlier?: string | undefined;
-  /** Whether the session is held, and statements begin its transactions. */
-  begun?: boolean | undefined;
+  earlierFailure?: string | undefined;
+  /** Whether the session keeps its connection, so that statements may begin and end transactions. */
+  held?: boolean | undefined;
 }
 
 /**
- * Turns what the driver threw into an error for the person who wrote the statement.
+ * Turns an error of the driver into one for the person who wrote the statement.
  *
- * @param error What the driver threw.
+ * @param error The error of the driver.
  * @param statement The statement that failed.
  * @param context What else is known about the failure.
  */
 export function queryError(error: unknown, statement: Statement, context: FailureContext = {}): LakebaseError {
   if (error instanceof LakebaseError) return error;
   const failure = (error instanceof Error ? error : new Error(String(error))) as ServerError;
-  const { suggestion, refusal, earlier, begun = false } = context;
+  const { suggestion, privilegeHint, earlierFailure, held = false } = context;
   const { code: sqlstate, severity, detail } = failure;
-  if (severity === undefined || sqlstate === undefined) return lost(failure, undefined, begun);
-  if (severity === "FATAL" || severity === "PANIC") return lost(failure, sqlstate, begun);
-  const hint = refusal ?? hintFor(failure, statement) ?? failure.hint ?? adviceFor(failure);
+  if (severity === undefined || sqlstate === undefined) return connectionLost(failure, undefined, held);
+  if (severity === "FATAL" || severity === "PANIC") return connectionLost(failure, sqlstate, held);
+  const hint = privilegeHint ?? hintFor(failure, statement) ?? failure.hint ?? adviceFor(failure);
   const lines = [
-    `${said(failure.message)} (SQLSTATE ${sqlstate})`,
+    `${onOneLine(failure.message)} (SQLSTATE ${sqlstate})`,
     ...excerpt(failure, statement),
-    ...(detail ? [`DETAIL: ${said(detail)}`] : []),
-    ...(hint ? [`HINT: ${said(hint)}`] : []),
+    ...(detail ? [`DETAIL: ${onOneLine(detail)}`] : []),
+    ...(hint ? [`HINT: ${onOneLine(hint)}`] : []),
     ...(suggestion && !namesColumn(failure.hint, suggestion) ? [`Did you mean ${visible(suggestion)}?`] : []),
-    ...(sqlstate === "25P02" && earlier !== undefined ? abortedLines(earlier, begun) : []),
+    ...(sqlstate === "25P02" && earlierFailure !== undefined ? abortedLines(earlierFailure, held) : []),
   ];
   return new LakebaseError("QUERY_FAILED", lines.join("\n"), { cause: withoutFrames(failure), sqlstate });
 }
 
-/** Whether the server's own hint names the suggested column, as `"trips.zone"` does for `zone`. It leaves out `"Fare"`'s quotes. */
+/** Whether the server's own hint names the suggested column, as `"trips.zone"` does for `zone`. */
 function namesColumn(hint: string | undefined, suggestion: string): boolean {
   return hint !== undefined && hint.includes(`.${suggestion}"`);
 }
 
-/** Shortens a text from the server, and puts it on one line. */
-function said(text: string): string {
-  return visible(shorten(text, MOST_SAID));
+/** Shortens a text of the server, and puts it on one line. */
+function onOneLine(text: string): string {
+  return visible(shorten(text, MAX_SHOWN));
 }
 
-function abortedLines(earlier: string, begun: boolean): string[] {
+function abortedLines(earlierFailure: string, held: boolean): string[] {
   return [
-    `An earlier statement of this transaction failed: ${earlier}`,
+    `An earlier statement of this transaction failed: ${earlierFailure}`,
     `HINT: Until a rollback, the server refuses all other statements. ${
-      begun ? "Run ROLLBACK" : "Throw"
+      held ? "Run ROLLBACK" : "Throw"
     }, or put what may ` +
     "fail between SAVEPOINT s and ROLLBACK TO SAVEPOINT s",
   ];
 }
 
-/** Copies the driver's error without its stack frames, which do not help the reader. */
+/** Copies the driver's error without its stack frames, all of which are in the driver. */
 export function withoutFrames(failure: ServerError): Error {
   const { name, message, code, severity, detail, hint } = failure;
   const plain = Object.assign(new Error(message), { code, severity, detail, hint });
@@ -140,22 +138,22 @@ export function withoutFrames(failure: ServerError): Error {
   return plain;
 }
 
-/** Timeouts of an idle session or a transaction; the server has rolled back what was open. */
+/** The timeouts of an idle session and of a transaction, at which the server rolls back what was open. */
 const ROLLED_BACK = /^(25P0[34]|57P05)$/;
 
-function lost(failure: ServerError, sqlstate: string | undefined, begun: boolean): LakebaseError {
+function connectionLost(failure: ServerError, sqlstate: string | undefined, held: boolean): LakebaseError {
   const { detail } = failure;
   const state = sqlstate === undefined ? "" : ` (SQLSTATE ${sqlstate})`;
   const outcome = sqlstate !== undefined && ROLLED_BACK.test(sqlstate)
     ? "The server rolled back all uncommitted changes"
     : "It is not known whether it took effect, so it was not retried";
-  const next = begun
+  const next = held
     ? "the next statement says what was lost with the session"
     : "the next statement gets a new session";
   const hint = adviceFor(failure);
   const lines = [
-    `Cannot finish the statement: ${said(failure.message)}${state}. ${outcome}; ${next}`,
-    ...(detail ? [`DETAIL: ${said(detail)}`] : []),
+    `Cannot finish the statement: ${onOneLine(failure.message)}${state}. ${outcome}; ${next}`,
+    ...(detail ? [`DETAIL: ${onOneLine(detail)}`] : []),
     ...(hint ? [`HINT: ${hint}`] : []),
   ];
   return new LakebaseError("CONNECTION_LOST", lines.join("\n"), { cause: withoutFrames(failure), sqlstate });
@@ -166,7 +164,7 @@ function excerpt(failure: ServerError, { text, prefix = "" }: Statement): string
   const { internalQuery, internalPosition } = failure;
   if (internalQuery === undefined || internalPosition === undefined) return [];
   return [
-    `in ${said(failure.where?.split("\n", 1)[0] ?? "a function")}:`,
+    `in ${onOneLine(failure.where?.split("\n", 1)[0] ?? "a function")}:`,
     ...caretLines(maskPasswords(internalQuery), Number(internalPosition)),
   ];
 }

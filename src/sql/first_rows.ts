@@ -1,21 +1,21 @@
 import { firstWord, sqlTokens } from "../core/sql_text.ts";
-import { Exchange, type Reading, type Wire } from "./exchange.ts";
+import { Exchange, type ReadOptions, type Wire } from "./exchange.ts";
 import { type Opening, sendClose, sendOpening, sendOpenings } from "./execution.ts";
 import type { Statement } from "./fragment.ts";
 import type { WireRow } from "./result.ts";
 
 /** The most bytes of rows that are kept when a statement has to run to its end. */
-const KEPT_BYTES = 4_000_000;
+const MAX_KEPT_BYTES = 4_000_000;
 
-/** The first words of reading statements that the server can plan. */
-const EXPLAINED = new Set(["select", "values", "table", "with"]);
+/** The first words of statements that only read and that EXPLAIN takes. */
+const EXPLAINABLE = new Set(["select", "values", "table", "with"]);
 
-/** The most characters of a statement and its values that are sent twice to save a round trip. */
-const LONGEST_SENT_TWICE = 10_000;
+/** The most characters of a statement with its values that are sent twice to save a round trip. */
+const MAX_SENT_TWICE = 10_000;
 
 /** How much of a statement a drawing shows. */
-interface FirstRowsOptions extends Reading {
-  /** How many rows are shown. */
+interface FirstRowsOptions extends ReadOptions {
+  /** The number of rows that are shown. */
   rows: number;
   /** Whether the statement had no more rows than `rows` the last time. Then it runs to its end in one round trip. */
   whole: boolean;
@@ -24,15 +24,15 @@ interface FirstRowsOptions extends Reading {
 let lastPortal = 0;
 
 /**
- * Reads the first rows of a statement that only reads, according to its text. What a statement does must not depend on how
- * many rows are shown, but a function that it calls may write, lock or end a session. So the statement pauses after one row
- * more than is shown, and the server tells, in the same transaction, what the plan calls. If the plan calls nothing
- * VOLATILE, the statement ends there; otherwise it runs to its end, once, as in psql.
+ * Reads the first rows of a statement whose text only reads. A function that the statement calls may still write, lock or
+ * end a session, and the effects of a statement must not depend on the number of rows that are shown. So the server stops
+ * after one row more than is shown, and then returns, in the same transaction, the plan of the statement. If the plan
+ * calls nothing VOLATILE, the statement ends there; otherwise it runs to its end, once, as in psql.
  *
  * A statement that reads a table probably has more rows, so the request for its plan goes before it in the same write.
  */
 export class FirstRows extends Exchange {
-  /** How many rows have arrived so far, kept or not. */
+  /** The number of rows that have arrived so far, kept or not. */
   count = 0;
   /** Whether the statement ran to its end. */
   complete = false;
@@ -40,15 +40,18 @@ export class FirstRows extends Exchange {
   readonly #rows: number;
   readonly #whole: boolean;
   readonly #portal: string;
-  #phase: "running" | "asking" | "ending" = "running";
+  /** Whether the messages of the server belong to the statement, to the queries about its plan, or to its end. */
+  #phase: "running" | "planning" | "ending" = "running";
   #plan = "";
-  #questions = 0;
-  #asked = new Set<string>();
-  #answers: WireRow[] = [];
-  #planned = false;
-  #suspended = false;
-  #askedNames = false;
-  #askedOwn = false;
+  /** The queries about the plan whose answers have not ended. */
+  #pendingQueries = 0;
+  /** The names that the server was asked about, and its answers. */
+  readonly #askedNames = new Set<string>();
+  readonly #answers: WireRow[] = [];
+  #hasPlan = false;
+  #isSuspended = false;
+  #sentNamesQuery = false;
+  #sentOwnFunctionsQuery = false;
 
   /** Creates an exchange for one statement; `pg` submits it. */
   constructor(statement: Statement, options: FirstRowsOptions) {
@@ -72,51 +75,52 @@ export class FirstRows extends Exchange {
     const { text, values } = this.#statement;
     const portal = this.#portal;
     if (this.#whole) return sendOpening(wire, { text, values, portal, rows: 0, last: "sync" });
-    const questions = this.#asksFirst() ? this.#planQuestions() : [];
+    const planQueries = this.#plansFirst() ? this.#planQueries() : [];
     const first: Opening = { text, values, portal, rows: this.#rows + 1, last: "flush" }; // one more tells whether there are more
-    sendOpenings(wire, [...questions, first]);
+    sendOpenings(wire, [...planQueries, first]);
   }
 
-  #asksFirst(): boolean {
+  /** Whether the request for the plan goes before the statement. */
+  #plansFirst(): boolean {
     const { text, values } = this.#statement;
     const size = values.reduce((sum, value) => sum + (value?.length ?? 0), text.length);
-    return this.#rows > 1 && size <= LONGEST_SENT_TWICE && this.#isExplained() && /\bfrom\b|^\s*table\b/i.test(text);
+    return this.#rows > 1 && size <= MAX_SENT_TWICE && this.#isExplainable() && /\bfrom\b|^\s*table\b/i.test(text);
   }
 
-  #isExplained(): boolean {
+  #isExplainable(): boolean {
     const { text } = this.#statement;
-    return EXPLAINED.has(firstWord(text)) && !/^\s*;/.test(text);
+    return EXPLAINABLE.has(firstWord(text)) && !/^\s*;/.test(text);
   }
 
   override handleRowDescription(message: Parameters<Exchange["handleRowDescription"]>[0]): void {
-    if (this.#phase !== "asking") super.handleRowDescription(message);
+    if (this.#phase !== "planning") super.handleRowDescription(message);
   }
 
   override handleDataRow(message: { fields: WireRow; length: number }): void {
-    if (this.#phase === "asking") return this.#addAnswer(message.fields);
+    if (this.#phase === "planning") return this.#addAnswer(message.fields);
     this.count++;
-    if (this.bytes <= KEPT_BYTES) super.handleDataRow(message);
+    if (this.bytes <= MAX_KEPT_BYTES) super.handleDataRow(message);
     else if (this.rows.length > this.#rows) this.rows.length = this.#rows;
   }
 
   override handlePortalSuspended(): void {
-    this.#suspended = true;
-    if (this.#planned) this.#decide();
-    else if (this.#isExplained()) this.#ask(this.#planQuestions());
-    else this.#runOn(); // SHOW and EXPLAIN have already taken effect
+    this.#isSuspended = true;
+    if (this.#hasPlan) this.#decide();
+    else if (this.#isExplainable()) this.#send(this.#planQueries());
+    else this.#runToEnd(); // SHOW and EXPLAIN have already taken effect
   }
 
   /** Corrects the position of an error in the request for the plan, which has `EXPLAIN ...` before the statement. */
   override handleError(error: unknown, wire?: Wire): void {
     const failure = error as { position?: string } | null;
-    if (this.#phase === "asking" && !this.#planned && failure?.position !== undefined) {
-      failure.position = String(Number(failure.position) - PLAN.length);
+    if (this.#phase === "planning" && !this.#hasPlan && failure?.position !== undefined) {
+      failure.position = String(Number(failure.position) - EXPLAIN.length);
     }
     super.handleError(error, wire);
   }
 
   override handleCommandComplete(message: { text: string }): void {
-    if (this.#phase === "asking") return this.#answered();
+    if (this.#phase === "planning") return this.#endQuery();
     super.handleCommandComplete(message);
     this.tag = this.tag.replace(/\d+$/, String(this.count)); // the server counts only the last batch
     this.complete = true;
@@ -130,61 +134,62 @@ export class FirstRows extends Exchange {
 
   /** Drops the notices of the request for the plan, which repeat the statement's own. */
   override addNotice(notice: Parameters<Exchange["addNotice"]>[0]): void {
-    if (this.#phase !== "asking") super.addNotice(notice);
+    if (this.#phase !== "planning") super.addNotice(notice);
   }
 
-  #planQuestions(): Opening[] {
-    this.#phase = "asking";
+  #planQueries(): Opening[] {
+    this.#phase = "planning";
     const { text, values } = this.#statement;
-    const plan = { text: PLAN + text, values, rows: 0 };
-    this.#questions++;
-    return looksPlain(text) ? [plan] : [plan, this.#namesQuestion(namesIn(text))]; // in the same round trip
+    const plan = { text: EXPLAIN + text, values, rows: 0 };
+    this.#pendingQueries++;
+    return looksPlain(text) ? [plan] : [plan, this.#namesQuery(namesIn(text))]; // in the same round trip
   }
 
-  #namesQuestion(names: Iterable<string>): Opening {
-    this.#askedNames = true;
-    this.#questions++;
-    const asked = [...names];
-    for (const name of asked) this.#asked.add(name);
-    return { text: NAMES_QUESTION, values: [`{${asked.map((name) => `"${name}"`).join(",")}}`], rows: 0 };
+  #namesQuery(names: Iterable<string>): Opening {
+    this.#sentNamesQuery = true;
+    this.#pendingQueries++;
+    const quoted: string[] = [];
+    for (const name of names) {
+      this.#askedNames.add(name);
+      quoted.push(`"${name}"`);
+    }
+    return { text: VOLATILE_NAMES_QUERY, values: [`{${quoted.join(",")}}`], rows: 0 };
   }
 
-  #ask(questions: readonly Opening[]): void {
-    sendOpenings(
-      this.wire,
-      questions.map((question, at) => at + 1 < questions.length ? question : { ...question, last: "flush" }),
-    );
+  #send(queries: readonly Opening[]): void {
+    const last = queries.length - 1;
+    sendOpenings(this.wire, queries.map((query, index) => index < last ? query : { ...query, last: "flush" }));
   }
 
   #addAnswer(row: WireRow): void {
-    if (!this.#planned) this.#plan += `${row[0]}\n`;
+    if (!this.#hasPlan) this.#plan += `${row[0]}\n`;
     else this.#answers.push(row);
   }
 
-  #answered(): void {
-    this.#planned = true;
-    if (--this.#questions > 0) return;
-    if (this.#suspended) this.#decide();
+  #endQuery(): void {
+    this.#hasPlan = true;
+    if (--this.#pendingQueries > 0) return;
+    if (this.#isSuspended) this.#decide();
     else this.#phase = "running"; // the rows of the statement follow
   }
 
-  /** Ends the statement, runs it to its end, or asks for what is still needed to decide. */
+  /** Ends the statement, runs it to its end, or sends the queries that the decision still needs. */
   #decide(): void {
-    this.#phase = "asking";
-    if (!this.#askedNames && isPlainPlan(this.#plan)) return this.#stopHere();
+    this.#phase = "planning";
+    if (!this.#sentNamesQuery && isPlainPlan(this.#plan)) return this.#stopHere();
     const called = namesCalled(this.#plan);
-    if (planWrites(this.#plan) || answeredWrites(this.#answers, called, this.#plan)) return this.#runOn();
-    const unknown = called.difference(this.#asked);
-    const questions: Opening[] = [];
+    if (planWrites(this.#plan) || callsVolatile(this.#answers, called, this.#plan)) return this.#runToEnd();
+    const unknown = called.difference(this.#askedNames);
+    const queries: Opening[] = [];
     // What a view calls is not in the statement's own text.
-    if (unknown.size > 0 || !this.#askedNames) questions.push(this.#namesQuestion(unknown));
-    const own = this.#answers.some(([kind]) => kind === "own");
-    if (own && !this.#askedOwn) {
-      this.#askedOwn = true;
-      this.#questions++;
-      questions.push({ text: OWN_QUESTION, values: [], rows: 0 });
+    if (unknown.size > 0 || !this.#sentNamesQuery) queries.push(this.#namesQuery(unknown));
+    const hasOwnFunctions = this.#answers.some(([kind]) => kind === "own");
+    if (hasOwnFunctions && !this.#sentOwnFunctionsQuery) {
+      this.#sentOwnFunctionsQuery = true;
+      this.#pendingQueries++;
+      queries.push({ text: OWN_FUNCTIONS_QUERY, values: [], rows: 0 });
     }
-    if (questions.length > 0) return this.#ask(questions);
+    if (queries.length > 0) return this.#send(queries);
     this.#stopHere();
   }
 
@@ -194,7 +199,7 @@ export class FirstRows extends Exchange {
     this.#end();
   }
 
-  #runOn(): void {
+  #runToEnd(): void {
     this.#phase = "running";
     this.wire.execute({ portal: this.#portal, rows: 0 });
     this.wire.flush();
@@ -208,12 +213,12 @@ export class FirstRows extends Exchange {
 }
 
 const READS = new Set(["select", "values", "table", "show", "explain", "with"]);
-/** Words that make a `SELECT`, a `WITH` or an `EXPLAIN ANALYZE` write. */
+/** Words with which a `SELECT`, a `WITH` or an `EXPLAIN ANALYZE` writes. */
 const WRITES = new Set(["into", "insert", "update", "delete", "merge", "create", "execute"]);
 
 /**
- * Tells whether a text is one statement that, by its words, only reads; a function that it calls may still write. In doubt
- * the answer is `false`.
+ * Tells by its words whether a text is a single statement that only reads; a function that it calls may still write. In
+ * doubt the answer is `false`.
  */
 export function onlyReads({ text }: Pick<Statement, "text">): boolean {
   // A server setting decides whether a backslash escapes within quotes, so both readings must pass.
@@ -233,30 +238,29 @@ export function onlyReads({ text }: Pick<Statement, "text">): boolean {
   });
 }
 
-/** Asks for the plan of the statement after it, with every expression in full. */
-const PLAN = "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) ";
+/** Precedes a statement to get its plan, with every expression in full. */
+const EXPLAIN = "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) ";
 
-/** Selects the database's own functions that may write, except trigger functions, which a statement can't call. */
+/** The condition for the database's own functions that may write, except trigger functions, which no statement can call. */
 const VOLATILE = `oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND provolatile OPERATOR(pg_catalog.=) 'v'
     AND prorettype OPERATOR(pg_catalog.<>) 'pg_catalog.trigger'::pg_catalog.regtype::pg_catalog.oid`;
 
 /**
- * Asks which of some names (`$1`) belong to VOLATILE functions. Only those may have side effects: the server relies on that
+ * Selects the names among `$1` that belong to VOLATILE functions. Only those may have side effects: the server relies on that
  * and calls others as often as it likes (PostgreSQL's manual, "Function Volatility Categories"). The clock and new UUIDs are
  * VOLATILE but have no side effects. A row `own` means that the database itself defines VOLATILE functions.
  */
-const NAMES_QUESTION = `SELECT 'name', proname::pg_catalog.text FROM pg_catalog.pg_proc
+const VOLATILE_NAMES_QUERY = `SELECT 'name', proname::pg_catalog.text FROM pg_catalog.pg_proc
   WHERE proname OPERATOR(pg_catalog.=) ANY($1::pg_catalog.text[]) AND provolatile OPERATOR(pg_catalog.=) 'v' AND NOT (
     oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid AND proname OPERATOR(pg_catalog.=) ANY(
       '{clock_timestamp,timeofday,gen_random_uuid,uuidv4,uuidv7}'::pg_catalog.text[]))
   UNION ALL SELECT 'own', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_proc WHERE ${VOLATILE})`;
 
 /**
- * Asks which aggregates and operators of a database call its own VOLATILE functions. A row `*` means that a cast or a
- * domain calls one; a plan need not show those. The server takes a millisecond to plan this query.
- * does, which a plan need not show. The server takes a millisecond to plan this query.
+ * Selects the aggregates and operators of a database that call its own VOLATILE functions. A row `*` means that a cast or
+ * a domain calls one, which a plan need not show. The server takes a millisecond to plan this query.
  */
-const OWN_QUESTION = `WITH own AS MATERIALIZED (SELECT oid FROM pg_catalog.pg_proc WHERE ${VOLATILE})
+const OWN_FUNCTIONS_QUERY = `WITH own AS MATERIALIZED (SELECT oid FROM pg_catalog.pg_proc WHERE ${VOLATILE})
   SELECT 'name', p.proname::pg_catalog.text
     FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) a.aggfnoid::pg_catalog.oid
     WHERE a.aggfnoid::pg_catalog.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND EXISTS (
@@ -282,21 +286,21 @@ export function namesIn(text: string): Set<string> {
   return new Set([...text.toLowerCase().matchAll(CALLED)].map(([name]) => name));
 }
 
-/** Returns the names of all functions that a plan calls, and some more; quoted names are left to {@linkcode planWrites}. */
+/** Returns the names of all functions that a plan calls, and some more; {@linkcode planWrites} looks for quoted names. */
 export function namesCalled(plan: string): Set<string> {
   return new Set([...plan.matchAll(CALLED)].map(([name]) => name));
 }
 
 /**
- * Tells whether a text is most likely a list of columns of tables, whose plan alone shows that it only reads. Then the names of
- * functions need not be asked for, which takes the server as long as the rest.
+ * Tells whether a text most likely lists columns of tables, so that the plan alone shows that the statement only reads.
+ * Then the query for the names of functions is not sent, which takes the server as long as the rest.
  */
 function looksPlain(text: string): boolean {
   return text.length < 1000 && /^[\w\s.,*;"]+$/.test(text) &&
     !/\b(?:where|join|order|group|having|distinct|union|intersect|except|window|with|values|for)\b/i.test(text);
 }
 
-/** The kinds of nodes that call nothing by themselves, and their keys: any other key may have an expression. */
+/** The kinds of plan nodes that call no function themselves, and their keys: any other key may have an expression. */
 const PLAIN_NODES = new Set(["Seq Scan", "Append", "Gather", "Limit"]);
 const PLAIN_KEYS = new Set([
   "Node Type",
@@ -315,7 +319,7 @@ const PLAIN_KEYS = new Set([
 ]);
 const COLUMN = /^(?:\w+|"[^"]*")(?:\.(?:\w+|"[^"]*"))*$/;
 
-/** Tells whether a plan only reads columns of tables: no expression, no order and no grouping, which could call functions. */
+/** Tells whether a plan only reads columns of tables, without expressions, sorting or grouping, which could call functions. */
 export function isPlainPlan(plan: string): boolean {
   const isPlain = (node: PlainNode): boolean =>
     PLAIN_NODES.has(node["Node Type"]) && Object.keys(node).every((key) => PLAIN_KEYS.has(key)) &&
@@ -324,7 +328,7 @@ export function isPlainPlan(plan: string): boolean {
     const [{ Plan, ...others }] = JSON.parse(plan);
     return Object.keys(others).length === 0 && isPlain(Plan);
   } catch {
-    return false; // in doubt the server is asked
+    return false; // in doubt, the server has to answer
   }
 }
 
@@ -339,8 +343,8 @@ export function planWrites(plan: string): boolean {
   return /"Node Type": "(?:ModifyTable|LockRows|Foreign Scan|Custom Scan)"/.test(plan) || /\\"\s*\(/.test(plan);
 }
 
-/** Tells whether a plan calls something that the server's answers name. */
-export function answeredWrites(
+/** Tells whether a plan calls something that the server's answers list as VOLATILE. */
+export function callsVolatile(
   answers: readonly (readonly (string | null)[])[],
   called: ReadonlySet<string>,
   plan: string,

@@ -6,16 +6,16 @@ import type { StatementRows } from "./result.ts";
 import type { StopOptions } from "./stop.ts";
 
 /** The Postgres protocol counts parameters in 16 bits. */
-const MOST_PARAMETERS = 65_535;
+const MAX_PARAMETERS = 65_535;
 
-/** Matches a parameter such as `$1`, but also the same text in quotes or a comment. */
-const NUMBER = /\$\d/;
+/** Matches a parameter such as `$1`, and the same text in quotes or a comment. */
+const PARAMETER = /\$\d/;
 
 /** The most characters of a statement that `console.log` prints. */
-const MOST_PRINTED = 10_000;
+const MAX_PRINTED = 10_000;
 
 /** Matches text that would continue a number or word right before it. */
-const WORD = /^[\p{L}\d_$]/u;
+const CONTINUES_WORD = /^[\p{L}\d_$]/u;
 
 /**
  * A piece of SQL. Its values are kept apart from its text, so a value can never become SQL. `sql.id()`, `sql.join()`,
@@ -34,13 +34,13 @@ const WORD = /^[\p{L}\d_$]/u;
 export class Fragment {
   /** The pieces of text around the values; there is one more piece than there are values. */
   readonly strings: readonly string[];
-  /** The values: parameters, or fragments whose text is inserted in their place. */
+  /** The values: each is a parameter, or a fragment whose text is inserted there. */
   readonly values: readonly unknown[];
 
-  /** Called by the `sql` tag. Later changes to the lists do not change the fragment. */
+  /** Called by the `sql` tag. Copies the lists, so later changes to them do not change the fragment. */
   constructor(strings: readonly string[], values: readonly unknown[]) {
-    this.strings = fixed(strings);
-    this.values = fixed(values);
+    this.strings = frozen(strings);
+    this.values = frozen(values);
     for (const value of values) if (value instanceof Fragment) markUsed(value);
   }
 }
@@ -57,13 +57,13 @@ export class Identifier extends Fragment {
   }
 }
 
-/** Names the property of a query that runs in a SQL warehouse: it is no part of a statement for Postgres. */
+/** Names the property of a query that runs in a SQL warehouse, and can't be part of a statement for Postgres. */
 export const IN_WAREHOUSE: unique symbol = Symbol("lakebase.inWarehouse");
 
-/** Names the method that runs a query for a load: its values keep everything that the server sent. */
+/** Names the method that runs a query for a load; the values keep everything that the server sent. */
 export const EXACT_ROWS: unique symbol = Symbol("lakebase.exactRows");
 
-/** Names the method that tells a pull what may stop the query. */
+/** Names the method that returns to a pull what may stop the query. */
 export const PULL_STOPS: unique symbol = Symbol("lakebase.pullStops");
 
 /**
@@ -83,7 +83,7 @@ export interface RunnableFragment extends Fragment {
 
 /** The rows of a query as streams in Arrow's IPC format with the same columns, which can be read once. */
 export class ArrowRows {
-  /** The streams, each in one piece. The bytes are the reader's. */
+  /** The streams, each as one array of bytes, which belongs to the reader. */
   readonly streams: AsyncIterable<Uint8Array<ArrayBuffer>>;
   /** The number of rows. */
   readonly rows: number;
@@ -102,12 +102,12 @@ export class ArrowRows {
   }
 }
 
-/** Tells whether a value is a query, and not only a part of one. */
+/** Tells whether a value is a query that can run by itself, and not only a part of one. */
 export function isRunnable(value: unknown): value is RunnableFragment {
   return value instanceof Fragment && EXACT_ROWS in value;
 }
 
-function fixed<T>(list: readonly T[]): readonly T[] {
+function frozen<T>(list: readonly T[]): readonly T[] {
   return Object.isFrozen(list) ? list : Object.freeze([...list]);
 }
 
@@ -136,13 +136,13 @@ const texts = new WeakMap<readonly string[], string>();
  */
 export function compile(fragment: Fragment): Statement {
   markUsed(fragment);
-  if (isInWarehouse(fragment)) throw badParameter(ELSEWHERE);
+  if (isInWarehouse(fragment)) throw badParameter(OTHER_ENGINE);
   const text = texts.get(fragment.strings);
   const values = text === undefined ? undefined : plainValues(fragment);
   return text === undefined || values === undefined ? assemble(fragment) : { text, values };
 }
 
-const ELSEWHERE =
+const OTHER_ENGINE =
   "it, or a part of it, was made with the sql of a lakehouse, and runs in a SQL warehouse; to bring its " +
   "rows here, write db.load(table, query, { create: true })";
 
@@ -170,33 +170,33 @@ function assemble(fragment: Fragment): Statement {
   let text = "";
   const values: WireValue[] = [];
   const open: { fragment: Fragment; next: number }[] = [{ fragment, next: 0 }]; // no recursion: a loop may nest deeply
-  let outer: Set<Fragment> | undefined;
-  const written: [start: number, end: number][] = []; // where the person may have written `$1`
+  let openFragments: Set<Fragment> | undefined;
+  const suspects: [start: number, end: number][] = []; // the ranges where the person may have written `$1`
   let plain = fragment.values.length === fragment.strings.length - 1;
   let casts = false;
   let emptyArrays: number[] | undefined;
   let afterParameter = false;
   for (let top = open[0]; top !== undefined; top = open[open.length - 1]) {
-    const { strings, values: own } = top.fragment;
+    const { strings, values: fragmentValues } = top.fragment;
     const index = top.next++;
     const string = strings[index] ?? "";
-    // Text right after `$1`, in this fragment or the next one, must not continue its number.
-    text += afterParameter && WORD.test(string) ? ` ${string}` : string;
+    // The text after `$1` may come from another fragment, and must not continue its number.
+    text += afterParameter && CONTINUES_WORD.test(string) ? ` ${string}` : string;
     // `sql.unsafe()` has no values, and may contain any SQL.
-    if (own.length > 0 && NUMBER.test(string)) written.push([text.length - string.length, text.length]);
+    if (fragmentValues.length > 0 && PARAMETER.test(string)) suspects.push([text.length - string.length, text.length]);
     if (string !== "") afterParameter = false;
-    if (index >= own.length) {
+    if (index >= fragmentValues.length) {
       open.pop();
-      outer?.delete(top.fragment);
+      openFragments?.delete(top.fragment);
       continue;
     }
-    const value = own[index];
+    const value = fragmentValues[index];
     if (value instanceof Fragment) {
       plain = false;
-      if (isInWarehouse(value)) throw badParameter(ELSEWHERE);
-      outer ??= new Set([fragment]);
-      if (outer.has(value)) throw badParameter("a fragment contains itself");
-      outer.add(value);
+      if (isInWarehouse(value)) throw badParameter(OTHER_ENGINE);
+      openFragments ??= new Set([fragment]);
+      if (openFragments.has(value)) throw badParameter("a fragment contains itself");
+      openFragments.add(value);
       open.push({ fragment: value, next: 0 });
       continue;
     }
@@ -208,8 +208,8 @@ function assemble(fragment: Fragment): Statement {
     text += `$${values.length}${parameter.cast}`;
     afterParameter = true;
   }
-  if (written.length > 0 && values.length > 0) checkNumbers(text, written);
-  const statement = checked({
+  if (suspects.length > 0 && values.length > 0) checkNumbers(text, suspects);
+  const statement = checkedStatement({
     text: casts ? withJsonCasts(text) : text,
     values,
     ...(emptyArrays === undefined ? {} : { emptyArrays }),
@@ -218,13 +218,13 @@ function assemble(fragment: Fragment): Statement {
   return statement;
 }
 
-/** Refuses a `$1` that the person wrote, because it would stand for one of the values. */
-function checkNumbers(text: string, written: readonly (readonly [start: number, end: number])[]): void {
+/** Refuses a `$1` that the person wrote, because the server would take it for one of the values. */
+function checkNumbers(text: string, suspects: readonly (readonly [start: number, end: number])[]): void {
   let index = 0;
   for (const { kind, start, end } of sqlTokens(text)) {
-    while (index < written.length && written[index]![1] <= start) index++;
-    if (index === written.length) return;
-    if (kind !== "parameter" || start < written[index]![0]) continue;
+    while (index < suspects.length && suspects[index]![1] <= start) index++;
+    if (index === suspects.length) return;
+    if (kind !== "parameter" || start < suspects[index]![0]) continue;
     throw badParameter(
       `it has ${text.slice(start, end)} beside \${values}; write \${value} there, or use query(text, [value, ...])`,
     );
@@ -232,10 +232,10 @@ function checkNumbers(text: string, written: readonly (readonly [start: number, 
 }
 
 /**
- * Makes a statement of a text and its parameters.
+ * Makes a statement of a text and the values of its parameters.
  *
  * @param text SQL with `$1`, `$2`, ...
- * @param params Their values, encoded like `${values}`. None by default.
+ * @param params The values of `$1`, `$2`, ..., encoded like `${values}`. None by default.
  * @throws {LakebaseError} `BAD_PARAMETER` as in {@linkcode compile}, and if `text` is not a string or `params` not an array.
  */
 export function textStatement(text: string, params: readonly unknown[] = []): Statement {
@@ -251,96 +251,98 @@ export function textStatement(text: string, params: readonly unknown[] = []): St
     if (parameter.emptyArray) emptyArrays.push(values.length);
     values.push(parameter.value);
   }
-  return checked(emptyArrays.length === 0 ? { text, values } : { text, values, emptyArrays });
+  return checkedStatement(emptyArrays.length === 0 ? { text, values } : { text, values, emptyArrays });
 }
 
-function checked(statement: Statement): Statement {
+function checkedStatement(statement: Statement): Statement {
   const { text, values } = statement;
   const zero = text.indexOf("\0");
   if (zero !== -1) throw badParameter(`its text has a zero character, at position ${zero + 1}`);
-  if (values.length <= MOST_PARAMETERS) return statement;
+  if (values.length <= MAX_PARAMETERS) return statement;
   throw badParameter(
     `the statement has ${values.length.toLocaleString("en")} parameters; Postgres takes ` +
-      `${MOST_PARAMETERS.toLocaleString("en")}. Bind one array and use = ANY(...) or unnest(...)`,
+      `${MAX_PARAMETERS.toLocaleString("en")}. Bind one array and use = ANY(...) or unnest(...)`,
   );
 }
 
-/** Strings by a template's own list, which is the same each time the template runs. */
-const known = new WeakMap<readonly string[], readonly string[]>();
+/** The strings of templates by their raw lists: a template has the same list each time it runs. */
+const rawLists = new WeakMap<readonly string[], readonly string[]>();
 
 /** Returns a template's strings as they were written: backslashes belong to SQL, except in `` \` `` and `\${`. */
 export function rawStrings({ raw }: TemplateStringsArray): readonly string[] {
-  const before = known.get(raw);
-  if (before !== undefined) return before;
+  const existing = rawLists.get(raw);
+  if (existing !== undefined) return existing;
   const strings = Object.freeze(raw.map((string) => string.replace(/\\(`|\$\{)/g, "$1")));
-  if (Object.isFrozen(raw)) known.set(raw, strings); // a list that a program made itself may change
+  if (Object.isFrozen(raw)) rawLists.set(raw, strings); // a list that a program made itself may change
   return strings;
 }
 
-/** Returns what `console.log` prints for a query: its statement, or why it has none. */
-export function printed(statement: () => string): string {
+/** Returns the text that `console.log` prints for a query: its statement, or why the statement can't be made. */
+export function inspectionText(statement: () => string): string {
   try {
     const text = statement();
-    return `Query { ${text.length > MOST_PRINTED ? `${text.slice(0, MOST_PRINTED)}…` : text} }`;
+    return `Query { ${text.length > MAX_PRINTED ? `${text.slice(0, MAX_PRINTED)}…` : text} }`;
   } catch (error) {
     return `Query { ${(error as Error).message} }`;
   }
 }
 
 const JSON_CAST = "::pg_catalog.json";
-/** The tokens of the cast: two colons, the schema, a dot, the type. */
-const CAST_PIECES = 5;
+/** The number of tokens of a cast: two colons, the schema, a dot, and the type. */
+const CAST_TOKENS = 5;
 
 /**
- * Adapts the casts of JSON parameters to their places. A value that goes straight into a column is cast to `json`, which
- * `json` and `jsonb` columns both take: `jsonb` sorts keys and refuses `\u0000`. If the person wrote a cast, only that one
- * stays. Everywhere else the cast remains `jsonb`.
+ * Adapts the casts of JSON parameters to their positions. A value that goes straight into a column is cast to `json`, which
+ * `json` and `jsonb` columns both take: `jsonb` sorts keys and refuses `\u0000`. Where the person wrote a cast, it replaces
+ * ours. Everywhere else the cast remains `jsonb`.
  *
  * @param text SQL with {@linkcode JSONB_CAST} after each JSON parameter.
  */
 function withJsonCasts(text: string): string {
-  const kept: string[] = [];
+  const adapted: string[] = [];
   let from = 0;
-  const places = new Places(text);
+  const assignments = new Assignments(text);
   let [last, beforeLast]: (SqlToken | undefined)[] = [];
-  /** The last JSON parameter, until the token behind its cast comes. */
+  /** The last JSON parameter, until the token after its cast has come. */
   let parameter: { end: number; before: string[]; tokensLeft: number } | undefined;
-  const adapt = (behind: string) => {
+  const adapt = (after: string) => {
     const { end, before } = parameter!;
     parameter = undefined;
-    const casts = behind === ":" || behind === "as" && before.join("") === "cast(";
-    if (!casts && !places.assigns(before.at(-1), behind)) return;
-    kept.push(text.slice(from, end), casts ? "" : JSON_CAST);
+    const hasCast = after === ":" || after === "as" && before.join("") === "cast(";
+    if (!hasCast && !assignments.contains(before.at(-1), after)) return;
+    adapted.push(text.slice(from, end), hasCast ? "" : JSON_CAST);
     from = end + JSONB_CAST.length;
   };
   for (const token of sqlTokens(text)) {
     if (token.kind === "space" || token.kind === "comment") continue;
     if (parameter !== undefined && parameter.tokensLeft-- === 0) adapt(word(text, token));
-    places.pass(token);
+    assignments.pass(token);
     if (token.kind === "parameter" && text.startsWith(JSONB_CAST, token.end)) {
-      const before = [beforeLast, last].flatMap((piece) => piece === undefined ? [] : word(text, piece));
-      parameter = { end: token.end, before, tokensLeft: CAST_PIECES };
+      const before = [beforeLast, last].flatMap((token) => token === undefined ? [] : word(text, token));
+      parameter = { end: token.end, before, tokensLeft: CAST_TOKENS };
     }
     [last, beforeLast] = [token, last];
   }
   if (parameter !== undefined) adapt("");
-  return kept.join("") + text.slice(from);
+  return adapted.join("") + text.slice(from);
 }
 
-const ENDS: ReadonlySet<string> = new Set("where from returning on when select union".split(" "));
+/** The words that end the list of a SET or of VALUES. */
+const LIST_ENDS: ReadonlySet<string> = new Set("where from returning on when select union".split(" "));
 
-/** Tracks where a statement puts values straight into columns: in a row of an INSERT, or on the right side in a SET. */
-class Places {
+/** Finds the positions of a statement whose values go straight into columns: in a row of an INSERT, or after `=` in a SET. */
+class Assignments {
   readonly #text: string;
   #depth = 0;
   /** The INSERT or UPDATE around the current token and the list inside it, each with its depth in parentheses. */
-  #writes: { kind: "insert" | "update"; depth: number } | undefined;
+  #command: { kind: "insert" | "update"; depth: number } | undefined;
   #list: { kind: "values" | "set"; depth: number } | undefined;
 
   constructor(text: string) {
     this.#text = text;
   }
 
+  /** Moves the current position past the next token. */
   pass(token: SqlToken): void {
     if (token.kind === "word") return this.#takeWord(word(this.#text, token));
     const first = this.#text[token.start];
@@ -348,31 +350,33 @@ class Places {
     else if (first === ")") this.#leave();
   }
 
-  assigns(before: string | undefined, behind: string): boolean {
+  /** Whether a value between two words, at the current position, goes straight into a column. */
+  contains(before: string | undefined, after: string): boolean {
     if (this.#list?.kind === "values") {
-      return this.#depth === this.#list.depth + 1 && (before === "(" || before === ",") && /^[,)]$/.test(behind);
+      return this.#depth === this.#list.depth + 1 && (before === "(" || before === ",") && /^[,)]$/.test(after);
     }
-    const ends = behind === "" || /^[,;)]$/.test(behind) || ENDS.has(behind);
+    const ends = after === "" || /^[,;)]$/.test(after) || LIST_ENDS.has(after);
     return this.#list !== undefined && this.#depth === this.#list.depth && before === "=" && ends;
   }
 
   #leave(): void {
     this.#depth--;
     if (this.#list !== undefined && this.#depth < this.#list.depth) this.#list = undefined;
-    if (this.#writes !== undefined && this.#depth < this.#writes.depth) this.#writes = undefined;
+    if (this.#command !== undefined && this.#depth < this.#command.depth) this.#command = undefined;
   }
 
-  #takeWord(piece: string): void {
+  #takeWord(word: string): void {
     const depth = this.#depth;
-    const here = this.#writes?.depth === depth ? this.#writes.kind : undefined;
-    if (piece === "insert" || piece === "update") this.#writes = { kind: piece, depth };
-    else if (piece === "values" && here === "insert") this.#list = { kind: "values", depth };
-    else if (piece === "set" && here === "update") this.#list = { kind: "set", depth };
-    else if (ENDS.has(piece) && this.#list?.depth === depth) this.#list = undefined;
-    if (piece === "select" && here !== undefined) this.#writes = undefined;
+    const command = this.#command?.depth === depth ? this.#command.kind : undefined;
+    if (word === "insert" || word === "update") this.#command = { kind: word, depth };
+    else if (word === "values" && command === "insert") this.#list = { kind: "values", depth };
+    else if (word === "set" && command === "update") this.#list = { kind: "set", depth };
+    else if (LIST_ENDS.has(word) && this.#list?.depth === depth) this.#list = undefined;
+    if (word === "select" && command !== undefined) this.#command = undefined;
   }
 }
 
+/** Returns a short token in lower case. */
 function word(text: string, { start, end }: SqlToken): string {
   return end - start > 20 ? "..." : text.slice(start, end).toLowerCase();
 }

@@ -3,45 +3,45 @@ import { firstWord } from "../core/sql_text.ts";
 import { inNotebook, inOwnKernel } from "../draw/notebook.ts";
 import type { Fragment } from "./fragment.ts";
 
-/** A statement that has not been run, drawn or put into another one yet. */
-interface MadeStatement {
-  /** A weak reference, which is empty once the statement can no longer run. A statement in a variable may still run later. */
+/** A statement that has not yet been run, drawn or put into another one. */
+interface UnusedStatement {
+  /** A weak reference, which is empty once no code can run the statement any more. */
   ref: WeakRef<Fragment>;
   strings: readonly string[];
 }
 
 /**
- * The newest statement, and others of this moment. Most are awaited at once: remembering them weakly, or even adding them to a
- * set, costs more than a small query's rows.
+ * The newest statement, and others of the current microtask. Most statements are awaited at once, and a weak reference or
+ * even an entry in a set would cost more than the rows of a small query.
  */
 let newest: Fragment | undefined;
 const recent = new Set<Fragment>();
-const byQuery = new WeakMap<Fragment, MadeStatement>();
-const waiting = new Set<MadeStatement>();
+const unusedByFragment = new WeakMap<Fragment, UnusedStatement>();
+const unused = new Set<UnusedStatement>();
 /** The most characters of a statement that a warning shows. */
-const SHOWN = 100;
+const MAX_SHOWN = 100;
 /** The time after which a notebook checks whether a new statement can still run. */
-const LOOK_MS = 300;
+const CHECK_DELAY_MS = 300;
 
-/** The most statements that are remembered; a loop without an await makes many from one line. */
-const MOST = 100_000;
+/** The most statements that are remembered: a loop without an await makes many of them. */
+const MAX_STATEMENTS = 100_000;
 
-/** Whether the kernel or a timer starts the checks. `undefined` until the first statement. */
-let watched: "by the kernel" | "by time" | undefined;
+/** What starts the checks. `undefined` until the first statement. */
+let trigger: "kernel" | "timer" | undefined;
 let checkIsScheduled = false;
-/** Whether a statement was made since the last check; without a new one, a check is skipped. */
+/** Whether a statement was made since the last check; otherwise the next check is skipped. */
 let hasNewStatement = false;
 
 /** Remembers that a statement was made. */
 export function markMade(query: Fragment): void {
-  // `await` calls the query's `then` in the next microtask. A check in the microtask after that finds only queries that
-  // were not run at once.
-  if (newest === undefined && recent.size === 0) queueMicrotask(queueRemember);
-  if (newest !== undefined && recent.size < MOST) recent.add(newest); // a loop may make millions in one turn
+  // `await` calls the `then` of a query in the next microtask. The microtask after that finds only queries that were not
+  // run at once.
+  if (newest === undefined && recent.size === 0) queueMicrotask(rememberInNextMicrotask);
+  if (newest !== undefined && recent.size < MAX_STATEMENTS) recent.add(newest); // a loop may make millions in one microtask
   newest = query;
 }
 
-function queueRemember(): void {
+function rememberInNextMicrotask(): void {
   queueMicrotask(remember);
 }
 
@@ -51,16 +51,16 @@ function remember(): void {
   newest = undefined;
   if (recent.size === 0) return;
   for (const query of recent) {
-    if (waiting.size >= MOST) break;
+    if (unused.size >= MAX_STATEMENTS) break;
     if (!beginsStatement(query)) continue;
     const entry = { ref: new WeakRef(query), strings: query.strings };
-    byQuery.set(query, entry);
-    waiting.add(entry);
+    unusedByFragment.set(query, entry);
+    unused.add(entry);
     hasNewStatement = true;
   }
   recent.clear();
-  watched ??= watch();
-  if (watched === "by time" && hasNewStatement && !checkIsScheduled) scheduleCheck();
+  trigger ??= installTrigger();
+  if (trigger === "timer" && hasNewStatement && !checkIsScheduled) scheduleCheck();
 }
 
 /** The first words of statements, of Postgres and of a SQL warehouse. */
@@ -71,16 +71,16 @@ const COMMANDS = new Set(
     "with cache clear desc describe msck optimize repair restore uncache use").split(" "),
 );
 
-/** The most fragments in which the first word of a statement is looked for. */
-const DEEPEST = 10;
+/** The most nested fragments that are searched for the first word of a statement. */
+const MAX_DEPTH = 10;
 
 /**
- * Whether a text can be a complete statement. Another text, such as a condition, is a part of a statement, and a program
- * may decide not to use it.
+ * Whether a fragment may be a complete statement. Another one, such as a condition, is part of a statement, and a program may
+ * decide not to use it.
  */
 function beginsStatement(query: Pick<Fragment, "strings" | "values">): boolean {
   let part: Partial<Pick<Fragment, "strings" | "values">> | undefined = query;
-  for (let depth = 0; depth < DEEPEST && part?.strings !== undefined; depth++) {
+  for (let depth = 0; depth < MAX_DEPTH && part?.strings !== undefined; depth++) {
     const text: string = part.strings[0] ?? "";
     if (text.trim() !== "") return COMMANDS.has(firstWord(text));
     part = part.values?.[0] as typeof part | undefined ?? undefined;
@@ -95,22 +95,22 @@ export function markUsed(query: Fragment): void {
     return;
   }
   if (recent.delete(query)) return;
-  const entry = byQuery.get(query);
+  const entry = unusedByFragment.get(query);
   if (entry === undefined) return;
-  waiting.delete(entry);
-  byQuery.delete(query);
+  unused.delete(entry);
+  unusedByFragment.delete(query);
 }
 
 /** Names the function that a kernel with `%%sql` cells calls at the end of a cell. */
 const CELL_END = Symbol.for("lakebase.cell_end");
 
-function watch(): "by the kernel" | "by time" {
+function installTrigger(): "kernel" | "timer" {
   Object.defineProperty(globalThis, CELL_END, { value: warnOfNeverRun, configurable: true });
   addEventListener("unload", () => {
     hasNewStatement = true;
     warnOfNeverRun();
   });
-  return inNotebook() && !inOwnKernel() ? "by time" : "by the kernel";
+  return inNotebook() && !inOwnKernel() ? "timer" : "kernel";
 }
 
 /** Checks a moment after a statement was made, because Deno's own kernel does not report the end of a cell. */
@@ -119,18 +119,18 @@ function scheduleCheck(): void {
   const timer = setTimeout(() => {
     checkIsScheduled = false;
     warnOfNeverRun();
-  }, LOOK_MS);
+  }, CHECK_DELAY_MS);
   Deno.unrefTimer(timer);
 }
 
 /** Warns about statements that can no longer run, once for each line of the program. */
 function warnOfNeverRun(): void {
-  if (!hasNewStatement || waiting.size === 0 || !collectGarbage()) return;
+  if (!hasNewStatement || unused.size === 0 || !collectGarbage()) return;
   hasNewStatement = false;
   const lost = new Map<readonly string[], number>();
-  for (const entry of waiting) {
+  for (const entry of unused) {
     if (entry.ref.deref() !== undefined) continue;
-    waiting.delete(entry);
+    unused.delete(entry);
     lost.set(entry.strings, (lost.get(entry.strings) ?? 0) + 1);
   }
   for (const [strings, times] of lost) {
@@ -142,10 +142,10 @@ function warnOfNeverRun(): void {
 
 function shortText(strings: readonly string[]): string {
   const text = strings.join("${...}").replace(/\s+/g, " ").trim();
-  return text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text;
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
 }
 
-/** Collects garbage, which takes about ten milliseconds. Only after that is it known which statements are unreachable. */
+/** Collects garbage, which takes about ten milliseconds, so that the weak references of unreachable statements are empty. */
 function collectGarbage(): boolean {
   const builtin = (name: string) =>
     process.getBuiltinModule(name) as unknown as Record<string, (text: string) => unknown>;

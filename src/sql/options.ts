@@ -6,7 +6,7 @@ export interface QueryOptions {
   /** Cancels the query on the server; the query then rejects with the signal's reason. */
   signal?: AbortSignal;
   /**
-   * Seconds that it may take, including the wait for a connection. @default {no limit but the connection's
+   * Seconds that the query may take, including the wait for a connection. @default {no limit but the connection's
    * `statementTimeout`}
    */
   timeout?: number;
@@ -16,54 +16,54 @@ export interface QueryOptions {
 
 /** How a plan is made. */
 export interface ExplainOptions {
-  /** Runs the statement and measures it; its changes take effect. @default {false} */
+  /** Whether the statement is run and measured; its changes then take effect. @default {false} */
   analyze?: boolean;
 }
 
 /** The longest time that a timer can wait, in seconds. */
-const LONGEST = 2_147_483;
+const MAX_SECONDS = 2_147_483;
 
-/** The checks of options, each with a text that says what the option must be. */
+/** The checks of options, each with a text that says what the option must be, for the error. */
 export type OptionChecks<Options> = Readonly<
-  Record<keyof Options, readonly [fits: (value: unknown) => boolean, wanted: string]>
+  Record<keyof Options, readonly [isValid: (value: unknown) => boolean, expected: string]>
 >;
 
 /**
  * Checks the options that a program gave.
  *
  * @param options The options.
- * @param checks What they must be.
+ * @param checks The check of each option.
  * @param example An example of the options as a program would write them, for the error.
- * @param bad Makes the error from a text that says what is wrong.
+ * @param makeError Makes the error from a text that says what is wrong.
  * @returns The same options, without those that are `undefined`.
  */
 export function checkEach<Options extends object>(
   options: Options,
   checks: OptionChecks<Options>,
   example: string,
-  bad: (state: string) => LakebaseError,
+  makeError: (state: string) => LakebaseError,
 ): Options {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw bad(`the options must be an object such as ${example}`);
+    throw makeError(`the options must be an object such as ${example}`);
   }
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  for (const [name, value] of given) {
-    if (!Object.hasOwn(checks, name)) throw bad(unknownOption(name, Object.keys(checks)));
-    const [fits, wanted] = checks[name as keyof Options];
-    if (fits(value)) continue;
-    throw bad(
-      `${optionName(name)} is ${Deno.inspect(value, { depth: 1, strAbbreviateSize: 40 })}; it must be ${wanted}`,
+  const entries = Object.entries(options).filter(([, value]) => value !== undefined);
+  for (const [name, value] of entries) {
+    if (!Object.hasOwn(checks, name)) throw makeError(unknownOption(name, Object.keys(checks)));
+    const [isValid, expected] = checks[name as keyof Options];
+    if (isValid(value)) continue;
+    throw makeError(
+      `${optionName(name)} is ${Deno.inspect(value, { depth: 1, strAbbreviateSize: 40 })}; it must be ${expected}`,
     );
   }
-  return Object.fromEntries(given) as Options;
+  return Object.fromEntries(entries) as Options;
 }
 
 /** The checks of the options that stop a call. */
 export const STOP_CHECKS: OptionChecks<Pick<QueryOptions, "signal" | "timeout">> = {
   signal: [(value) => value instanceof AbortSignal, "an AbortSignal"],
   timeout: [
-    (value) => typeof value === "number" && value > 0 && value <= LONGEST,
-    `a number of seconds above 0, and at most ${LONGEST}`,
+    (value) => typeof value === "number" && value > 0 && value <= MAX_SECONDS,
+    `a number of seconds above 0, and at most ${MAX_SECONDS}`,
   ],
 };
 
@@ -76,7 +76,7 @@ export const COUNT = [
   "a whole number above 0",
 ] as const;
 
-/** The checks of the options that every transfer has: those for its progress, and those that stop it. */
+/** The checks of the options that every transfer has, for its progress and for stopping it. */
 export const TRANSFER_CHECKS = {
   onProgress: [(value: unknown) => typeof value === "function", "a function"],
   progress: ON_OR_OFF,
@@ -92,7 +92,7 @@ export const COLUMN_NAMES = [
 ] as const;
 
 /** The check of an option that is one of several texts. */
-export function oneOf(texts: readonly string[]): readonly [fits: (value: unknown) => boolean, wanted: string] {
+export function oneOf(texts: readonly string[]): readonly [isValid: (value: unknown) => boolean, expected: string] {
   return [(value) => texts.includes(value as string), texts.map((text) => `"${text}"`).join(", ")];
 }
 
@@ -127,14 +127,16 @@ export function checkUnstoppable<Options extends object>(
 /**
  * Refuses the arguments of a call that has no parameters, because the call would ignore them.
  *
+ * @param name The name of the call.
  * @param instead What to do instead.
+ * @param given The arguments of the call.
  * @param doing What the call does, in words that follow `Cannot`; by default its name.
  */
 export function takesNothing(name: string, given: readonly unknown[], instead: string, doing: string = name): void {
   if (given.length > 0) throw badCall(doing, `${name}() takes no options; ${instead}`);
 }
 
-/** Refuses options of `query()`: a query from the `sql` tag takes them. */
+/** Refuses options of `query()`, which only a query of the `sql` tag takes. */
 export function takesNoOptions(given: readonly unknown[]): void {
   takesNothing("query", given, "write sql`...`.with({ timeout: 5 }) for a limit", "run the query");
 }

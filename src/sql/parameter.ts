@@ -5,7 +5,7 @@ import { jsonOf } from "../core/text.ts";
 /** A value as it is sent to the server: text, bytes, or NULL. */
 export type WireValue = string | Buffer | null;
 
-/** Follows each JSON parameter; without it the server would take the value for text. */
+/** The cast after each JSON parameter, without which the server would take the value for text. */
 export const JSONB_CAST = "::pg_catalog.jsonb";
 
 /** A value to bind, and the cast that tells the server what it is. */
@@ -143,11 +143,11 @@ function yearZero(text: string): string {
   return text.startsWith("0000") ? `0001${text.slice(4)} BC` : text;
 }
 
-/** The Temporal classes that Postgres has a type for, by their tags. */
-const TEMPORAL: Readonly<Record<string, { type: string; text: (value: object) => string }>> = {
+/** The Temporal classes for which Postgres has a type, by their tags. */
+const TEMPORAL_CLASSES: Readonly<Record<string, { type: string; text: (value: object) => string }>> = {
   "[object Temporal.Instant]": { type: "timestamptz", text: (value) => postgresYear(String(value)) },
   "[object Temporal.ZonedDateTime]": {
-    type: "timestamptz", // only the instant: the server stores no zone
+    type: "timestamptz", // only the instant, because the server stores no zone
     text: (value) => postgresYear(String((value as { toInstant(): object }).toInstant())),
   },
   "[object Temporal.PlainDateTime]": { type: "timestamp", text: (value) => postgresYear(inIso(value)) },
@@ -158,14 +158,14 @@ const TEMPORAL: Readonly<Record<string, { type: string; text: (value: object) =>
 
 /** Returns the Postgres type for a Temporal value; `undefined` for any other object. */
 export function temporalType(value: object): string | undefined {
-  return TEMPORAL[Object.prototype.toString.call(value)]?.type;
+  return TEMPORAL_CLASSES[Object.prototype.toString.call(value)]?.type;
 }
 
 function temporalText(value: object, name: string): string | undefined {
   const tag = Object.prototype.toString.call(value);
   if (!tag.startsWith("[object Temporal.")) return undefined;
-  const kind = TEMPORAL[tag];
-  if (kind !== undefined) return kind.text(value);
+  const temporal = TEMPORAL_CLASSES[tag];
+  if (temporal !== undefined) return temporal.text(value);
   throw badParameter(`${name} is a ${tag.slice(8, -1)}, which Postgres has no type for; bind its toString() as text`);
 }
 
@@ -182,17 +182,17 @@ function postgresYear(text: string): string {
   return sign === "+" ? `${year}${rest}` : `${String(year + 1).padStart(4, "0")}${rest} BC`;
 }
 
-/** Writes ISO 8601 with a sign at each number, because Postgres reads no sign before the `P`. */
+/** Writes a duration in ISO 8601 with a sign at each number, because Postgres reads no sign before the `P`. */
 function durationText(value: object): string {
-  const of = value as Record<string, number>;
+  const units = value as Record<string, number>;
   const nanoseconds = ["seconds", "milliseconds", "microseconds", "nanoseconds"].reduce(
-    (sum, unit) => sum * 1000n + BigInt(of[unit]!),
+    (sum, unit) => sum * 1000n + BigInt(units[unit]!),
     0n,
   );
   const fraction = String(nanoseconds < 0n ? -nanoseconds : nanoseconds).padStart(10, "0");
   const seconds = `${nanoseconds < 0n ? "-" : ""}${fraction.slice(0, -9)}.${fraction.slice(-9)}`;
-  const days = of["weeks"]! * 7 + of["days"]!;
-  return `P${of["years"]}Y${of["months"]}M${days}DT${of["hours"]}H${of["minutes"]}M${seconds}S`;
+  const days = units["weeks"]! * 7 + units["days"]!;
+  return `P${units["years"]}Y${units["months"]}M${days}DT${units["hours"]}H${units["minutes"]}M${seconds}S`;
 }
 
 /**
@@ -225,9 +225,9 @@ export function parseArray(text: string, element: (text: string) => unknown): un
       inner.push(element(text.slice(at + 1, end - 1).replace(/\\(.)/gs, "$1")));
       at = end;
     } else {
-      const end = endOfBare(text, at);
-      const bare = text.slice(at, end);
-      inner.push(bare === "NULL" ? null : element(bare.replace(/\\(.)/gs, "$1")));
+      const end = endOfUnquoted(text, at);
+      const unquoted = text.slice(at, end);
+      inner.push(unquoted === "NULL" ? null : element(unquoted.replace(/\\(.)/gs, "$1")));
       at = end;
     }
   }
@@ -240,7 +240,7 @@ function endOfQuoted(text: string, start: number): number {
   return at + 1;
 }
 
-function endOfBare(text: string, start: number): number {
+function endOfUnquoted(text: string, start: number): number {
   let at = start;
   while (at < text.length && text[at] !== "," && text[at] !== "}") at += text[at] === "\\" ? 2 : 1;
   return at;

@@ -2,12 +2,12 @@ import { typeName } from "../core/type_names.ts";
 import { keepTexts, type TextColumn } from "../draw/cell.ts";
 import type { Fact, ResultOrigin, TableOptions } from "../draw/table.ts";
 import type { TypeParser } from "../settings/options.ts";
+import type { CatalogCache } from "./catalog_cache.ts";
 import type { Notice } from "./exchange.ts";
-import type { Learned } from "./learned_types.ts";
 import type { Session } from "./session.ts";
 import { asText, columnParser, isDrawnFromText, type ParserSource } from "./types.ts";
 
-/** Facts about a statement that has run, besides its rows. */
+/** What is known of a statement that has run, besides its rows. */
 export interface Outcome extends ResultOrigin {
   /** The columns. */
   readonly fields: readonly Field[];
@@ -33,7 +33,7 @@ export const OUTCOME: unique symbol = Symbol("lakebase.outcome");
  * @internal
  */
 export class StatementRows<Row = Record<string, unknown>> extends Array<Row> {
-  /** One property for everything, because several properties on an array would cost more than a small query. */
+  /** A single property, because several properties on an array would cost more than a small query. */
   #outcome!: Outcome;
 
   /** The outcome of the statement. */
@@ -67,7 +67,7 @@ export interface Field {
   /** The column's number in that table, from 1. */
   readonly column?: number;
   /**
-   * Whether the table's column takes NULL; set once the catalog was asked. (An outer join can put NULL into any column.)
+   * Whether the table's column takes NULL; missing until the catalog was read. (An outer join can put NULL into any column.)
    */
   readonly nullable?: boolean;
 }
@@ -88,30 +88,30 @@ export interface WireField {
  * Describes the columns of a result.
  *
  * @param fields The columns, as the server describes them.
- * @param learned What else is known about the database's types and tables.
+ * @param catalog What is known of the database's own types and tables.
  * @returns One field for each column, with a key that no earlier one has.
  */
-export function fieldsOf(fields: readonly WireField[], learned?: Learned): Field[] {
+export function fieldsOf(fields: readonly WireField[], catalog?: CatalogCache): Field[] {
   const keys = keysOf(fields.map((field) => field.name));
   return fields.map(({ name, dataTypeID: oid, tableID: table = 0, columnID: column = 0 }, index) => {
-    const field: Field = { name, key: keys[index]!, type: learned?.types.get(oid) ?? typeName(oid), oid };
+    const field: Field = { name, key: keys[index]!, type: catalog?.types.get(oid) ?? typeName(oid), oid };
     if (table === 0 || column <= 0) return field;
-    const nullable = learned?.tables.get(table)?.get(column);
+    const nullable = catalog?.tables.get(table)?.get(column);
     return nullable === undefined ? { ...field, table, column } : { ...field, table, column, nullable };
   });
 }
 
-/** The keys of columns in a row: their names, each different. Of two columns with one name the second becomes `name_2`. */
+/** Returns the keys of columns in a row: their names, made distinct. The second of two columns `name` becomes `name_2`. */
 export function keysOf(names: readonly string[]): readonly string[] {
-  const taken = new Set(names);
-  if (taken.size === names.length) return names;
+  const distinct = new Set(names);
+  if (distinct.size === names.length) return names;
   const used = new Set<string>();
   const numbers = new Map<string, number>(); // counting from 2 for each column would take quadratic time
   return names.map((name) => {
     let key = name;
     if (used.has(name)) {
       let number = numbers.get(name) ?? 2;
-      while (taken.has(`${name}_${number}`)) number++;
+      while (distinct.has(`${name}_${number}`)) number++;
       numbers.set(name, number + 1);
       key = `${name}_${number}`;
     }
@@ -124,7 +124,7 @@ export function keysOf(names: readonly string[]): readonly string[] {
 export type WireRow = readonly (string | null)[];
 
 /** The most rows whose texts from the server are kept for drawing. */
-const KEPT_TEXTS = 1000;
+const MAX_KEPT_TEXTS = 1000;
 
 const PROPERTY = { configurable: true, enumerable: true, writable: true };
 
@@ -133,55 +133,56 @@ export class RowReader {
   readonly #fields: readonly Field[];
   readonly #keys: string[] = [];
   readonly #parsers: TypeParser[] = [];
-  readonly #empty: Record<string, unknown> = {};
-  readonly #columns = new Map<string, TextColumn>();
-  #left: number;
+  readonly #emptyRow: Record<string, unknown> = {};
+  readonly #textColumns = new Map<string, TextColumn>();
+  /** The number of rows whose texts are still to be kept. */
+  #textsToKeep: number;
 
   /**
    * Creates a reader for the columns of a result.
    *
    * @param fields The columns.
    * @param types How texts become JavaScript values.
-   * @param learned What is known about the database's own types.
+   * @param catalog What is known about the database's own types.
    */
-  constructor(fields: readonly Field[], types: ParserSource, learned?: Learned) {
+  constructor(fields: readonly Field[], types: ParserSource, catalog?: CatalogCache) {
     this.#fields = fields;
     for (let index = 0; index < fields.length; index++) {
       const { key, oid, type } = fields[index]!;
-      const parse = columnParser(types, oid, learned?.elements.get(oid) ?? 0);
+      const parse = columnParser(types, oid, catalog?.elements.get(oid) ?? 0);
       this.#keys.push(key);
       this.#parsers.push(parse);
-      // Each row is a copy of this. Every key is its own property, so a column "__proto__" does not set the prototype.
-      if (key === "__proto__") Object.defineProperty(this.#empty, key, { ...PROPERTY, value: null });
-      else this.#empty[key] = null;
-      if (isDrawnFromText(oid, parse)) this.#columns.set(key, { index, type, parse });
+      // Each row is a copy of this one. Its keys are own properties, so a column "__proto__" does not set the prototype.
+      if (key === "__proto__") Object.defineProperty(this.#emptyRow, key, { ...PROPERTY, value: null });
+      else this.#emptyRow[key] = null;
+      if (isDrawnFromText(oid, parse)) this.#textColumns.set(key, { index, type, parse });
     }
-    this.#left = this.#columns.size > 0 ? KEPT_TEXTS : 0;
+    this.#textsToKeep = this.#textColumns.size > 0 ? MAX_KEPT_TEXTS : 0;
   }
 
   /** Returns the object of one row. */
   read(texts: WireRow): unknown {
-    const row = { ...this.#empty };
+    const row = { ...this.#emptyRow };
     const keys = this.#keys;
     const parsers = this.#parsers;
     for (let index = 0; index < keys.length; index++) {
       const text = texts[index];
       if (text !== null) row[keys[index]!] = parsers[index]!(text!);
     }
-    if (this.#left > 0) {
-      this.#left--;
-      keepTexts(row, this.#columns, texts);
+    if (this.#textsToKeep > 0) {
+      this.#textsToKeep--;
+      keepTexts(row, this.#textColumns, texts);
     }
     return row;
   }
 
   /** Turns texts into arrays, in rows that were read before their columns were known to be arrays. */
-  readArrays(rows: readonly unknown[], types: ParserSource, { elements }: Learned): void {
+  readArrays(rows: readonly unknown[], types: ParserSource, { elements }: CatalogCache): void {
     for (const [index, { key, oid, type }] of this.#fields.entries()) {
       const element = elements.get(oid) ?? 0;
       if (element === 0 || !types.readsArrays || this.#parsers[index] !== asText) continue;
       const parse = this.#parsers[index] = columnParser(types, oid, element);
-      this.#columns.set(key, { index, type, parse });
+      this.#textColumns.set(key, { index, type, parse });
       for (const row of rows as Record<string, unknown>[]) {
         const text = row[key];
         if (typeof text !== "string") continue;
@@ -212,7 +213,7 @@ export interface ListingParts<Row, Facts extends object = object> {
 const OIDS = { bool: 16, int8: 20, text: 25, json: 114, float8: 701, timestamptz: 1184 } as const;
 
 /**
- * Gives the fields of rows that do not come from a single query.
+ * Describes the columns of rows that do not come from a single query.
  *
  * @param types The Postgres type of each property, in order.
  */

@@ -3,26 +3,26 @@ import type pg from "npm:pg@8.23.1";
 import { LakebaseError } from "../core/errors.ts";
 import { statementLine } from "../core/sql_text.ts";
 import { isTraced, traced } from "../core/trace.ts";
-import { Description, settleEmptyArrays } from "./description.ts";
+import { type LookUp, lookUpOn, settleEmptyArrays } from "./catalog_cache.ts";
 import type { Exchange } from "./exchange.ts";
-import { Execution } from "./execution.ts";
+import { Description, Execution } from "./execution.ts";
 import { explainFailure } from "./failure.ts";
 import { FirstRows } from "./first_rows.ts";
 import { compile, Fragment, type Statement } from "./fragment.ts";
-import { type LookUp, lookUpOn } from "./learned_types.ts";
 import { fieldsOf, OUTCOME, StatementRows } from "./result.ts";
-import { type Lease, noteSettings, type Session } from "./session.ts";
+import type { Lease, Session } from "./session.ts";
+import { noteCustomSettings } from "./session_state.ts";
 import { acquire, cancelable, cleanUp, eitherSignal, type StopOptions, stoppable, until } from "./stop.ts";
 import type { ParserSource } from "./types.ts";
 
-/** Finds the session that a statement runs in, and connects if there is none yet. */
+/** Finds the session that a statement runs in, and connects if there is no connection yet. */
 export type FindSession = () => Session | Promise<Session>;
 
 /** How a statement runs. */
 export interface RunOptions extends StopOptions {
-  /** Rows to fetch of a statement that only reads; a statement that may do more runs to its end. */
+  /** The most rows to fetch if the statement only reads; a statement that may do more runs to its end. */
   limit?: number | undefined;
-  /** Refuses several statements in one before any of them runs. @default {false} */
+  /** Refuses a text of several statements before any of them runs. @default {false} */
   single?: boolean | undefined;
   /** The parsers of values. @default {the session's} */
   types?: ParserSource | undefined;
@@ -33,30 +33,31 @@ export interface RunOptions extends StopOptions {
 }
 
 /**
- * Runs a statement to its end, or to the number of rows that is asked for. Each small query pays for every step here, so
+ * Runs a statement to its end, or until the limit of rows is reached. Every step here costs each small query time, so
  * nothing is awaited that is already there.
  *
+ * @param query The statement, or a fragment to make it of.
  * @throws {LakebaseError} `QUERY_FAILED`, `CONNECTION_LOST`, `CANCELED`, or what connecting throws; the reason of the
  * caller's signal.
  */
 export async function run<Row>(
   find: FindSession,
-  what: Fragment | Statement,
+  query: Fragment | Statement,
   options: RunOptions = {},
 ): Promise<StatementRows<Row>> {
   let statement: Statement;
   try {
-    statement = what instanceof Fragment ? compile(what) : what;
+    statement = query instanceof Fragment ? compile(query) : query;
   } catch {
-    await undefined; // an error that is thrown within the `await` of a query has no trace to the caller's line
-    statement = compile(what as Fragment);
+    await undefined; // without this, the trace of the error would not lead to the line of the caller
+    statement = compile(query as Fragment);
   }
   const stop = stoppable(options);
-  try { // `using` would cost as much as three frames
-    const found = find();
-    const session = found instanceof Promise ? await until(found, stop.signal) : found;
-    const runs = isTraced() ? runTraced : runIn; // no closure, which each statement would pay for
-    const result = await runs<Row>(session, statement, stop.signal, options);
+  try { // `using` would cost as much as three calls
+    const finding = find();
+    const session = finding instanceof Promise ? await until(finding, stop.signal) : finding;
+    const runOnce = isTraced() ? runTraced : runIn; // a closure would cost each statement time
+    const result = await runOnce<Row>(session, statement, stop.signal, options);
     stop.succeeded();
     return result;
   } finally {
@@ -67,12 +68,12 @@ export async function run<Row>(
 function runIn<Row>(
   session: Session,
   statement: Statement,
-  stopped: AbortSignal | undefined,
+  stop: AbortSignal | undefined,
   options: RunOptions,
 ): Promise<StatementRows<Row>> {
-  const execution = options.again ? executeAgain<Row> : execute<Row>;
-  return onConnection(session, statement, stopped, (lease, signal) => {
-    return execution({ session, lease, signal, statement, options });
+  const executeOnce = options.again ? executeAgain<Row> : execute<Row>;
+  return onConnection(session, statement, stop, (lease, signal) => {
+    return executeOnce({ session, lease, signal, statement, options });
   });
 }
 
@@ -95,23 +96,26 @@ interface Run {
   options: RunOptions;
 }
 
-async function execute<Row>({ session, lease, signal, statement: given, options }: Run): Promise<StatementRows<Row>> {
+async function execute<Row>(running: Run): Promise<StatementRows<Row>> {
+  const { session, lease, signal, options } = running;
   const { types = session.types, limit, single, makeRows = makeStatementRows } = options;
-  const statement = given.emptyArrays === undefined ? given : await withEmptyArrays(session, lease, signal, given);
-  const { learned } = session;
+  const statement = running.statement.emptyArrays === undefined
+    ? running.statement
+    : await withEmptyArrays(session, lease, signal, running.statement);
+  const { catalog } = session;
   const { text } = statement;
   const execution = limit === undefined
-    ? new Execution(statement, { types, learned, single, makeRows })
-    : new FirstRows(statement, { types, learned, makeRows, rows: limit, whole: learned.small.has(text) });
+    ? new Execution(statement, { types, catalog, single, makeRows })
+    : new FirstRows(statement, { types, catalog, makeRows, rows: limit, whole: catalog.small.has(text) });
   const started = performance.now();
-  await exchange(session, lease, signal, execution);
+  await runExchange(session, lease, signal, execution);
   const elapsed = performance.now() - started;
-  learned.statementRan(execution.tag, text);
+  catalog.invalidate(execution.tag, text);
   if (execution instanceof FirstRows) {
-    learned.keepSize(text, execution.count <= limit!);
+    catalog.rememberSize(text, execution.count <= limit!);
     if (!execution.complete) execution.rows.length = limit!;
   }
-  if (!execution.knowsTypes) await learnTypes(session, lease, signal, execution);
+  if (!execution.hasTypes) await fetchTypes(session, lease, signal, execution);
   return toResult<Row>(session, lease, execution, elapsed);
 }
 
@@ -120,24 +124,28 @@ function executeAgain<Row>(running: Run): Promise<StatementRows<Row>> {
   return runAgain(session, lease, signal, () => execute<Row>(running));
 }
 
-/** Sends something on a connection and waits for its end. */
-export function exchange(
+/**
+ * Runs an exchange on a connection, and waits for its end.
+ *
+ * @param submit Whether `pg` has to submit the exchange; otherwise it is under way already.
+ */
+export function runExchange(
   session: Session,
   lease: Lease,
   signal: AbortSignal | undefined,
-  work: Exchange,
+  exchange: Exchange,
   submit = true,
 ): Promise<void> {
-  work.onFailed = () => {
+  exchange.onFailed = () => {
     lease.broken ??= new Error("a request to cancel may still be on its way");
     session.cancel(lease.client).catch(() => {}); // the connection is closed in any case
   };
-  work.onLost = () => lease.broken ??= new Error("the connection is lost");
-  if (submit) lease.client.query(work as unknown as pg.Submittable);
-  return cancelable(session, lease, signal, work.done);
+  exchange.onLost = () => lease.broken ??= new Error("the connection is lost");
+  if (submit) lease.client.query(exchange as unknown as pg.Submittable);
+  return cancelable(session, lease, signal, exchange.done);
 }
 
-/** Asks for the types of the parameters of a statement that has empty arrays, and writes those as their types need it. */
+/** Asks the server for the types of a statement's parameters, and writes its empty arrays as these types need it. */
 export async function withEmptyArrays(
   session: Session,
   lease: Lease,
@@ -145,34 +153,34 @@ export async function withEmptyArrays(
   statement: Statement,
 ): Promise<Statement> {
   const description = new Description(`${statement.prefix ?? ""}${statement.text}`);
-  await exchange(session, lease, signal, description);
+  await runExchange(session, lease, signal, description);
   const settling = settleEmptyArrays(statement, description.parameters, lookUpOn(lease.client));
   return { ...statement, values: await cancelable(session, lease, signal, settling) };
 }
 
-/** Learns the database's own types among the columns: one round trip, once for each type. */
-export async function learnTypes(
+/** Looks up the database's own types among the columns; one round trip for those that are not cached. */
+export async function fetchTypes(
   session: Session,
   lease: Lease,
   signal: AbortSignal | undefined,
-  answer: Exchange,
+  exchange: Exchange,
   lookUp: LookUp = lookUpOn(lease.client),
 ): Promise<void> {
-  await cancelable(session, lease, signal, session.learned.learnTypes(answer.wireFields, lookUp));
-  answer.typesLearned();
+  await cancelable(session, lease, signal, session.catalog.fetchTypes(exchange.wireFields, lookUp));
+  exchange.typesFetched();
 }
 
 /** The state of a transaction, by the letter that the server sends for it. */
 const STATUS: Record<string, "open" | "failed" | undefined> = { T: "open", E: "failed" };
 
 function toResult<Row>(session: Session, lease: Lease, execution: Exchange, elapsed: number): StatementRows<Row> {
-  const { learned, lookUp, place, transaction } = session;
+  const { catalog, lookUp, place, transaction } = session;
   const { fields, wireFields, tag, more, notices } = execution;
   const rows = execution.rows as StatementRows<Row>;
   const describe = async () => {
-    await learned.learnTypes(wireFields, lookUp);
-    await learned.learnTables(wireFields, lookUp);
-    return fieldsOf(wireFields, learned);
+    await catalog.fetchTypes(wireFields, lookUp);
+    await catalog.fetchTables(wireFields, lookUp);
+    return fieldsOf(wireFields, catalog);
   };
   rows[OUTCOME] = {
     fields,
@@ -191,25 +199,25 @@ function toResult<Row>(session: Session, lease: Lease, execution: Exchange, elap
 /**
  * Gets a connection for a piece of work, and gives it back in the state that it was in.
  *
- * @param work Is given the connection, and the signal that stops it.
+ * @param work The work; its signal aborts with `stop` and with the session.
  */
 export async function onConnection<T>(
   session: Session,
   statement: Statement,
-  stopped: AbortSignal | undefined,
+  stop: AbortSignal | undefined,
   work: (lease: Lease, signal: AbortSignal | undefined) => Promise<T>,
 ): Promise<T> {
-  const signal = eitherSignal(stopped, session.signal);
+  const signal = eitherSignal(stop, session.signal);
   let lease: Lease | undefined;
   try {
     lease = await acquire(session, signal, statement.text);
-    if (session.held || session.transaction !== undefined) noteSettings(lease, statement);
+    if (session.held || session.transaction !== undefined) noteCustomSettings(lease, statement);
     try {
       const result = await work(lease, signal);
-      leftTransaction(session, lease);
+      checkTransaction(session, lease);
       return result;
     } finally {
-      const restoring = restore(session, lease);
+      const restoring = rollBackOpen(session, lease);
       if (restoring !== undefined) await restoring;
       lease.release();
     }
@@ -220,7 +228,7 @@ export async function onConnection<T>(
   }
 }
 
-/** Keeps for the next statement of a transaction that a canceled one has made it fail. */
+/** Notes that a canceled statement has made its transaction fail, for the error of the next statement. */
 export function noteCancellation(
   { transaction }: Pick<Session, "transaction">,
   lease: Lease | undefined,
@@ -242,10 +250,10 @@ function statusOf({ client }: { client: object }): string | null | undefined {
 }
 
 /**
- * Ends a transaction that was left open, because a connection goes back to the pool outside of any; if that fails, the
- * connection is closed. `undefined` if there is nothing to do.
+ * Rolls back a transaction that a statement left open, because no connection goes back to the pool in a transaction. If
+ * the rollback fails, the connection is closed. Returns `undefined` if there is nothing to do.
  */
-export function restore(
+export function rollBackOpen(
   { transaction, held }: Pick<Session, "transaction" | "held">,
   lease: Lease,
 ): Promise<unknown> | undefined {
@@ -253,8 +261,8 @@ export function restore(
   return cleanUp(lease, lease.client.query("ROLLBACK"));
 }
 
-/** Refuses a statement that began or ended a transaction by itself, unless the session holds its connection. */
-export function leftTransaction({ transaction, held }: Session, lease: Lease): void {
+/** Refuses a statement that itself began or ended a transaction, unless the session keeps its connection. */
+export function checkTransaction({ transaction, held }: Session, lease: Lease): void {
   if (held) return;
   const open = isOpenTransaction(lease);
   if (transaction === undefined && open) {
@@ -266,7 +274,7 @@ export function leftTransaction({ transaction, held }: Session, lease: Lease): v
     );
   }
   if (transaction === undefined || open) return;
-  transaction.leave();
+  transaction.markEnded();
   throw new LakebaseError(
     "QUERY_FAILED",
     "Cannot end a transaction from inside: this statement ended it, so no other statement can run in it. Return from the " +
@@ -278,12 +286,10 @@ export function leftTransaction({ transaction, held }: Session, lease: Lease): v
 const SAVEPOINT = "lakebase_again";
 
 /**
- * Runs a statement again for more of its rows. Its text shows that it only reads, but not what the functions that it calls
- * do, so the server is told to refuse every write.
+ * Runs a statement again for more of its rows. Its text shows that it only reads, but the functions that it calls may
+ * write, so the server is told to refuse every write.
  *
  * @param session The session; a transaction that is open in it goes on.
- * @param lease The connection.
- * @param signal Stops the statement.
  * @param work Runs the statement.
  * @throws {LakebaseError} `QUERY_FAILED` if the statement would have written a second time; the errors of `work`.
  */
@@ -297,7 +303,7 @@ async function runAgain<T>(
   const send = (text: string) => cancelable(session, lease, signal, lease.client.query(text));
   await send(nested ? `SAVEPOINT ${SAVEPOINT}; SET LOCAL transaction_read_only = on` : "BEGIN READ ONLY");
   const result = await work().catch(async (error) => {
-    if (!nested && lease.broken === undefined) await send("ROLLBACK"); // the holder of the session does not end a transaction that was begun here
+    if (!nested && lease.broken === undefined) await send("ROLLBACK"); // nobody else ends the transaction that was begun here
     throw (error as { code?: unknown } | null)?.code === "25006" ? wouldWrite(error) : error;
   });
   await send(nested ? `ROLLBACK TO SAVEPOINT ${SAVEPOINT}; RELEASE SAVEPOINT ${SAVEPOINT}` : "COMMIT");
@@ -313,7 +319,7 @@ function wouldWrite(cause: unknown): LakebaseError {
   );
 }
 
-/** The error for a statement that ran to its end for its first rows, and had too many rows to keep them all. */
+/** Makes the error for a query that ran to its end for its first rows, and had too many rows to keep them all. */
 export function notKept(kept: number, count: number): LakebaseError {
   const all = count.toLocaleString("en-US");
   return new LakebaseError(

@@ -1,12 +1,12 @@
-import { pause } from "../core/pause.ts";
 import { LakebaseError } from "../core/errors.ts";
+import { pause } from "../core/pause.ts";
 import { inNotebook } from "../draw/notebook.ts";
 import type { Lease, Session } from "./session.ts";
 
-/** A second Stop within this time goes to the kernel. */
+/** A second Stop within this time reaches the kernel, which then ends. */
 const SECOND_STOP_MS = 2000;
 
-/** The "Deno + SQL" kernel defines this in the global scope; SIGINT does not end that kernel. */
+/** The "Deno + SQL" kernel, which SIGINT does not end, defines this in the global scope. */
 const SURVIVES_STOP = Symbol.for("lakebase.kernel");
 
 /** The running statements of this notebook, which its Stop button cancels. */
@@ -15,10 +15,10 @@ const active = new Set<AbortController>();
 const stopped = new WeakSet<AbortController>();
 let listening = false;
 let lastStop = -Infinity;
-/** If a statement succeeds in spite of a Stop, the next one within this time (in a loop, say) is stopped instead. */
-const OUTRUN_MS = 500;
-let outrunAt = -Infinity;
-let resume: ReturnType<typeof setTimeout> | undefined;
+/** If a statement ends before a Stop can cancel it, the next one within this time, as in a loop, is stopped instead. */
+const MISSED_STOP_MS = 500;
+let missedStopAt = -Infinity;
+let listenLater: ReturnType<typeof setTimeout> | undefined;
 
 /** A statement that can be stopped. */
 export interface Stoppable extends Disposable {
@@ -27,11 +27,11 @@ export interface Stoppable extends Disposable {
    * the statement.
    */
   readonly signal: AbortSignal | undefined;
-  /** Call this when the statement has done its work, whether or not it was told to stop. */
+  /** Call this when the statement has succeeded, even if it was told to stop. */
   succeeded(): void;
 }
 
-/** Shared by all statements that nothing can stop, to save the cost of watching them. */
+/** Stands for all statements that nothing can stop, which saves them the cost of a controller. */
 const UNSTOPPABLE: Stoppable = { signal: undefined, succeeded() {}, [Symbol.dispose]() {} };
 
 /** What may stop a statement, besides the Stop button. */
@@ -47,14 +47,14 @@ export interface StopOptions {
  * lose every variable, so SIGINT is handled while a statement runs, and only then.
  *
  * @param options The caller's signal and timeout.
- * @param what What takes the time, for the error of a timeout.
+ * @param what The work that takes the time, for the error of a timeout.
  * @returns The signal to watch; dispose of it when the statement has ended.
  */
 export function stoppable({ signal, timeout }: StopOptions = {}, what = "the query"): Stoppable {
   signal?.throwIfAborted();
   const cell = inNotebook();
   if (!cell && signal === undefined && timeout === undefined) return UNSTOPPABLE;
-  if (cell) refuseOutrun();
+  if (cell) throwIfStopMissed();
   const controller = new AbortController();
   const onAbort = () => controller.abort(signal?.reason);
   signal?.addEventListener("abort", onAbort, { once: true });
@@ -68,7 +68,7 @@ export function stoppable({ signal, timeout }: StopOptions = {}, what = "the que
   return {
     signal: controller.signal,
     succeeded() {
-      if (stopped.has(controller)) outrunAt = Date.now();
+      if (stopped.has(controller)) missedStopAt = Date.now();
     },
     [Symbol.dispose]() {
       signal?.removeEventListener("abort", onAbort);
@@ -79,18 +79,18 @@ export function stoppable({ signal, timeout }: StopOptions = {}, what = "the que
   };
 }
 
-function refuseOutrun(): void {
-  const since = Date.now() - outrunAt;
-  outrunAt = -Infinity;
-  if (since < OUTRUN_MS) throw canceled();
+function throwIfStopMissed(): void {
+  const since = Date.now() - missedStopAt;
+  missedStopAt = -Infinity;
+  if (since < MISSED_STOP_MS) throw canceled();
 }
 
 function listen(): void {
   if (listening) return;
   const wait = lastStop + SECOND_STOP_MS - Date.now();
   if (wait > 0) {
-    resume ??= setTimeout(() => {
-      resume = undefined;
+    listenLater ??= setTimeout(() => {
+      listenLater = undefined;
       if (active.size > 0) listen();
     }, wait);
     return;
@@ -100,8 +100,8 @@ function listen(): void {
 }
 
 function unlisten(): void {
-  clearTimeout(resume);
-  resume = undefined;
+  clearTimeout(listenLater);
+  listenLater = undefined;
   // That kernel keeps the listener, so that a Stop between two short queries of a loop is not lost.
   if (!listening || SURVIVES_STOP in globalThis) return;
   Deno.removeSignalListener("SIGINT", onStop);
@@ -127,17 +127,17 @@ function timedOut(what: string, timeout: number): LakebaseError {
   return new LakebaseError("CANCELED", `Canceled: ${what} took longer than its timeout of ${timeout} s`);
 }
 
-/** How long the server has to end a canceled statement before its connection is closed. */
+/** The time that the server has to end a canceled statement before its connection is closed. */
 const CANCEL_LIMIT_MS = 900;
-/** How long the server may take to signal its process after it has closed a request's connection. */
+/** The time that the server may take to signal its process after it has closed the connection of a cancel request. */
 const SIGNAL_MS = 20;
-/** The time between two requests to cancel: the first may arrive before the statement begins. */
-const ASK_AGAIN_MS = 200;
+/** The time between two cancel requests: the first one may arrive before the statement begins. */
+const CANCEL_INTERVAL_MS = 200;
 
 /**
  * Waits for a promise, unless the signal aborts first.
  *
- * @param work What to wait for; an abort does not end it.
+ * @param work The promise; an abort does not end the work itself.
  * @throws The signal's reason.
  */
 export async function until<T>(work: T | PromiseLike<T>, signal: AbortSignal | undefined): Promise<T> {
@@ -153,7 +153,7 @@ export async function until<T>(work: T | PromiseLike<T>, signal: AbortSignal | u
   }
 }
 
-/** How long the server has for what ends a piece of work, such as ROLLBACK, before the connection is closed. */
+/** The time that the server has for a command that cleans up, such as ROLLBACK, before the connection is closed. */
 const CLEAN_UP_LIMIT_MS = 1000;
 
 /** Returns a signal that ends cleaning up after a stop, because a silent server must not hold up the caller. */
@@ -162,11 +162,8 @@ export function cleanUpLimit(): AbortSignal {
 }
 
 /**
- * Waits for what leaves a connection clean, such as ROLLBACK. If the server refuses it or does not answer in time, the
- * connection is closed, which ends a transaction as well.
- *
- * @param lease The connection; marked as broken if it is to be closed.
- * @param work What leaves it clean.
+ * Waits for a command that cleans up a connection, such as ROLLBACK. If the server refuses the command or does not answer
+ * in time, the connection is marked as broken: closing it ends a transaction as well.
  */
 export async function cleanUp(lease: Pick<Lease, "broken">, work: Promise<unknown>): Promise<void> {
   try {
@@ -176,18 +173,18 @@ export async function cleanUp(lease: Pick<Lease, "broken">, work: Promise<unknow
   }
 }
 
-/** Returns a signal that aborts when either one does; `undefined` if there is neither. */
+/** Returns a signal that aborts when either of two does; `undefined` if there is neither. */
 export function eitherSignal(a: AbortSignal | undefined, b: AbortSignal | undefined): AbortSignal | undefined {
   return a === undefined || b === undefined ? a ?? b : AbortSignal.any([a, b]);
 }
 
 /**
- * Takes a connection, unless the signal aborts first; a connection that comes later is given back.
+ * Takes a connection, unless the signal aborts first; a connection that comes later is released.
  *
- * @param what What the connection is for, such as the text of a statement.
+ * @param purpose What the connection is for, such as the text of a statement.
  */
-export function acquire(session: Session, signal: AbortSignal | undefined, what?: string): Promise<Lease> {
-  const acquiring = session.acquire(what, signal);
+export function acquire(session: Session, signal: AbortSignal | undefined, purpose?: string): Promise<Lease> {
+  const acquiring = session.acquire(purpose, signal);
   if (signal === undefined) return acquiring;
   return until(acquiring, signal).catch((error) => {
     if (signal.aborted) acquiring.then((late) => late.release(), () => {}); // no connection came
@@ -198,10 +195,10 @@ export function acquire(session: Session, signal: AbortSignal | undefined, what?
 /**
  * Waits for work on a connection. On an abort, asks the server to cancel the work, and waits for its end within a limit.
  *
- * A request to cancel names a connection, not a statement, and a proxy may deliver it late. Only the error that it causes
- * shows that it has arrived, so after any other end the connection is not used again. It is also not used before the server
- * has closed the request's own connection: PostgreSQL signals the process and then its group, and the second signal could
- * hit the next statement.
+ * A cancel request names a connection and no statement, and a proxy may deliver it late. Only the error that the request
+ * causes shows that it has arrived, so after any other end the connection is not used again. The connection is also not
+ * used before the server has closed the request's own connection: PostgreSQL signals the process and then its group, and
+ * the second signal could hit the next statement.
  *
  * @param work The running work; it settles once the server is ready for more.
  * @throws What `work` throws; the caller has to check the signal.
@@ -216,45 +213,46 @@ export function cancelable<T>(
 }
 
 async function untilCanceled<T>(session: Session, lease: Lease, signal: AbortSignal, work: Promise<T>): Promise<T> {
-  const failed = Symbol();
-  const outcome = await until(work.then((value) => ({ value }), (error) => ({ [failed]: error })), signal).catch(() => {
-    return undefined;
-  });
-  if (outcome === undefined) return await cancel(session, lease, work);
-  if ("value" in outcome) return outcome.value;
-  throw outcome[failed];
+  const settled = work.then(() => true, () => true);
+  const isSettled = await until(settled, signal).catch(() => false);
+  return isSettled ? await work : await cancel(session, lease, work);
 }
 
 async function cancel<T>(session: Session, lease: Lease, work: Promise<T>): Promise<T> {
   lease.broken = new Error("a request to cancel may still be on its way");
   const limit = Promise.withResolvers<never>();
   const timer = setTimeout(() => limit.reject(new Error("the server did not cancel in time")), CANCEL_LIMIT_MS);
-  const requests = ask(session, lease, work);
+  const requests = sendCancelRequests(session, lease, work);
   try {
     const value = await Promise.race([work, limit.promise]);
-    if (session.held) await settle(lease, requests, limit.promise);
+    if (session.held) await keepIfSafe(lease, requests, limit.promise);
     return value;
   } catch (error) {
-    requests.over = true;
-    if (session.held) await settle(lease, requests, limit.promise, work);
-    await Promise.race([requests.ended, limit.promise]).catch(() => {}); // the time is over: the connection stays broken
+    requests.stopped = true;
+    if (session.held) await keepIfSafe(lease, requests, limit.promise, work);
+    await Promise.race([requests.ended, limit.promise]).catch(() => {}); // the limit has passed, and the connection stays broken
     if (requests.count === 1 && requests.taken === 1 && isCancellation(error)) lease.broken = undefined;
     throw error;
   } finally {
     clearTimeout(timer);
-    requests.over = true;
+    requests.stopped = true;
   }
 }
 
 /**
- * Keeps a held session usable after a cancellation, because its state is worth more than certainty about late requests. A
- * request that arrives between two statements does nothing, so the session goes on once the server has taken all requests
- * and has had a moment to send their signals.
+ * Keeps the connection of a held session after a cancellation, because its state is worth more than certainty about late
+ * requests. A request that arrives between two statements does nothing, so the connection is used again once the server
+ * has taken all requests and has had a moment to send their signals.
  */
-async function settle(lease: Lease, requests: Requests, limit: Promise<never>, work?: Promise<unknown>): Promise<void> {
-  requests.over = true;
+async function keepIfSafe(
+  lease: Lease,
+  requests: CancelRequests,
+  limit: Promise<never>,
+  work?: Promise<unknown>,
+): Promise<void> {
+  requests.stopped = true;
   try {
-    if (work !== undefined) await Promise.race([work.catch(() => {}), limit]); // the caller has its error
+    if (work !== undefined) await Promise.race([work.catch(() => {}), limit]); // the caller gets the error
     await Promise.race([requests.ended, limit]);
     if (requests.taken !== requests.count) return;
     await pause(SIGNAL_MS);
@@ -264,26 +262,27 @@ async function settle(lease: Lease, requests: Requests, limit: Promise<never>, w
   }
 }
 
-interface Requests {
-  /** How many were sent. */
+interface CancelRequests {
+  /** The number of requests that were sent. */
   count: number;
-  /** How many the server has taken: it has closed their connections. */
+  /** The number of requests that the server has taken: it has closed their connections. */
   taken: number;
-  /** Whether to stop sending. */
-  over: boolean;
+  /** Whether no other request is to be sent. */
+  stopped: boolean;
   /** Resolves when no request is still under way. */
   ended: Promise<void>;
 }
 
-function ask(session: Session, { client }: Lease, work: Promise<unknown>): Requests {
-  const requests: Requests = { count: 0, taken: 0, over: false, ended: Promise.resolve() };
-  const settled = new AbortController();
-  work.catch(() => {}).finally(() => settled.abort()); // the caller has its error
+/** Sends cancel requests until the work ends. */
+function sendCancelRequests(session: Session, { client }: Lease, work: Promise<unknown>): CancelRequests {
+  const requests: CancelRequests = { count: 0, taken: 0, stopped: false, ended: Promise.resolve() };
+  const workEnded = new AbortController();
+  work.catch(() => {}).finally(() => workEnded.abort()); // the caller gets the error
   const send = async () => {
-    while (!requests.over) {
+    while (!requests.stopped) {
       requests.count++;
-      await session.cancel(client).then(() => requests.taken++, () => {}); // not taken
-      await pause(ASK_AGAIN_MS, settled.signal).catch(() => {}); // an abort leaves no timer behind
+      await session.cancel(client).then(() => requests.taken++, () => {}); // the server has not taken it
+      await pause(CANCEL_INTERVAL_MS, workEnded.signal).catch(() => {}); // an abort leaves no timer behind
     }
   };
   requests.ended = send();

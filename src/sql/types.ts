@@ -1,8 +1,8 @@
 import { Buffer } from "node:buffer";
 import { LakebaseError } from "../core/errors.ts";
-import { parseArray } from "./parameter.ts";
 import { BUILT_IN, isBuiltIn, typeName } from "../core/type_names.ts";
 import type { TypeParser, TypeParsers } from "../settings/options.ts";
+import { parseArray } from "./parameter.ts";
 
 /** Parsers by type. Values of any other type stay the server's text, which is always exact. */
 const PARSERS: TypeParsers = {
@@ -23,7 +23,7 @@ const PARSERS: TypeParsers = {
 export interface ParserSource {
   /** Returns the parser for the text of a type. */
   getTypeParser(oid: number, format?: string): TypeParser;
-  /** Which texts must be in the server's default style; "dates" are those that become a `Date`. @default {"none"} */
+  /** The texts that must be in the server's default style; "dates" are those that become a `Date`. @default {"none"} */
   readonly styled?: "dates" | "all" | "none";
   /** Whether arrays of the database's own types become JavaScript arrays. @default {false} */
   readonly readsArrays?: boolean;
@@ -32,11 +32,11 @@ export interface ParserSource {
 /**
  * Returns the parsers of one connection.
  *
- * @param own Parsers that replace the default ones, by type name; a type's parser also reads the elements of its arrays.
- * @param styled Which texts must be in the server's default style. By default those that become a `Date`.
+ * @param custom Parsers that replace the default ones, by type name; a type's parser also reads the elements of its arrays.
+ * @param styled The texts that must be in the server's default style. By default those that become a `Date`.
  */
-export function parserSource(own: TypeParsers = {}, styled: ParserSource["styled"] = "dates"): ParserSource {
-  const byName = new Map<string, TypeParser>(Object.entries({ ...PARSERS, ...own }));
+export function parserSource(custom: TypeParsers = {}, styled: ParserSource["styled"] = "dates"): ParserSource {
+  const byName = new Map<string, TypeParser>(Object.entries({ ...PARSERS, ...custom }));
   const byOid = new Map<number, TypeParser>();
   for (const [name, [oid, arrayOid]] of Object.entries(BUILT_IN)) {
     const element = byName.get(name) ?? asText;
@@ -46,7 +46,7 @@ export function parserSource(own: TypeParsers = {}, styled: ParserSource["styled
   return { getTypeParser: (oid) => byOid.get(oid) ?? asText, styled, readsArrays: true };
 }
 
-/** Types that are drawn from their values, because these lose nothing or are clearer than the server's text. */
+/** The types that are drawn from their values, which lose nothing or are clearer than the server's text. */
 const DRAWN_AS_VALUES = new Set(["bool", "bytea", "int2", "int4", "int8", "oid"].flatMap((name) => BUILT_IN[name]!));
 
 /**
@@ -65,10 +65,10 @@ export function isDrawnFromText(oid: number, parse: TypeParser): boolean {
   return parse !== asText && !DRAWN_AS_VALUES.has(oid);
 }
 
-const MOMENTS = ["timestamptz", "timestamptz[]"];
-/** The types whose text depends on a setting. A composite type, a domain or an enumeration may hold any of them. */
-const DATES = /^(date|timestamp|timestamptz|record|(ts|tstz|date)(range|multirange))(\[\])?$/;
-const INTERVALS = /^(interval|record)(\[\])?$/;
+const DATE_TYPES = ["timestamptz", "timestamptz[]"];
+/** The types whose text depends on a setting. A type that is not built in, such as a composite type, may hold any of them. */
+const DEPEND_ON_DATESTYLE = /^(date|timestamp|timestamptz|record|(ts|tstz|date)(range|multirange))(\[\])?$/;
+const DEPEND_ON_INTERVALSTYLE = /^(interval|record)(\[\])?$/;
 
 /**
  * Returns an error if a statement has set a date or interval style that the parsers would misread: a month could be taken
@@ -84,24 +84,26 @@ export function unreadableStyle(
   { styled = "none" }: Pick<ParserSource, "styled">,
 ): LakebaseError | undefined {
   if (styled === "none") return undefined;
-  const dates = reported?.get("DateStyle") ?? "ISO";
-  const intervals = reported?.get("IntervalStyle") ?? "postgres";
-  if (dates.startsWith("ISO") && intervals === "postgres") return undefined;
-  const find = (depends: RegExp) =>
+  const dateStyle = reported?.get("DateStyle") ?? "ISO";
+  const intervalStyle = reported?.get("IntervalStyle") ?? "postgres";
+  const datesAreReadable = dateStyle.startsWith("ISO");
+  const intervalsAreReadable = intervalStyle === "postgres";
+  if (datesAreReadable && intervalsAreReadable) return undefined;
+  const dependentField = (types: RegExp) =>
     fields.find(({ dataTypeID }) => {
       const type = typeName(dataTypeID);
-      return styled === "dates" ? MOMENTS.includes(type) : depends.test(type) || !isBuiltIn(dataTypeID);
+      return styled === "dates" ? DATE_TYPES.includes(type) : types.test(type) || !isBuiltIn(dataTypeID);
     });
-  const dated = dates.startsWith("ISO") ? undefined : find(DATES);
-  if (dated !== undefined) return styleError(dated.name, "DateStyle", dates);
-  const spanned = styled === "dates" || intervals === "postgres" ? undefined : find(INTERVALS);
-  return spanned === undefined ? undefined : styleError(spanned.name, "IntervalStyle", intervals);
+  const date = datesAreReadable ? undefined : dependentField(DEPEND_ON_DATESTYLE);
+  if (date !== undefined) return styleError(date.name, "DateStyle", dateStyle);
+  const interval = styled === "dates" || intervalsAreReadable ? undefined : dependentField(DEPEND_ON_INTERVALSTYLE);
+  return interval === undefined ? undefined : styleError(interval.name, "IntervalStyle", intervalStyle);
 }
 
-function styleError(column: string, setting: string, found: string): LakebaseError {
+function styleError(column: string, setting: string, style: string): LakebaseError {
   return new LakebaseError(
     "QUERY_FAILED",
-    `Cannot read the column "${column}": a statement has set ${setting} to "${found}"; RESET ${setting}, or select the ` +
+    `Cannot read the column "${column}": a statement has set ${setting} to "${style}"; RESET ${setting}, or select the ` +
       "value as text with to_char() or ::text",
   );
 }
@@ -180,8 +182,8 @@ function slowTimestamp(text: string): Date | string {
   return new Date(hours!.startsWith("-") ? ms + Number(seconds) * 1000 : ms - Number(seconds) * 1000);
 }
 
-/** The parsers of a connection if `connect()` was given none. */
+/** The parsers of a connection whose `connect()` got none. */
 export const DEFAULT_TYPES: ParserSource = parserSource();
 
-/** Keeps every value as the server's text. */
+/** The parsers that keep every value as the server's text. */
 export const SERVER_TEXTS: ParserSource = { getTypeParser: () => asText };

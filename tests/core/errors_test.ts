@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { LakebaseError, redact } from "../../src/core/errors.ts";
 import { keepSecret } from "../../src/core/redact.ts";
 import { hintFor } from "../../src/sql/advice.ts";
-import { queryError } from "../../src/sql/failure.ts";
-import { Learned } from "../../src/sql/learned_types.ts";
+import { CatalogCache } from "../../src/sql/catalog_cache.ts";
 import { suggest } from "../../src/sql/diagnosis.ts";
+import { queryError } from "../../src/sql/failure.ts";
 import { sized } from "../support/random.ts";
 
 const TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl-_x";
@@ -116,9 +116,9 @@ for (const [piece, end, start = ""] of HOSTILE) {
     for (const code of ["42601", "22P02"]) {
       hintFor({ code, message: `at or near "$1"${long}`, position: "900000" }, { text: long, values: [`{${long}`] });
     }
-    const learned = new Learned();
-    learned.onChange = () => {};
-    learned.statementRan(long, long);
+    const catalog = new CatalogCache();
+    catalog.onChange = () => {};
+    catalog.invalidate(long, long);
   });
 }
 

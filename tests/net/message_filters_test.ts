@@ -1,11 +1,18 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { LakebaseError } from "../../mod.ts";
+import { setImmediate } from "node:timers";
+// @ts-types="@types/pg"
+import pg from "pg";
+import { connect, LakebaseError } from "../../mod.ts";
 import { Lakebase } from "../../src/api/lakebase.ts";
 import type { LocalLakebase } from "../../src/local/mod.ts";
 import { MessageReader } from "../../src/net/message_filters.ts";
 import { valueReader } from "../../src/transfer/columns/value.ts";
 import { bothTests } from "../support/lakebase.ts";
+import { postgresMissing } from "../support/postgres.ts";
+import { CLUSTER } from "../support/queries.ts";
+import { requires } from "../support/requirements.ts";
+import { loadingFile, sharedCluster } from "../support/shared_servers.ts";
 import { localPool } from "./local_pool.ts";
 
 function message(code: string, size: number): Buffer {
@@ -113,4 +120,44 @@ Deno.test("a text of columns() that is too long for a string is an error that sa
     offsets: Int32Array.of(0, values.length),
   });
   assert.throws(() => read(0), { code: "QUERY_FAILED", message: /540 MB.*\.values.*\.pull\(\)/ });
+});
+
+const FILE = loadingFile();
+
+Deno.test({
+  ...requires("while many rows arrive, other work gets its turn after each 256 kB of them", postgresMissing),
+  sanitizeOps: false, // the server of all files outlasts the test, and so does the last turn
+  sanitizeResources: false,
+  fn: async () => {
+    const { port } = await sharedCluster(CLUSTER, FILE);
+    await using db = await connect({
+      host: "127.0.0.1",
+      port,
+      user: "postgres",
+      database: "postgres",
+      password: CLUSTER.password,
+      sslMode: "disable",
+    });
+    let rows = 0;
+    let most = 0;
+    let over = false;
+    const turn = () => {
+      most = Math.max(most, rows);
+      rows = 0;
+      if (!over) setImmediate(turn);
+    };
+    const client = await db.pool.connect();
+    turn();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const query = client.query(new pg.Query("SELECT repeat('x', 1000) AS text FROM generate_series(1, 40000)"));
+    query.on("row", () => rows++);
+    query.on("end", () => resolve());
+    query.on("error", reject);
+    await promise;
+    over = true;
+    client.release();
+    const bytes = most * 1000;
+    // Deno may read up to three times 256 kB before this test gets its turn. Without the limit, 2 MB came in one turn.
+    assert.ok(bytes > 0 && bytes <= 1_000_000, `${bytes} bytes in one turn`);
+  },
 });

@@ -6,8 +6,8 @@ import type { Lakebase, LakebaseError } from "../../mod.ts";
 import { makeSql, type Sql } from "../../src/api/sql.ts";
 import type { LakebasePool } from "../../src/net/pool.ts";
 import { NotebookSession } from "../../src/sql/notebook_session.ts";
-import { leavesNothing } from "../../src/sql/server_session.ts";
 import { poolSession } from "../../src/sql/session.ts";
+import { leavesNoState } from "../../src/sql/session_state.ts";
 import { transact } from "../../src/sql/transaction.ts";
 import { parserSource } from "../../src/sql/types.ts";
 import { eventually, withLimitPassed } from "../support/eventually.ts";
@@ -510,7 +510,7 @@ queryTest("a statement runs inside a loop over a query on the same server sessio
   }
 });
 
-Deno.test("leavesNothing() decides by the text whether a statement may leave state in a session", () => {
+Deno.test("leavesNoState() decides by the text whether a statement may leave state in a session", () => {
   const nothing = [
     "SELECT 1",
     "(SELECT 1)",
@@ -534,6 +534,6 @@ Deno.test("leavesNothing() decides by the text whether a statement may leave sta
     "LOAD 'x'",
     "SELECT 1 INTO TEMPORARY t",
   ];
-  for (const text of nothing) assert.equal(leavesNothing(text), true, text);
-  for (const text of something) assert.equal(leavesNothing(text), false, text);
+  for (const text of nothing) assert.equal(leavesNoState(text), true, text);
+  for (const text of something) assert.equal(leavesNoState(text), false, text);
 });

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { type Queryable, sql } from "../../mod.ts";
-import { withLimitPassed } from "../support/eventually.ts";
-import { errorOf, queryTest } from "../support/queries.ts";
+import { connect, type Queryable, sql } from "../../mod.ts";
+import { inTime, withLimitPassed } from "../support/eventually.ts";
+import { pgliteTests } from "../support/lakebase.ts";
+import { errorOf, queryTest, untilSent } from "../support/queries.ts";
 
 queryTest("a transaction commits when its function returns, and rolls back when it throws", async ({ db }) => {
   await db.sql`CREATE TABLE ledger (id int)`;
@@ -272,4 +273,37 @@ queryTest("transaction() sets the isolation level and read only", async ({ db })
   const error = await errorOf(db.transaction(async (tx) => await tx.sql`CREATE TABLE no (id int)`, { readOnly: true }));
   assert.equal(error.sqlstate, "25006");
   assert.equal((await errorOf(db.transaction(() => 1, { isolation: "chaos" as never }))).code, "BAD_PARAMETER");
+});
+
+const pgliteTest = pgliteTests();
+
+pgliteTest("a transaction on a server that went silent ends soon after it is stopped", async ({ local, settings }) => {
+  await using db = await connect(settings());
+  const controller = new AbortController();
+  const reason = new Error("enough");
+  const work = db.transaction(async (tx) => {
+    await tx.sql`SELECT 1`;
+    local.faults.blackhole = true;
+    await tx.sql`SELECT 2`;
+  }, { signal: controller.signal });
+  const ended = assert.rejects(work, reason);
+  await untilSent(db, "SELECT 2");
+  controller.abort(reason);
+  await inTime("the end of the transaction", ended);
+  local.faults.reset();
+});
+
+pgliteTest("a transaction that waits for another one stops on request", async ({ settings }) => {
+  await using db = await connect(settings());
+  const held = await db.pool.connect();
+  await held.query("BEGIN");
+  await held.query("SELECT 1");
+  const controller = new AbortController();
+  const reason = new Error("enough");
+  const ended = assert.rejects(db.transaction((tx) => tx.query("SELECT 1"), { signal: controller.signal }), reason);
+  await untilSent(db);
+  controller.abort(reason);
+  await inTime("the end of the transaction", ended);
+  await held.query("ROLLBACK");
+  held.release();
 });

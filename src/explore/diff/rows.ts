@@ -1,5 +1,5 @@
 import type { ExploreOptions } from "../../catalog/relation.ts";
-import { Reader } from "../../sql/cursor.ts";
+import { Cursor } from "../../sql/cursor.ts";
 import { type Fragment, textStatement } from "../../sql/fragment.ts";
 import { checkCall, COUNT } from "../../sql/options.ts";
 import { type Field, fieldsFor, type ListingParts, RowReader } from "../../sql/result.ts";
@@ -207,9 +207,9 @@ async function valueReader(
   columns: ComparedTable["columns"],
   fields: readonly Field[],
 ): Promise<(row: TextRow) => Record<string, unknown>> {
-  const { types, learned } = await find();
+  const { types, catalog } = await find();
   const named = columns.map(({ name }, index) => ({ ...fields[index + 2]!, name, key: name }));
-  const reader = new RowReader(named, types, learned);
+  const reader = new RowReader(named, types, catalog);
   return (row) => reader.read(columns.map((_, index) => row[`c${index}`]!)) as Record<string, unknown>;
 }
 
@@ -285,29 +285,29 @@ function pairUp(
 
 /** The rows of a statement, of which one batch is in memory. */
 class OrderedRows implements AsyncDisposable {
-  readonly #reader: Reader;
+  readonly #cursor: Cursor;
   #rows: readonly TextRow[] = [];
   #next = 0;
   #hash: bigint | undefined;
   /** The number of rows that were taken. */
   taken = 0;
 
-  constructor(reader: Reader) {
-    this.#reader = reader;
+  constructor(cursor: Cursor) {
+    this.#cursor = cursor;
   }
 
   static async open(find: FindSession, { text, values }: OrderedQuery): Promise<OrderedRows> {
     const session = await find();
-    return new OrderedRows(new Reader(session, textStatement(text, values), session.signal, SERVER_TEXTS));
+    return new OrderedRows(new Cursor(session, textStatement(text, values), session.signal, SERVER_TEXTS));
   }
 
   /** Whether the next row is in memory, or there is none. */
   get ready(): boolean {
-    return this.#next < this.#rows.length || this.#reader.ended;
+    return this.#next < this.#rows.length || this.#cursor.ended;
   }
 
   get fields(): readonly Field[] {
-    return this.#reader.answer.fields;
+    return this.#cursor.answer.fields;
   }
 
   /** The hash of the next row; `undefined` if there is none. */
@@ -319,7 +319,7 @@ class OrderedRows implements AsyncDisposable {
   /** Reads the next batch, if the rows in memory are taken. */
   async fill(): Promise<void> {
     while (!this.ready) {
-      this.#rows = await this.#reader.batch() as TextRow[];
+      this.#rows = await this.#cursor.batch() as TextRow[];
       this.#next = 0;
     }
   }
@@ -341,6 +341,6 @@ class OrderedRows implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#reader[Symbol.asyncDispose]();
+    await this.#cursor[Symbol.asyncDispose]();
   }
 }

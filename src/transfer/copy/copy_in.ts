@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import type net from "node:net";
 import { Exchange, type Wire } from "../../sql/exchange.ts";
-import { exchange } from "../../sql/run.ts";
+import { runExchange } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
 import { DEFAULT_TYPES } from "../../sql/types.ts";
 
@@ -32,7 +32,7 @@ export async function copyIn(
     copy.fail("stopped");
   };
   signal?.addEventListener("abort", stop, { once: true });
-  const finished = exchange(session, lease, signal, copy);
+  const finished = runExchange(session, lease, signal, copy);
   finished.then(() => copy.end(), () => copy.end());
   if (signal?.aborted) stop();
   try {

@@ -2,7 +2,7 @@ import type { Buffer } from "node:buffer";
 import type net from "node:net";
 import { holdReading, resumeReading, takeData, type TakenData } from "../../net/pg_internals.ts";
 import { Exchange } from "../../sql/exchange.ts";
-import { exchange } from "../../sql/run.ts";
+import { runExchange } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
 import { DEFAULT_TYPES } from "../../sql/types.ts";
 import { type Chunk, CopyEnd, type CopyItem, CopyMessages, END_OF_COPY } from "./messages.ts";
@@ -53,7 +53,7 @@ async function* runCopies(
   const discard = () => copy.discard();
   stopped.addEventListener("abort", discard, { once: true });
   if (stopped.aborted) discard();
-  const finished = exchange(session, lease, stopped, copy);
+  const finished = runExchange(session, lease, stopped, copy);
   finished.then(() => copy.end(), () => copy.end());
   try {
     for (;;) {

@@ -18,11 +18,11 @@ import { firstWord, type SqlToken, sqlTokens } from "../../core/sql_text.ts";
 import { BUILT_IN, isBuiltIn, typeName } from "../../core/type_names.ts";
 import { connectionOf } from "../../net/pg_internals.ts";
 import { hintFor } from "../../sql/advice.ts";
-import { type DescribedField, Description, settleEmptyArrays } from "../../sql/description.ts";
+import { lookUpOn, settleEmptyArrays } from "../../sql/catalog_cache.ts";
+import { type DescribedField, Description } from "../../sql/execution.ts";
 import { compile, Fragment, type Statement } from "../../sql/fragment.ts";
-import { lookUpOn } from "../../sql/learned_types.ts";
 import type { WireValue } from "../../sql/parameter.ts";
-import { exchange, type FindSession } from "../../sql/run.ts";
+import { type FindSession, runExchange } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
 import { cancelable, type StopOptions } from "../../sql/stop.ts";
 import { unreadableStyle } from "../../sql/types.ts";
@@ -158,7 +158,7 @@ export async function describeSource(
   }
   const word = firstWord(statement.text);
   const description = new Description(statement.text);
-  await exchange(session, lease, signal, description).catch((error) => {
+  await runExchange(session, lease, signal, description).catch((error) => {
     throw /cannot insert multiple commands/.test(String(error?.message)) ? severalStatements() : error;
   });
   if (description.columns.length === 0 && word !== "select" && word !== "table") throw givesNoRows(word);
@@ -241,7 +241,7 @@ async function inlineParameters(
 ): Promise<string> {
   const { text } = statement;
   if (statement.values.length === 0 && !text.includes(";")) return text;
-  const { learned } = session;
+  const { catalog } = session;
   const lookUp = lookUpOn(lease.client);
   const tokens = await cancelable(session, lease, signal, readTokens(text, lookUp));
   const used = new Set(
@@ -251,10 +251,10 @@ async function inlineParameters(
   if (used.size !== count || parameters.length !== count) throw misplacedValue(statement);
   const values = await cancelable(session, lease, signal, settleEmptyArrays(statement, parameters, lookUp));
   const fields = parameters.map((dataTypeID) => ({ name: "", dataTypeID }));
-  await cancelable(session, lease, signal, learned.learnTypes(fields, lookUp));
+  await cancelable(session, lease, signal, catalog.fetchTypes(fields, lookUp));
   const literals = values.map((value, index) => {
     const oid = parameters[index]!;
-    return literal(value, oid, quotedType(oid, learned.types), index + 1);
+    return literal(value, oid, quotedType(oid, catalog.types), index + 1);
   });
   return replaced(text, tokens, (token) => token === ";" ? " " : literals[Number(token.slice(1)) - 1] ?? token);
 }
@@ -317,10 +317,10 @@ function literal(value: WireValue, oid: number, type: string, position: number):
  * The SQL name of a type. It is quoted, because `bit` and `char` without quotes mean one bit and one character.
  *
  * @param oid The oid of the type.
- * @param learned The names of the database's own types, as `format_type` writes them.
+ * @param catalog The names of the database's own types, as `format_type` writes them.
  */
-function quotedType(oid: number, learned: ReadonlyMap<number, string>): string {
-  const name = learned.get(oid);
+function quotedType(oid: number, catalog: ReadonlyMap<number, string>): string {
+  const name = catalog.get(oid);
   if (!isBuiltIn(oid)) return name ?? "pg_catalog.text";
   const [, element = "", array = ""] = /^(.*?)((?:\[\])?)$/.exec(typeName(oid))!;
   return `pg_catalog."${element}"${array}`;

@@ -4,7 +4,7 @@ import { LakebaseError, quotedOption } from "../../core/errors.ts";
 import { quoteName } from "../../core/sql_text.ts";
 import { explainFailure } from "../../sql/failure.ts";
 import type { Fragment } from "../../sql/fragment.ts";
-import { type FindSession, restore } from "../../sql/run.ts";
+import { type FindSession, rollBackOpen } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
 import { acquire, type StopOptions } from "../../sql/stop.ts";
 import { copyOutSeries } from "../copy/copy_out.ts";
@@ -321,7 +321,7 @@ interface ParallelStart {
 
 /** Ends the transaction of a connection, then releases the connection. The caller does not wait for that round trip. */
 function endAndRelease(lease: Lease): void {
-  Promise.resolve(restore({ transaction: undefined }, lease)).then(() => lease.release());
+  Promise.resolve(rollBackOpen({ transaction: undefined }, lease)).then(() => lease.release());
 }
 
 async function explainParallelFailure(

@@ -1,7 +1,7 @@
 import { kindIs, TABLE_COLUMNS, type TableColumns } from "../../catalog/relation.ts";
 import { LakebaseError, quotedOption } from "../../core/errors.ts";
 import { Execution } from "../../sql/execution.ts";
-import { exchange } from "../../sql/run.ts";
+import { runExchange } from "../../sql/run.ts";
 import type { Lease, Session } from "../../sql/session.ts";
 import { DEFAULT_TYPES } from "../../sql/types.ts";
 import type { PagedTable } from "./page_ranges.ts";
@@ -125,7 +125,7 @@ export function isSnapshotGone(error: unknown): boolean {
 
 async function execute<Row>(session: Session, lease: Lease, text: string, signal: AbortSignal | undefined) {
   const execution = new Execution({ text, values: [] }, { types: DEFAULT_TYPES });
-  await exchange(session, lease, signal, execution);
+  await runExchange(session, lease, signal, execution);
   return execution.rows as Row[];
 }
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Learned } from "../../src/sql/learned_types.ts";
+import { CatalogCache } from "../../src/sql/catalog_cache.ts";
 
 Deno.test("statements that may change tables or functions are reported, and again when their transaction ends", () => {
   const cases: [text: string, changes: boolean][] = [
@@ -15,12 +15,12 @@ Deno.test("statements that may change tables or functions are reported, and agai
   ];
   for (const [text, changes] of cases) {
     let told = 0;
-    const learned = new Learned();
-    learned.onChange = () => told++;
-    learned.statementRan("SELECT 1", text);
+    const catalog = new CatalogCache();
+    catalog.onChange = () => told++;
+    catalog.invalidate("SELECT 1", text);
     assert.equal(told, changes ? 1 : 0, text);
-    learned.committed();
-    learned.committed();
+    catalog.committed();
+    catalog.committed();
     assert.equal(told, changes ? 2 : 0, text);
   }
 });
