@@ -58,7 +58,7 @@ function openInSpan(read: ReadSettings): Promise<LakebaseParts> {
   const server = { system: "postgresql" as const, namespace, address, port };
   return traced({ name: "connect", server }, async (span) => {
     const parts = await openParts(read);
-    span.reached(parts.pool.server);
+    span.setServer(parts.pool.server);
     return parts;
   });
 }

@@ -18,43 +18,40 @@ export function fold(name: string): string {
 }
 
 /**
- * Gives the names that a table's name may stand for: the name as it is written, and as SQL would fold it.
+ * Gives the names that a table's name may stand for: the name as it is written, and the name as SQL would fold it.
  *
  * @param name `table` or `schema.table`; either part may be quoted as in SQL.
  * @returns One or two quoted names, as SQL. The first one that exists is the table.
  * @throws {LakebaseError} `BAD_PARAMETER` if the text can't be a name.
  */
-export function readings(name: string): string[] {
+export function possibleNames(name: string): string[] {
   const parts: { text: string; quoted: boolean }[] = [];
   if (name.length > LONGEST_NAME) throw badName(name);
   for (let index = 0; index <= name.length;) {
     PART.lastIndex = index;
-    const found = PART.exec(name);
-    if (found === null || name.includes("\0")) throw badName(name);
-    const [whole, quoted, bare = ""] = found;
+    const match = PART.exec(name);
+    if (match === null || name.includes("\0")) throw badName(name);
+    const [whole, quoted, bare = ""] = match;
     parts.push(quoted === undefined ? { text: bare.trim(), quoted: false } : { text: unquote(quoted), quoted: true });
     index += whole.length;
     if (index < name.length && name[index] !== ".") throw badName(name);
     index++;
   }
   if (parts.some(({ text }) => text === "")) throw badName(name);
-  const written = parts.map(({ text }) => quoteName(text)).join(".");
+  const asWritten = parts.map(({ text }) => quoteName(text)).join(".");
   // A part that SQL can't read without quotes is not folded: a shell may have removed the quotes of "My Table".
   const folded = parts.map(({ text, quoted }) => quoteName(quoted || !BARE.test(text) ? text : fold(text))).join(".");
-  return [...new Set([written, folded])];
+  return [...new Set([asWritten, folded])];
 }
 
-/** Gives the name as quoted SQL if it has only one reading, which saves the round trip that looks it up. */
-export function onlyReading(name: string): string | undefined {
-  const [only, other] = readings(name);
-  return other === undefined ? only : undefined;
+/** Gives the name as quoted SQL if it can stand for one name only. Then no round trip has to look it up. */
+export function unambiguousName(name: string): string | undefined {
+  const [first, second] = possibleNames(name);
+  return second === undefined ? first : undefined;
 }
 
 /**
- * Gives the name that a fragment consists of, such as a fragment of `sql.id()`.
- *
- * @param fragment A fragment.
- * @returns The fragment's text; `undefined` if it is not just a name.
+ * Gives the name that a fragment consists of, such as one of `sql.id()`; `undefined` if the fragment is not just a name.
  */
 export function nameOf(fragment: Fragment): string | undefined {
   const { text, values } = compile(fragment);
@@ -130,9 +127,9 @@ function escapeLike(text: string): string {
 }
 
 function badPattern(pattern: unknown): LakebaseError {
-  const found = Deno.inspect(pattern, { depth: 1, strAbbreviateSize: 100 });
+  const shown = Deno.inspect(pattern, { depth: 1, strAbbreviateSize: 100 });
   return new LakebaseError(
     "BAD_PARAMETER",
-    `Cannot list tables: the pattern is ${found}; it must be like trips, trip*, public.trips or app.*`,
+    `Cannot list tables: the pattern is ${shown}; it must be like trips, trip*, public.trips or app.*`,
   );
 }

@@ -22,9 +22,9 @@ export interface ExploreOptions {
 }
 
 /**
- * Runs one of the library's own statements. The default parsers convert its values, not the connection's parsers.
+ * Runs a statement of this module. The default parsers convert its values, not those of the connection.
  *
- * @throws {LakebaseError} As `run`.
+ * @throws {LakebaseError} As `run()`.
  */
 export async function queryCatalog<Row>(
   find: FindSession,
@@ -45,7 +45,7 @@ export const KIND =
   `coalesce(pg_catalog.json_object('{{r,table},{p,partitioned table},{v,view},{m,materialized view},{f,foreign table},
   {S,sequence},{c,composite type}}') OPERATOR(pg_catalog.->>) c.relkind::pg_catalog.text, 'index')`;
 
-/** SQL for the rows of a `pg_class` row `c`, as its last analyze estimated them; NULL if there was no analyze. */
+/** SQL for the number of rows of a `pg_class` row `c`, as the last ANALYZE estimated it; NULL if there was none. */
 export const ROWS = `CASE WHEN ${
   kindIs("r", "m", "f")
 } AND c.reltuples OPERATOR(pg_catalog.>=) 0 THEN c.reltuples::pg_catalog.int8
@@ -55,7 +55,7 @@ export const ROWS = `CASE WHEN ${
     WHERE tree.isleaf AND leaf.reltuples OPERATOR(pg_catalog.>=) 0) END`;
 
 /**
- * SQL for the bytes of a `pg_class` row `c`, with its indexes, TOAST and partitions; NULL for a relation without storage,
+ * SQL for the size of a `pg_class` row `c` in bytes, with its indexes, TOAST and partitions; NULL for a relation without storage,
  * such as a view.
  */
 export const SIZE = `CASE WHEN ${kindIs("r", "m")} THEN pg_catalog.pg_total_relation_size(c.oid)
@@ -65,13 +65,14 @@ export const SIZE = `CASE WHEN ${kindIs("r", "m")} THEN pg_catalog.pg_total_rela
     FROM pg_catalog.pg_partition_tree(c.oid) AS tree) END`;
 
 /** SQL for whether a `pg_namespace` row `n` is not a system schema. */
-export const IS_USERS = `NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_')
+export const IS_USER_SCHEMA = `NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_')
   AND n.nspname OPERATOR(pg_catalog.<>) 'information_schema'`;
 
-/** SQL for the `pg_class` row `c` of the first name in `$1` that exists. */
-export const NAMED = `(SELECT c.* FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS wanted(name, place)
-  JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(wanted.name)
-  ORDER BY place LIMIT 1) AS c`;
+/** SQL for the `pg_class` row `c` of the first name in the array `$1` that exists. */
+export const NAMED_RELATION =
+  `(SELECT c.* FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS candidate(name, ordinal)
+  JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(candidate.name)
+  ORDER BY ordinal LIMIT 1) AS c`;
 
 /** The relation that a name belongs to. */
 export interface Relation {
@@ -113,8 +114,8 @@ export async function expectTable<R extends Relation>(
 export type TableColumns = [name: string, oid: number, modifier: number][] | null;
 
 /**
- * SQL for the columns of a `pg_class` row `c`, for {@linkcode describedColumns}. NULL if a column's type is a domain, since
- * a query's description has the base type instead.
+ * SQL for the columns of a `pg_class` row `c`, for {@linkcode describedColumns}. NULL if the type of a column is a domain,
+ * because the description of a query has the base type instead.
  */
 export const TABLE_COLUMNS = `(SELECT CASE WHEN pg_catalog.bool_or(t.typtype OPERATOR(pg_catalog.=) 'd') THEN NULL ELSE
     pg_catalog.json_agg(pg_catalog.json_build_array(a.attname, a.atttypid::pg_catalog.int8, a.atttypmod) ORDER BY a.attnum) END

@@ -7,8 +7,8 @@ import { type FindSession, run } from "../sql/run.ts";
 import type { Session } from "../sql/session.ts";
 import type { StopOptions } from "../sql/stop.ts";
 import { transact } from "../sql/transaction.ts";
-import { nameOf, readings } from "./names.ts";
-import { expectTable, KIND, NAMED, queryCatalog, type Relation } from "./relation.ts";
+import { nameOf, possibleNames } from "./names.ts";
+import { expectTable, KIND, NAMED_RELATION, queryCatalog, type Relation } from "./relation.ts";
 
 /** A table or a query to profile. */
 export interface Source {
@@ -18,43 +18,47 @@ export interface Source {
   isQuery: boolean;
   /** The values of the query's parameters. */
   values: WireValue[];
-  /** The indexes of those that are empty arrays. */
+  /** The indexes of the values that are empty arrays. */
   emptyArrays?: number[];
   /** Whether `TABLESAMPLE` works on it. */
   samples: boolean;
 }
 
-interface Named extends Relation {
+interface NamedRelation extends Relation {
   name: string;
 }
 
 const NAME = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, ${KIND} AS kind
-  FROM ${NAMED} JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
+  FROM ${NAMED_RELATION} JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
 
 /**
  * Turns a table's name or a query into a source.
  *
  * @throws {LakebaseError} `QUERY_FAILED` if there is no such table; `BAD_PARAMETER` for any other value.
  */
-export async function sourceOf(find: FindSession, what: string | Fragment, options: StopOptions): Promise<Source> {
-  if (typeof what !== "string" && !(what instanceof Fragment)) throw neither(typeof what);
-  const name = typeof what === "string" ? what : nameOf(what);
-  if (name === undefined) return querySource(what as Fragment);
-  if (/^\s*(select|with|values|table)\s/i.test(name)) throw neither("a text that is a query");
-  const [found] = await queryCatalog<Named>(find, NAME, [readings(name)], options);
-  const relation = await expectTable(find, "profile", name, found);
+export async function sourceOf(
+  find: FindSession,
+  tableOrQuery: string | Fragment,
+  options: StopOptions,
+): Promise<Source> {
+  if (typeof tableOrQuery !== "string" && !(tableOrQuery instanceof Fragment)) throw notASource(typeof tableOrQuery);
+  const name = typeof tableOrQuery === "string" ? tableOrQuery : nameOf(tableOrQuery);
+  if (name === undefined) return querySource(tableOrQuery as Fragment);
+  if (/^\s*(select|with|values|table)\s/i.test(name)) throw notASource("a text that is a query");
+  const [row] = await queryCatalog<NamedRelation>(find, NAME, [possibleNames(name)], options);
+  const relation = await expectTable(find, "profile", name, row);
   const samples = ["table", "partitioned table", "materialized view"].includes(relation.kind);
   return { text: relation.name, isQuery: false, values: [], samples };
 }
 
-/** The brackets around a source after FROM. The closing one has its own line, since a query may end in a comment. */
-export function brackets({ isQuery }: Source): readonly [open: string, close: string] {
+/** The parentheses around a source after FROM. The closing one has its own line, because a query may end in a comment. */
+export function parentheses({ isQuery }: Source): readonly [open: string, close: string] {
   return isQuery ? ["(", "\n)"] : ["", ""];
 }
 
 /** Asks the server for the columns of a source, without reading its rows. */
 export async function columnsOf(find: FindSession, source: Source, { signal }: StopOptions): Promise<readonly Field[]> {
-  const [open, close] = brackets(source);
+  const [open, close] = parentheses(source);
   const prefix = `SELECT * FROM ${open}`;
   const statement = { ...source, prefix, text: `${source.text}${close} AS s LIMIT 0` };
   return (await run(find, statement, { signal, single: true }))[OUTCOME].fields;
@@ -70,8 +74,8 @@ export async function plannedRows(find: FindSession, from: string): Promise<numb
 /**
  * The number of rows that the server's planner expects.
  *
- * @param session The estimate is made on another connection of its pool, if one is free, so it does not include changes of an
- * open transaction.
+ * @param session If another connection of its pool is free, the estimate is made there, without the changes of an open
+ * transaction.
  * @param text A statement without parameters.
  * @returns `undefined` where no estimate can be made at once. It never throws.
  */
@@ -94,10 +98,10 @@ function rowsOfPlan(explained: unknown): number | undefined {
 }
 
 /**
- * Runs statements in a read-only transaction, where they see one state of the database. In an open transaction they are part
- * of it, and see what it sees.
+ * Runs statements in a read-only transaction, in which they see one state of the database. If a transaction is open, they run
+ * in it.
  *
- * @param settings Settings of the server for these statements only.
+ * @param settings Settings of the server that apply to these statements only.
  */
 export async function readOnly<T>(
   session: Session,
@@ -132,7 +136,7 @@ function querySource(query: Fragment): Source {
   return { ...statement, text: withoutEnd(statement.text), isQuery: true, samples: false };
 }
 
-function neither(found: string): LakebaseError {
+function notASource(found: string): LakebaseError {
   return new LakebaseError(
     "BAD_PARAMETER",
     `Cannot profile ${found}; profile() takes a table's name or a query: db.profile("trips"), db.profile(sql\`SELECT ...\`)`,

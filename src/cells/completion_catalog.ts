@@ -1,4 +1,4 @@
-import { IS_USERS, kindIs } from "../catalog/relation.ts";
+import { IS_USER_SCHEMA, kindIs } from "../catalog/relation.ts";
 import { sendToKernel } from "../draw/notebook.ts";
 import type { Session } from "../sql/session.ts";
 
@@ -38,7 +38,7 @@ const functionsWhere = (condition: string) =>
   }
   ORDER BY 1, 2 LIMIT 4000`;
 
-const USER_NAMES = [tablesWhere(IS_USERS), functionsWhere(IS_USERS)] as const;
+const USER_NAMES = [tablesWhere(IS_USER_SCHEMA), functionsWhere(IS_USER_SCHEMA)] as const;
 const SYSTEM_NAMES = [
   tablesWhere("n.nspname OPERATOR(pg_catalog.=) ANY ('{pg_catalog,information_schema}')"),
   // One function of each name, since the others differ only in their types.

@@ -1,4 +1,4 @@
-/** The longest name that is compared, in characters: a comparison takes quadratic time. */
+/** The longest name that is compared, in characters, because a comparison takes quadratic time. */
 const LONGEST_TYPO = 100;
 
 /**
@@ -6,7 +6,7 @@ const LONGEST_TYPO = 100;
  *
  * @param name The misspelled name.
  * @param candidates The correct names.
- * @returns The nearest candidate, or `undefined` where none is near.
+ * @returns The nearest candidate; `undefined` if all differ too much.
  */
 export function closest(
   name: string,
@@ -32,8 +32,8 @@ export function closest(
  * @param prefix A prefix for the suggestion, such as `local.`.
  */
 export function suggestName(name: string, known: readonly string[], what: string, prefix = ""): string {
-  const near = closest(name, known);
-  if (near !== undefined) return `did you mean ${JSON.stringify(prefix + near)}?`;
+  const nearest = closest(name, known);
+  if (nearest !== undefined) return `did you mean ${JSON.stringify(prefix + nearest)}?`;
   const shown = known.slice(0, 20).join(", ");
   return `the ${what} are ${shown}${known.length > 20 ? `, and ${known.length - 20} more` : ""}`;
 }

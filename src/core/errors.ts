@@ -88,7 +88,7 @@ export function quotedOption(name: string): string {
   return mark(`"${name}"`, name);
 }
 
-/** Chooses the words of a message: in a shell, a command or an option replaces a call of TypeScript. */
+/** Writes a part of a message in two languages: as TypeScript, and as a command or an option for a shell. */
 export function inTypeScript(text: string, shell: string): string {
   return mark(text, { shell });
 }
@@ -104,7 +104,7 @@ function valueText(value: OptionValue): string {
 }
 
 /**
- * A marked text: the TypeScript, and the JSON that it was made of. The marks are characters that Unicode reserves for
+ * A marked text: the TypeScript, and the JSON that it was made from. The marks are characters that Unicode reserves for
  * internal use.
  */
 const MARKED = /\ufdd0([^\ufdd0-\ufdd2]*)\ufdd1([^\ufdd0-\ufdd2]*)\ufdd2/g;
@@ -113,8 +113,8 @@ function mark(text: string, named: NamedOptions): string {
   return /[\ufdd0-\ufdd2]/.test(text) ? text : `\ufdd0${text}\ufdd1${JSON.stringify(named)}\ufdd2`;
 }
 
-/** A message with its options in another language. A mark that was cut off leaves the TypeScript. */
-function written(marked: string, write: (named: NamedOptions, text: string) => string): string {
+/** Writes the marked options of a message in another language. Where a mark was cut off, the TypeScript stays. */
+function replaceMarks(marked: string, write: (named: NamedOptions, text: string) => string): string {
   return marked.replace(MARKED, (_, text: string, json: string) => {
     try {
       return write(JSON.parse(json), text);
@@ -162,18 +162,20 @@ export class LakebaseError extends Error {
     message: string,
     options: LakebaseErrorOptions = {},
   ) {
-    const { cause: given } = options;
-    const inherited = given instanceof LakebaseError ? message.replace(given.message, () => given.#marked) : message;
+    const { cause: original } = options;
+    const inherited = original instanceof LakebaseError
+      ? message.replace(original.message, () => original.#marked) // the options in it stay marked
+      : message;
     const marked = redact(inherited);
-    const safe = written(marked, (_, text) => text);
+    const safe = replaceMarks(marked, (_, text) => text);
     const short = printable(shorten(safe));
     const whole = safe.length <= MOST_SHOWN ? undefined : new Error(safe);
     if (whole !== undefined) whole.stack = `Error: ${short}`;
-    const cause = options.cause === undefined ? whole : safeCause(options.cause);
+    const cause = original === undefined ? whole : safeCause(original);
     super(short, cause === undefined ? {} : { cause });
     this.#marked = marked;
     this.code = code;
-    // What is unknown is no property, so that console.log() does not print it.
+    // Unknown fields are left out, so that console.log() does not print them.
     if (options.sqlstate !== undefined) this.sqlstate = options.sqlstate;
     if (options.setting !== undefined) this.setting = options.setting;
     if (options.origin !== undefined) this.origin = redact(options.origin); // may be any text of the caller
@@ -186,7 +188,7 @@ export class LakebaseError extends Error {
    * @param write Writes options, or the name of one option.
    */
   [MESSAGE_FOR](write: (named: NamedOptions) => string): string {
-    return printable(shorten(redact(written(this.#marked, write))));
+    return printable(shorten(redact(replaceMarks(this.#marked, write))));
   }
 }
 
@@ -212,7 +214,7 @@ function safeCause(cause: unknown): Error {
 
 /** The most characters of a message that are shown. A server's error may quote a value of many megabytes. */
 const MOST_SHOWN = 10_000;
-/** How many of these characters are taken from the end, where the hints are. */
+/** How many of these characters are from the end, where the hints are. */
 const END_SHOWN = 2000;
 
 /**
@@ -224,9 +226,9 @@ const END_SHOWN = 2000;
 export function shorten(text: string, most: number = MOST_SHOWN): string {
   if (text.length <= most) return text;
   const end = Math.min(END_SHOWN, most / 5 | 0);
-  const left = text.length - most;
-  const mark = ` [... ${left.toLocaleString("en")} characters are not shown ...] `;
-  return `${text.slice(0, most - end)}${mark}${text.slice(-end)}`.toWellFormed();
+  const omitted = text.length - most;
+  const note = ` [... ${omitted.toLocaleString("en")} characters are not shown ...] `;
+  return `${text.slice(0, most - end)}${note}${text.slice(-end)}`.toWellFormed();
 }
 
 const MODULE_FILES = new URL("../", import.meta.url).href;

@@ -1,28 +1,28 @@
-/** The commands of psql that `%%sql` and `%sql` support, by name: the argument, and what the command does. */
-export const SQL_COMMANDS: Readonly<Record<string, { argument?: string; about: string }>> = {
-  d: { argument: "[name]", about: "describes a table, \\d+ in detail; without a name, lists tables and views" },
-  dt: { argument: "[pattern]", about: "lists tables, views and the like, such as \\dt app.*" },
-  dv: { argument: "[pattern]", about: "lists views" },
-  di: { argument: "[pattern]", about: "lists indexes" },
-  df: { argument: "[pattern]", about: "lists functions and procedures; \\df+ adds their source" },
-  dn: { about: "lists the schemas" },
-  du: { argument: "[pattern]", about: "lists the roles" },
-  l: { argument: "[pattern]", about: "lists the databases" },
-  conninfo: { about: "shows the connection" },
-  x: { argument: "[on|off]", about: "toggles one line for each value of a row" },
-  timing: { about: "says that each result shows its time" },
-  "?": { about: "lists these commands" },
+/** The commands of psql that `%%sql` and `%sql` support, by name. */
+export const PSQL_COMMANDS: Readonly<Record<string, { argument?: string; description: string }>> = {
+  d: { argument: "[name]", description: "describes a table, \\d+ in detail; without a name, lists tables and views" },
+  dt: { argument: "[pattern]", description: "lists tables, views and the like, such as \\dt app.*" },
+  dv: { argument: "[pattern]", description: "lists views" },
+  di: { argument: "[pattern]", description: "lists indexes" },
+  df: { argument: "[pattern]", description: "lists functions and procedures; \\df+ adds their source" },
+  dn: { description: "lists the schemas" },
+  du: { argument: "[pattern]", description: "lists the roles" },
+  l: { argument: "[pattern]", description: "lists the databases" },
+  conninfo: { description: "shows the connection" },
+  x: { argument: "[on|off]", description: "toggles one line for each value of a row" },
+  timing: { description: "says that each result shows its time" },
+  "?": { description: "lists these commands" },
 };
 
-/** The list of the commands for an error. */
+/** The names of the commands, for an error. */
 export function commandNames(): string {
-  return Object.keys(SQL_COMMANDS).map((name) => `\\${name}`).join(", ");
+  return Object.keys(PSQL_COMMANDS).map((name) => `\\${name}`).join(", ");
 }
 
 /** The commands with their arguments, and what they do. */
-export function commandRows(): [command: string, about: string][] {
-  return Object.entries(SQL_COMMANDS).map(([name, { argument, about }]) => [
+export function commandRows(): [command: string, description: string][] {
+  return Object.entries(PSQL_COMMANDS).map(([name, { argument, description }]) => [
     `\\${name}${argument === undefined ? "" : ` ${argument}`}`,
-    about,
+    description,
   ]);
 }

@@ -15,8 +15,8 @@ const TOKENS: readonly [head: RegExp, end: RegExp, mask: string][] = [
  * @returns The text with credentials replaced.
  */
 export function redact(text: string): string {
-  const unknown = hideKnownSecrets(text);
-  const withoutTokens = TOKENS.reduce((safe, [head, end, mask]) => hideTokens(safe, head, end, mask), unknown);
+  const withoutSecrets = hideKnownSecrets(text);
+  const withoutTokens = TOKENS.reduce((safe, [head, end, mask]) => hideTokens(safe, head, end, mask), withoutSecrets);
   return hideSettings(hideSignatures(hideUrlPasswords(withoutTokens)));
 }
 
@@ -46,14 +46,16 @@ const LONGEST_IN_PATTERN = 10_000;
 
 /** Replaces all short secrets in one pass, so that no secret is found in the replacement of another. */
 function hideKnownSecrets(text: string): string {
-  const found = [...knownSecrets.values()].flat().filter((form) => text.includes(form)).sort((a, b) =>
+  const forms = [...knownSecrets.values()].flat().filter((form) => text.includes(form)).sort((a, b) =>
     b.length - a.length
   );
-  if (found.length === 0) return text;
-  const long = found.filter((form) => form.length > LONGEST_IN_PATTERN);
-  const rest = long.reduce((hidden, form) => hidden.replaceAll(form, "<secret>"), text);
-  const short = found.slice(long.length);
-  return short.length === 0 ? rest : rest.replace(new RegExp(short.map(pattern).join("|"), "g"), "<secret>");
+  if (forms.length === 0) return text;
+  const long = forms.filter((form) => form.length > LONGEST_IN_PATTERN);
+  const withoutLong = long.reduce((hidden, form) => hidden.replaceAll(form, "<secret>"), text);
+  const short = forms.slice(long.length);
+  return short.length === 0
+    ? withoutLong
+    : withoutLong.replace(new RegExp(short.map(pattern).join("|"), "g"), "<secret>");
 }
 
 /**

@@ -14,8 +14,9 @@ const NAME = /^(?:(?:"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)(?:\.(?!$)|$)){1,3}$
  * Begins a span with the names of the stable semantic conventions for databases. No attribute contains a value, an
  * error's message, or a statement's text, because a text may have values in it.
  */
-export function startSpan({ name, table: called, text, server }: Operation): OpenSpan {
-  const table = called !== undefined && called.length <= LONGEST && NAME.test(called) ? called : undefined;
+export function startSpan({ name, table: tableName, text, server }: Operation): OpenSpan {
+  const isName = tableName !== undefined && tableName.length <= LONGEST && NAME.test(tableName);
+  const table = isName ? tableName : undefined;
   const summary = text === undefined ? undefined : sqlSummary(text);
   const target = table ?? server.namespace;
   const title = name === undefined ? summary ?? target ?? server.system : [name, target].filter(Boolean).join(" ");
@@ -23,21 +24,21 @@ export function startSpan({ name, table: called, text, server }: Operation): Ope
     "db.operation.name": name,
     "db.collection.name": table,
     "db.query.summary": summary,
-    ...attributesOf(server),
+    ...serverAttributes(server),
   });
   const tracer = trace.getTracer(config.name, config.version);
   const span = tracer.startSpan(title, { kind: SpanKind.CLIENT, attributes });
-  const inside = trace.setSpan(context.active(), span);
+  const spanContext = trace.setSpan(context.active(), span);
   return {
-    run: (work) => context.with(inside, work),
-    reached: (server) => void span.setAttributes(attributesOf(server)),
-    did: (tag) => {
+    run: (work) => context.with(spanContext, work),
+    setServer: (server) => void span.setAttributes(serverAttributes(server)),
+    setCommandTag: (tag) => {
       const operation = /^[A-Z]+(?: [A-Z]+)*/.exec(tag)?.[0];
       if (operation !== undefined && name === undefined) span.setAttribute("db.operation.name", operation);
     },
     end: (failure) => {
       if (failure !== undefined) {
-        span.setStatus({ code: SpanStatusCode.ERROR }); // no message: the server's may have values
+        span.setStatus({ code: SpanStatusCode.ERROR }); // no message, because the server's message may contain values
         span.setAttributes(failureAttributes(failure.error));
       }
       span.end();
@@ -45,7 +46,7 @@ export function startSpan({ name, table: called, text, server }: Operation): Ope
   };
 }
 
-function attributesOf({ system, namespace, address, port }: TracedServer): Attributes {
+function serverAttributes({ system, namespace, address, port }: TracedServer): Attributes {
   return defined({
     "db.system.name": system,
     "db.namespace": namespace,
@@ -78,11 +79,11 @@ const COMMANDS = setOf(
     "update use vacuum values with",
 );
 /** The commands that may contain another statement. */
-const WITH_MORE = setOf("copy create declare delete explain insert merge prepare select update values with");
+const CONTAINERS = setOf("copy create declare delete explain insert merge prepare select update values with");
 /** The commands that are followed by the name of a table. */
 const BEFORE_TABLE = setOf("analyze cluster copy lock truncate vacuum");
 /** The commands whose second word is a kind of object. */
-const OF_OBJECTS = setOf("alter create drop");
+const OBJECT_COMMANDS = setOf("alter create drop");
 /** The kinds whose names are part of the summary. */
 const NAMED_KINDS = setOf("table view index sequence schema");
 const OTHER_KINDS = setOf(
@@ -99,10 +100,11 @@ const AFTER_TABLES = setOf(
 /** After one of these, UPDATE begins no statement: `FOR NO KEY UPDATE`, `DO UPDATE`, `ON UPDATE`, `THEN UPDATE`. */
 const BEFORE_OTHER_UPDATE = setOf("for key do on then");
 
-/** A word in lower case, a name as it is written, or a symbol. */
-interface Piece {
-  /** In lower case; empty for a quoted name or a name with dots. */
+/** A token of a statement: a word, a name with all its parts, or a symbol. */
+interface Token {
+  /** The word in lower case; empty for a quoted name, a name with dots, and a symbol. */
   word: string;
+  /** The text as it is written; empty for a value. */
   text: string;
 }
 
@@ -110,7 +112,7 @@ interface Piece {
 interface Level {
   /** Whether a statement begins in these parentheses. A function has its own FROM, as in `extract(year FROM at)`. */
   statement: boolean;
-  /** Whether the next name belongs to a table, or to a table or a function. */
+  /** What the next name belongs to: a table; a source, which is a table or a function; or neither. */
   awaits: "table" | "source" | undefined;
   /** Whether another table follows a comma. */
   list: boolean;
@@ -124,9 +126,9 @@ interface Level {
  */
 export function sqlSummary(text: string): string | undefined {
   const parts: string[] = [];
-  for (const statement of statements(piecesOf(text.slice(0, MOST_READ)))) {
+  for (const statement of statements(tokensOf(text.slice(0, MOST_READ)))) {
     if (!COMMANDS.has(statement[0]!.word)) break;
-    parts.push(...partsOf(statement));
+    parts.push(...summaryParts(statement));
   }
   let length = -1;
   const kept = parts.filter((part) => (length += part.length + 1) <= LONGEST);
@@ -137,33 +139,33 @@ function setOf(words: string): ReadonlySet<string> {
   return new Set(words.split(" "));
 }
 
-/** The pieces of a text; parts of a name with dots are one piece. */
-function piecesOf(text: string): Piece[] {
-  const pieces: Piece[] = [];
+/** The tokens of a text. A name with dots is one token. */
+function tokensOf(text: string): Token[] {
+  const tokens: Token[] = [];
   let dotted = false;
   for (const { kind, start, end, closed } of sqlTokens(text)) {
     if (kind === "space" || kind === "comment") continue;
     const written = text.slice(start, end);
-    const last = pieces.at(-1);
+    const last = tokens.at(-1);
     if (written === ".") {
       dotted = last !== undefined;
       continue;
     }
     const named = kind === "word" || kind === "name" && closed;
-    if (dotted && named) pieces[pieces.length - 1] = { word: "", text: `${last!.text}.${written}` };
-    else if (named) pieces.push({ word: kind === "word" ? written.toLowerCase() : "", text: written });
-    else pieces.push({ word: "", text: kind === "symbol" ? written : "" }); // a value has no text here
+    if (dotted && named) tokens[tokens.length - 1] = { word: "", text: `${last!.text}.${written}` };
+    else if (named) tokens.push({ word: kind === "word" ? written.toLowerCase() : "", text: written });
+    else tokens.push({ word: "", text: kind === "symbol" ? written : "" }); // a value has no text here
     dotted = false;
   }
-  return pieces;
+  return tokens;
 }
 
-/** Splits pieces at semicolons. Parentheses before a statement are left out. */
-function* statements(pieces: readonly Piece[]): Generator<Piece[], void, void> {
-  let statement: Piece[] = [];
-  for (const piece of [...pieces, { word: "", text: ";" }]) {
-    if (piece.text !== ";") {
-      if (statement.length > 0 || piece.text !== "(") statement.push(piece);
+/** Splits tokens at semicolons. Parentheses before a statement are left out. */
+function* statements(tokens: readonly Token[]): Generator<Token[], void, void> {
+  let statement: Token[] = [];
+  for (const token of [...tokens, { word: "", text: ";" }]) {
+    if (token.text !== ";") {
+      if (statement.length > 0 || token.text !== "(") statement.push(token);
       continue;
     }
     if (statement.length > 0) yield statement;
@@ -171,30 +173,31 @@ function* statements(pieces: readonly Piece[]): Generator<Piece[], void, void> {
   }
 }
 
-function partsOf(pieces: readonly Piece[]): string[] {
-  const first = pieces[0]!.word;
-  if (OF_OBJECTS.has(first)) {
-    const at = pieces.findIndex(({ word }) => NAMED_KINDS.has(word) || OTHER_KINDS.has(word));
-    const kind = at > 0 && at < 6 ? pieces[at]!.word : "";
+/** The parts of the summary of one statement. */
+function summaryParts(tokens: readonly Token[]): string[] {
+  const first = tokens[0]!.word;
+  if (OBJECT_COMMANDS.has(first)) {
+    const at = tokens.findIndex(({ word }) => NAMED_KINDS.has(word) || OTHER_KINDS.has(word));
+    const kind = at > 0 && at < 6 ? tokens[at]!.word : "";
     const command = `${first} ${kind}`.trim().toUpperCase();
     if (!NAMED_KINDS.has(kind)) return [command];
-    return [command, ...namesOf(pieces, at + 1, { statement: false, awaits: "table", list: false })];
+    return [command, ...operationsAndTables(tokens, at + 1, { statement: false, awaits: "table", list: false })];
   }
   if (BEFORE_TABLE.has(first)) {
-    return [first.toUpperCase(), ...namesOf(pieces, 1, { statement: false, awaits: "table", list: false })];
+    return [first.toUpperCase(), ...operationsAndTables(tokens, 1, { statement: false, awaits: "table", list: false })];
   }
-  if (WITH_MORE.has(first)) return namesOf(pieces, 0, newLevel());
+  if (CONTAINERS.has(first)) return operationsAndTables(tokens, 0, newLevel());
   return [first.toUpperCase()];
 }
 
-/** Finds the operations and tables, starting at a piece. */
-function namesOf(pieces: readonly Piece[], from: number, outermost: Level): string[] {
+/** Finds the operations and tables from a token on. */
+function operationsAndTables(tokens: readonly Token[], from: number, outermost: Level): string[] {
   const parts: string[] = [];
   const levels = [outermost];
-  for (let at = from; at < pieces.length; at++) {
-    const { word, text } = pieces[at]!;
+  for (let at = from; at < tokens.length; at++) {
+    const { word, text } = tokens[at]!;
     const level = levels.at(-1)!;
-    const next = pieces[at + 1];
+    const next = tokens[at + 1];
     if (text === "(") {
       levels.push(level.awaits === "source" ? { statement: true, awaits: "source", list: true } : newLevel());
       level.awaits = undefined;
@@ -202,20 +205,20 @@ function namesOf(pieces: readonly Piece[], from: number, outermost: Level): stri
       if (levels.length > 1) levels.pop();
     } else if (text === ",") {
       level.awaits = level.list ? "source" : undefined;
-    } else if (isOperation(word, at === 0 ? "" : pieces[at - 1]!.word, next)) {
+    } else if (isOperation(word, at === 0 ? "" : tokens[at - 1]!.word, next)) {
       if (word !== "with" && word !== "values") parts.push(word.toUpperCase());
       Object.assign(level, { statement: true, awaits: word === "update" ? "table" : undefined, list: false });
     } else if (level.awaits !== undefined && text !== "" && !BEFORE_NAME.has(word)) {
       if (/^["\p{L}_]/u.test(text) && (level.awaits === "table" || next?.text !== "(")) parts.push(text);
       level.awaits = undefined;
     } else if (level.statement) {
-      expectTables(level, word, pieces[at - 1]!.word, next?.text);
+      expectTables(level, word, tokens[at - 1]!.word, next?.text);
     }
   }
   return parts;
 }
 
-function isOperation(word: string, previous: string, next: Piece | undefined): boolean {
+function isOperation(word: string, previous: string, next: Token | undefined): boolean {
   if (word === "select" || word === "explain") return true;
   if (word === "insert" || word === "merge") return next?.word === "into";
   if (word === "delete") return next?.word === "from";

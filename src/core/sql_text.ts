@@ -74,24 +74,24 @@ type StringRule =
  */
 export function* sqlTokens(text: string, reading: SqlReading = {}): Generator<SqlToken, void, void> {
   const { start = 0, valueEnd, escapes = false } = reading;
-  const usual = escapes ? "escaped" : "plain";
+  const defaultRule = escapes ? "escaped" : "plain";
   /** The rule of the last string. A string that follows after a line break continues it and so has the same rule. */
   let last: { end: number; rule: StringRule } | undefined;
   for (let at = start; at < text.length;) {
     const continues = last !== undefined && text[at] === "'" && /[\r\n]/.test(text.slice(last.end, at));
-    const rule = continues ? last!.rule : usual;
+    const rule = continues ? last!.rule : defaultRule;
     const token = tokenAt(text, at, rule, valueEnd);
     yield token;
     at = token.end;
-    if (token.kind === "string") last = { end: at, rule: continues ? rule : ruleOf(text[token.start]!, usual) };
+    if (token.kind === "string") last = { end: at, rule: continues ? rule : ruleOf(text[token.start]!, defaultRule) };
     else if (token.kind !== "space" && !text.startsWith("--", token.start)) last = undefined;
   }
 }
 
 /** The rule of a string, by its first character: a quote or a prefix. */
-function ruleOf(first: string, usual: StringRule): StringRule {
+function ruleOf(first: string, defaultRule: StringRule): StringRule {
   if (/e/i.test(first)) return "escaped";
-  return /[bx]/i.test(first) ? "bits" : usual;
+  return /[bx]/i.test(first) ? "bits" : defaultRule;
 }
 
 /** Tracks what keeps a semicolon from ending a statement, as in psql: parentheses, and the body of an SQL function. */
@@ -132,8 +132,8 @@ export function firstWord(text: string): string {
 const PASSWORD = /\bpassword\s+(?:e\s*)?'/gi;
 
 /**
- * Masks the password in `ALTER ROLE ... PASSWORD '...'` without a change of length, so that a caret still points at its
- * place.
+ * Masks the password in `ALTER ROLE ... PASSWORD '...'`. The length stays the same, so that a caret still points at the same
+ * character.
  */
 export function maskPasswords(text: string): string {
   const kept: string[] = [];

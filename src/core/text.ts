@@ -205,7 +205,7 @@ export function jsonOf(value: unknown): string | undefined {
 function hasManyCharacters(value: unknown): boolean {
   let size = 0;
   const open = [value];
-  for (let looks = 0; open.length > 0 && looks < 10_000; looks++) { // the rest of a large object is many short strings
+  for (let visited = 0; open.length > 0 && visited < 10_000; visited++) { // the rest of a large object is many short strings
     const next = open.pop();
     if (typeof next === "string") size += next.length;
     else if (Array.isArray(next)) open.push(...next.slice(0, 1000));

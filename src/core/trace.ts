@@ -1,8 +1,8 @@
 import { lazyImport } from "./lazy_import.ts";
 
 /**
- * Where `@opentelemetry/api` 1 keeps what the program, or Deno with `OTEL_DENO=true`, has registered. All packages
- * share this symbol, so a look at it loads none of them.
+ * The global under which `@opentelemetry/api` 1 keeps what the program, or Deno with `OTEL_DENO=true`, has registered. All
+ * packages share this symbol, so reading it loads none of them.
  */
 const REGISTRY = Symbol.for("opentelemetry.js.api.1");
 
@@ -24,7 +24,7 @@ export interface Operation {
   name?: "connect" | "pull" | "load";
   /** The table that the call names. */
   table?: string | undefined;
-  /** The statement. Only its summary leaves this process, which lists operations and tables. */
+  /** The statement. Only its summary, a list of operations and tables, leaves this process. */
   text?: string | undefined;
   /** The server. */
   server: TracedServer;
@@ -33,9 +33,9 @@ export interface Operation {
 /** The span of an operation that is under way. */
 interface OperationSpan {
   /** Records the server once it is known. */
-  reached(server: TracedServer): void;
-  /** Records what the server says it did: a command tag such as `INSERT 0 3`. */
-  did(tag: string): void;
+  setServer(server: TracedServer): void;
+  /** Records the server's command tag, such as `INSERT 0 3`. */
+  setCommandTag(tag: string): void;
 }
 
 /** A span that its owner ends; see {@linkcode beginSpan}. */
@@ -82,4 +82,4 @@ function loadSpans(): Promise<(operation: Operation) => OpenSpan> {
   );
 }
 
-const NO_SPAN: OpenSpan = { reached() {}, did() {}, run: (work) => work(), end() {} };
+const NO_SPAN: OpenSpan = { setServer() {}, setCommandTag() {}, run: (work) => work(), end() {} };

@@ -83,8 +83,8 @@ export const BUILT_IN: Readonly<Record<string, readonly [oid: number, arrayOid: 
   xid8: [5069, 271],
 };
 
-/** Other SQL names of some of these types. */
-const OTHER_NAMES: Readonly<Record<string, string>> = {
+/** Other SQL names of some of these types, each with the name above. */
+const ALIASES: Readonly<Record<string, string>> = {
   boolean: "bool",
   smallint: "int2",
   integer: "int4",
@@ -129,6 +129,6 @@ export function builtInNames(): string[] {
 }
 
 /** The name that results use for a type: `int8` for `bigint`. */
-export function plainName(name: string): string {
-  return OTHER_NAMES[name.toLowerCase()] ?? name;
+export function canonicalName(name: string): string {
+  return ALIASES[name.toLowerCase()] ?? name;
 }

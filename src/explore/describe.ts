@@ -1,10 +1,10 @@
-import { readings } from "../catalog/names.ts";
+import { possibleNames } from "../catalog/names.ts";
 import {
   expectTable,
   type ExploreOptions,
   KIND,
   kindIs,
-  NAMED,
+  NAMED_RELATION,
   queryCatalog,
   ROWS,
   SIZE,
@@ -82,7 +82,7 @@ const describeSql = (columnProperties: string, moreColumns = "") =>
   `SELECT n.nspname AS schema, c.relname AS name, ${KIND} AS kind, ${ROWS} AS rows, ${SIZE} AS size,
   pg_catalog.obj_description(c.oid, 'pg_class') AS comment, coalesce(${columnsSql(columnProperties)}, '[]') AS columns,
   coalesce(${INDEXES}, '[]') AS indexes, coalesce(${CONSTRAINTS}, '[]') AS constraints${moreColumns}
-  FROM ${NAMED} JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
+  FROM ${NAMED_RELATION} JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
 
 const DESCRIBE = describeSql(COLUMN_PROPERTIES);
 
@@ -102,7 +102,7 @@ export async function describeTable(
 ): Promise<ListingParts<ColumnInfo, TableFacts>> {
   checkCall("describe the table", options, {});
   const name = tableName(table, "describe", "describe()");
-  const described = await queryCatalog<DescribedTable>(find, DESCRIBE, [readings(name)], options);
+  const described = await queryCatalog<DescribedTable>(find, DESCRIBE, [possibleNames(name)], options);
   const { columns, ...facts } = await expectTable(find, "describe", name, described[0]);
   const { elapsed } = described[OUTCOME];
   const draw = (rows: readonly ColumnInfo[]) => drawDescription(facts, rows, elapsed);
@@ -245,7 +245,7 @@ export async function describeInDetail(
   name: string,
 ): Promise<ListingParts<ColumnInfo & ColumnDetails, TableFacts>> {
   type DetailedTable = DescribedTable<ColumnInfo & ColumnDetails> & { details: Record<string, string | null> };
-  const described = await queryCatalog<DetailedTable>(find, DESCRIBE_IN_DETAIL, [readings(name)]);
+  const described = await queryCatalog<DetailedTable>(find, DESCRIBE_IN_DETAIL, [possibleNames(name)]);
   const { columns, details, ...facts } = await expectTable(find, "describe", name, described[0]);
   const { elapsed } = described[OUTCOME];
   const draw = (rows: readonly (ColumnInfo & ColumnDetails)[]): TableOptions => ({

@@ -1,7 +1,7 @@
 import { nameOf, parsePattern } from "../catalog/names.ts";
 import {
   type ExploreOptions,
-  IS_USERS,
+  IS_USER_SCHEMA,
   KIND,
   kindIs,
   queryCatalog,
@@ -36,7 +36,7 @@ export interface TableInfo {
 const TABLES = `SELECT n.nspname AS schema, c.relname AS name, ${KIND} AS kind, ${ROWS} AS rows, ${SIZE} AS size,
   pg_catalog.obj_description(c.oid, 'pg_class') AS comment
   FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-  WHERE ${kindIs("r", "p", "v", "m", "f")} AND CASE WHEN $1::pg_catalog.text[] IS NULL THEN ${IS_USERS}
+  WHERE ${kindIs("r", "p", "v", "m", "f")} AND CASE WHEN $1::pg_catalog.text[] IS NULL THEN ${IS_USER_SCHEMA}
     ELSE n.nspname::pg_catalog.text OPERATOR(pg_catalog.~~) ANY ($1) END
   AND CASE WHEN $2::pg_catalog.text[] IS NULL THEN NOT c.relispartition
     ELSE c.relname::pg_catalog.text OPERATOR(pg_catalog.~~) ANY ($2) END
@@ -103,7 +103,7 @@ const SCHEMAS = `SELECT n.nspname AS name, pg_catalog.pg_get_userbyid(n.nspowner
   pg_catalog.obj_description(n.oid, 'pg_namespace') AS comment
   FROM pg_catalog.pg_namespace AS n LEFT JOIN pg_catalog.pg_class AS c
     ON c.relnamespace OPERATOR(pg_catalog.=) n.oid AND ${kindIs("r", "p", "f", "v", "m")}
-  WHERE ${IS_USERS} GROUP BY n.oid, n.nspname, n.nspowner ORDER BY 1`;
+  WHERE ${IS_USER_SCHEMA} GROUP BY n.oid, n.nspname, n.nspowner ORDER BY 1`;
 
 const SCHEMA_FIELDS = fieldsFor({
   name: "text",
@@ -156,7 +156,7 @@ interface ObjectKind {
 }
 
 /** SQL for whether the schema `n` matches the pattern. Without a pattern, all schemas match except those of the system. */
-const SCHEMA_MATCHES = `CASE WHEN $1::pg_catalog.text[] IS NULL THEN ${IS_USERS}
+const SCHEMA_MATCHES = `CASE WHEN $1::pg_catalog.text[] IS NULL THEN ${IS_USER_SCHEMA}
   ELSE n.nspname::pg_catalog.text OPERATOR(pg_catalog.~~) ANY ($1) END`;
 
 const nameMatches = (column: string, parameter: string) =>

@@ -1,8 +1,8 @@
 import { type ExploreOptions, queryCatalog } from "../catalog/relation.ts";
 import {
-  brackets,
   columnsOf,
   outputSql,
+  parentheses,
   plannedRows,
   readOnly,
   setLocally,
@@ -96,7 +96,7 @@ async function computeStatistics(
   const statistics = new Map<number, Statistics>();
   const positions = columns.map(({ kind }, index): ColumnPosition => ({ kind, position: index + 1 }));
   const names = (columns: readonly ColumnPosition[]) => columns.map(({ position }) => `c${position}`).join(", ");
-  const [open, close] = brackets(source);
+  const [open, close] = parentheses(source);
   const from = `${open}${source.text}${close} AS ${columns.length === 0 ? "s" : `s(${names(positions)})`}`;
   const step = isLarge ? COLUMNS_PER_LARGE_STATEMENT : COLUMNS_PER_STATEMENT;
   const readOnce = !source.samples || clause !== "";

@@ -1,4 +1,4 @@
-import { commandNames, SQL_COMMANDS } from "../core/psql_commands.ts";
+import { commandNames, PSQL_COMMANDS } from "../core/psql_commands.ts";
 import { firstWord, withoutEnd } from "../core/sql_text.ts";
 import { UsageError } from "./failure.ts";
 import { type MagicHeader, readHeader } from "./magic_header.ts";
@@ -109,7 +109,7 @@ function readSqlCommand(written: string, header: MagicHeader): SqlCommand {
   const [, word = "", plus = "", argument = "", rest = ""] =
     /^\\([a-z?]*)([+S]*)[ \t]*([^\n]*)([\s\S]*)$/i.exec(written) ?? [];
   const name = word.replace(/S$/, ""); // an S adds the system's objects in psql; here a pattern such as pg_catalog.* lists them
-  if (!Object.hasOwn(SQL_COMMANDS, name)) {
+  if (!Object.hasOwn(PSQL_COMMANDS, name)) {
     throw new UsageError(
       `Cannot run the magic: there is no command \\${name}${plus}; the commands are ${commandNames()}`,
     );
@@ -121,7 +121,7 @@ function readSqlCommand(written: string, header: MagicHeader): SqlCommand {
     if (header[flag] === undefined) continue;
     throw new UsageError(`Cannot run the magic: --${flag} needs SQL, but \\${name} is a command`);
   }
-  if (SQL_COMMANDS[name]!.argument === undefined && withoutEnd(argument).trim() !== "") {
+  if (PSQL_COMMANDS[name]!.argument === undefined && withoutEnd(argument).trim() !== "") {
     throw new UsageError(`Cannot run the magic: \\${name} takes nothing after it, but has ${withoutEnd(argument)}`);
   }
   return { command: name, argument: withoutEnd(argument), ...(plus.includes("+") ? { detailed: true } : {}) };

@@ -1,4 +1,4 @@
-import { brackets, outputSql, type Source } from "../catalog/source.ts";
+import { outputSql, parentheses, type Source } from "../catalog/source.ts";
 import { encodeParameter, type WireValue } from "../sql/parameter.ts";
 import { type FindSession, run } from "../sql/run.ts";
 import { parserSource } from "../sql/types.ts";
@@ -40,7 +40,7 @@ export function sqlSource(
   signal: AbortSignal | undefined,
 ): PlotSource {
   const alias = `q(${columns.map(({ position }) => `c${position}`).join(", ")})`;
-  const [open, close] = brackets(source);
+  const [open, close] = parentheses(source);
   const ask: Ask = async (select, rest, { values = [], before = "", after = "" } = {}) => {
     const statement = {
       ...source,

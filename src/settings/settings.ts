@@ -1,6 +1,6 @@
 import { closest } from "../core/closest.ts";
 import { quotedOption } from "../core/errors.ts";
-import { builtInNames, plainName } from "../core/type_names.ts";
+import { builtInNames, canonicalName } from "../core/type_names.ts";
 import { typeText } from "../core/text.ts";
 import type { Variables } from "./environment.ts";
 import {
@@ -235,7 +235,7 @@ function checkTypes(read: OptionReader): TypeParsers {
   }
   return Object.fromEntries(
     Object.entries(types).map(([key, parser]) => {
-      const name = plainName(key);
+      const name = canonicalName(key);
       if (!builtInNames().includes(name)) {
         const nearest = closest(name, builtInNames());
         throw badTypes(

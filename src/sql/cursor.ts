@@ -54,7 +54,7 @@ export async function* iterate<Row>(
         yield row as Row;
       }
     }
-    span?.did(cursor.answer.tag);
+    span?.setCommandTag(cursor.answer.tag);
   } catch (error) {
     failure = { error };
     throw error;

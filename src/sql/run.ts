@@ -81,7 +81,7 @@ function runTraced<Row>(...parameters: Parameters<typeof runIn>): Promise<Statem
   const [{ server }, { text }] = parameters;
   return traced({ text, server }, async (span) => {
     const rows = await runIn<Row>(...parameters);
-    span.did(rows[OUTCOME]!.tag);
+    span.setCommandTag(rows[OUTCOME]!.tag);
     return rows;
   });
 }

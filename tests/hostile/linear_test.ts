@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { onlyReading, parsePattern, readings } from "../../src/catalog/names.ts";
+import { parsePattern, possibleNames, unambiguousName } from "../../src/catalog/names.ts";
 import { withoutEndSlashes } from "../../src/core/text.ts";
 import { readVolumePath } from "../../src/core/file_store.ts";
 import { parseTableName } from "../../src/lake/catalog.ts";
@@ -33,7 +33,7 @@ const READERS: Record<string, (text: string) => unknown> = {
     statementFailure(new DatabaseError({ C: "22P02", M: text }), "SELECT 1", () => 0),
   "a warehouse's type": parseType,
   "a warehouse's nested value": (text) => readNested(text, { name: "STRUCT" }),
-  "a table's name": (text) => [readings(text), onlyReading(text)],
+  "a table's name": (text) => [possibleNames(text), unambiguousName(text)],
   "a table's name in a lakehouse": parseTableName,
   "a pattern of names": parsePattern,
   "a folder's path": (text) => withoutEndSlashes(`${text}x`),

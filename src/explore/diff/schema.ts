@@ -1,4 +1,4 @@
-import { type ExploreOptions, IS_USERS, KIND, kindIs, queryCatalog } from "../../catalog/relation.ts";
+import { type ExploreOptions, IS_USER_SCHEMA, KIND, kindIs, queryCatalog } from "../../catalog/relation.ts";
 import { countText } from "../../core/text.ts";
 import { elapsedText, type TableOptions } from "../../draw/table.ts";
 import { checkCall } from "../../sql/options.ts";
@@ -85,7 +85,7 @@ const IN_SCHEMA = "JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalo
 /** SQL that joins the table that an object is part of, as `c`, without tables of extensions. */
 const joinTable = (table: string, kinds: string[] = ["r", "p", "f"]) =>
   `JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) ${table} ${IN_SCHEMA} c.relnamespace
-  WHERE ${IS_USERS} AND ${kindIs(...kinds)} AND ${isNotOfExtension("pg_class", "c.oid")}`;
+  WHERE ${IS_USER_SCHEMA} AND ${kindIs(...kinds)} AND ${isNotOfExtension("pg_class", "c.oid")}`;
 
 const TABLES = `SELECT 'table' AS kind, ${TABLE_NAME} AS name, NULL AS part_of, ${
   joinTexts(
@@ -99,7 +99,7 @@ const TABLES = `SELECT 'table' AS kind, ${TABLE_NAME} AS name, NULL AS part_of, 
     "CASE WHEN c.relforcerowsecurity THEN 'forced' END",
   )
 } AS definition FROM pg_catalog.pg_class AS c ${IN_SCHEMA} c.relnamespace
-  WHERE ${IS_USERS} AND ${kindIs("r", "p", "f")} AND ${isNotOfExtension("pg_class", "c.oid")}`;
+  WHERE ${IS_USER_SCHEMA} AND ${kindIs("r", "p", "f")} AND ${isNotOfExtension("pg_class", "c.oid")}`;
 
 /** Without the columns of partitions, which repeat those of the partitioned table. */
 const COLUMNS =
@@ -165,7 +165,7 @@ const POLICIES =
 
 const VIEWS = `SELECT ${KIND}, ${TABLE_NAME}, NULL, pg_catalog.pg_get_viewdef(c.oid, true)
   FROM pg_catalog.pg_class AS c ${IN_SCHEMA} c.relnamespace
-  WHERE ${IS_USERS} AND ${kindIs("v", "m")} AND ${isNotOfExtension("pg_class", "c.oid")}`;
+  WHERE ${IS_USER_SCHEMA} AND ${kindIs("v", "m")} AND ${isNotOfExtension("pg_class", "c.oid")}`;
 
 /** Without the sequences of identity columns, which are part of their column's definition. */
 const SEQUENCES = `SELECT 'sequence', ${TABLE_NAME}, NULL, ${
@@ -193,7 +193,7 @@ const FUNCTIONS = `SELECT 'function', pg_catalog.format('%I.%I(%s)', n.nspname, 
     "g.agginitval",
   )
 } FROM pg_catalog.pg_aggregate AS g WHERE g.aggfnoid OPERATOR(pg_catalog.=) p.oid) END
-  FROM pg_catalog.pg_proc AS p ${IN_SCHEMA} p.pronamespace WHERE ${IS_USERS} AND ${
+  FROM pg_catalog.pg_proc AS p ${IN_SCHEMA} p.pronamespace WHERE ${IS_USER_SCHEMA} AND ${
   isNotOfExtension("pg_proc", "p.oid")
 }`;
 
@@ -217,12 +217,12 @@ const TYPES = `SELECT 'type', pg_catalog.format('%I.%I', n.nspname, t.typname), 
       FROM pg_catalog.pg_constraint AS k WHERE k.contypid OPERATOR(pg_catalog.=) t.oid AND k.contype OPERATOR(pg_catalog.=) 'c')`,
   )
 } FROM pg_catalog.pg_type AS t ${IN_SCHEMA} t.typnamespace
-  WHERE ${IS_USERS} AND ${isNotOfExtension("pg_type", "t.oid")} AND t.typcategory OPERATOR(pg_catalog.<>) 'A'
+  WHERE ${IS_USER_SCHEMA} AND ${isNotOfExtension("pg_type", "t.oid")} AND t.typcategory OPERATOR(pg_catalog.<>) 'A'
   AND t.typtype OPERATOR(pg_catalog.<>) 'm' AND (t.typrelid OPERATOR(pg_catalog.=) 0 OR EXISTS (SELECT FROM pg_catalog.pg_class AS c
     WHERE c.oid OPERATOR(pg_catalog.=) t.typrelid AND c.relkind OPERATOR(pg_catalog.=) 'c'))`;
 
 const SCHEMAS = `SELECT 'schema', pg_catalog.quote_ident(n.nspname), NULL, 'schema' FROM pg_catalog.pg_namespace AS n
-  WHERE ${IS_USERS} AND ${isNotOfExtension("pg_namespace", "n.oid")}`;
+  WHERE ${IS_USER_SCHEMA} AND ${isNotOfExtension("pg_namespace", "n.oid")}`;
 
 const EXTENSIONS =
   `SELECT 'extension', pg_catalog.quote_ident(x.extname), NULL, 'version ' OPERATOR(pg_catalog.||) x.extversion

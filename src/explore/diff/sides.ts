@@ -1,5 +1,5 @@
-import { readings } from "../../catalog/names.ts";
-import { expectTable, KIND, NAMED, queryCatalog, type Relation } from "../../catalog/relation.ts";
+import { possibleNames } from "../../catalog/names.ts";
+import { expectTable, KIND, NAMED_RELATION, queryCatalog, type Relation } from "../../catalog/relation.ts";
 import { readOnly } from "../../catalog/source.ts";
 import { LakebaseError } from "../../core/errors.ts";
 import type { Fragment } from "../../sql/fragment.ts";
@@ -153,7 +153,7 @@ const TABLE = `SELECT n.nspname AS schema, c.relname AS name, ${KIND} AS kind,
       'quoted', pg_catalog.quote_ident(a.attname), 'type', pg_catalog.format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
     FROM pg_catalog.pg_attribute AS a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid
     AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped), '[]') AS columns
-  FROM ${NAMED} JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
+  FROM ${NAMED_RELATION} JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
 
 /**
  * Finds a table in both databases. The first database determines the schema, so that another `search_path` in the second does
@@ -163,7 +163,7 @@ const TABLE = `SELECT n.nspname AS schema, c.relname AS name, ${KIND} AS kind,
  */
 export async function findTable(tx: Pair<FindSession>, table: string | Fragment): Promise<ComparedTable> {
   const name = tableName(table, "compare", "diff()");
-  const before = await readTable(tx.before, "compare", name, readings(name));
+  const before = await readTable(tx.before, "compare", name, possibleNames(name));
   const qualified = `${before.schema}.${before.name}`;
   const after = await readTable(tx.after, "compare with the other database's", qualified, [before.quoted]);
   return commonParts({ before, after });

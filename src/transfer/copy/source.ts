@@ -1,13 +1,13 @@
 import { Buffer } from "node:buffer";
 // @ts-types="npm:@types/pg@8.23.1"
 import pg from "npm:pg@8.23.1";
-import { nameOf, onlyReading, readings } from "../../catalog/names.ts";
+import { nameOf, possibleNames, unambiguousName } from "../../catalog/names.ts";
 import {
   describedColumns,
   expectTable,
   KIND,
   kindIs,
-  NAMED,
+  NAMED_RELATION,
   queryCatalog,
   type Relation,
   TABLE_COLUMNS,
@@ -88,7 +88,7 @@ const FIND_RELATION = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) A
   ${kindIs("r")} AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent OPERATOR(pg_catalog.=) c.oid)
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute
       WHERE attrelid OPERATOR(pg_catalog.=) c.oid AND attgenerated OPERATOR(pg_catalog.<>) '') AS "isCopied",
-  ${TABLE_COLUMNS} AS columns FROM ${NAMED} JOIN pg_catalog.pg_namespace AS n
+  ${TABLE_COLUMNS} AS columns FROM ${NAMED_RELATION} JOIN pg_catalog.pg_namespace AS n
     ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
 
 /**
@@ -118,7 +118,7 @@ export async function findSource(
   if (name === undefined) {
     return { statement: compile(what as Fragment), relation: undefined };
   }
-  const [found] = await queryCatalog<RelationRow>(find, FIND_RELATION, [readings(name)], options);
+  const [found] = await queryCatalog<RelationRow>(find, FIND_RELATION, [possibleNames(name)], options);
   // A sequence is a relation with one row.
   const { name: relation, isCopied, columns } = found?.kind === "sequence"
     ? found
@@ -133,7 +133,7 @@ export async function findSource(
  */
 export function uncheckedTable(what: string | Fragment): SourceQuery | undefined {
   const name = sourceName(what);
-  const relation = name === undefined ? undefined : onlyReading(name);
+  const relation = name === undefined ? undefined : unambiguousName(name);
   return relation === undefined ? undefined : wholeTable(relation, []);
 }
 

@@ -1,5 +1,5 @@
-import { fold, nameOf, readings } from "../../catalog/names.ts";
-import { expectTable, KIND, NAMED, queryCatalog, type Relation } from "../../catalog/relation.ts";
+import { fold, nameOf, possibleNames } from "../../catalog/names.ts";
+import { expectTable, KIND, NAMED_RELATION, queryCatalog, type Relation } from "../../catalog/relation.ts";
 import { closest } from "../../core/closest.ts";
 import { LakebaseError, optionName, optionText } from "../../core/errors.ts";
 import { quoteName } from "../../core/sql_text.ts";
@@ -57,7 +57,7 @@ const FIND = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted,
     AS columns,
   EXISTS (SELECT FROM pg_catalog.pg_trigger AS g WHERE g.tgrelid OPERATOR(pg_catalog.=) c.oid
     AND (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 68) OPERATOR(pg_catalog.=) 68) AS "takesRows"
-  FROM ${NAMED} JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
+  FROM ${NAMED_RELATION} JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
 
 /** The most bytes of a name. Postgres silently cuts off the rest. */
 const MOST_NAME_BYTES = 63;
@@ -66,7 +66,7 @@ const MOST_NAME_BYTES = 63;
 export function tableName(table: string | Fragment): string {
   const name = table instanceof Fragment ? nameOf(table) : table;
   if (typeof name === "string") {
-    readings(name);
+    possibleNames(name);
     return name;
   }
   const what = table instanceof Fragment ? "a query" : typeText(table);
@@ -75,7 +75,7 @@ export function tableName(table: string | Fragment): string {
 
 /** Finds a table by its name; `undefined` if there is none. */
 export async function findTable(find: FindSession, name: string, stops: StopOptions): Promise<LoadTable | undefined> {
-  const [table] = await queryCatalog<LoadTable>(find, FIND, [readings(name)], stops);
+  const [table] = await queryCatalog<LoadTable>(find, FIND, [possibleNames(name)], stops);
   return table;
 }
 
@@ -121,7 +121,7 @@ export async function createTable(
     columns,
     ([column, type]) => `${quoteName(checkName(column, refuse))} ${qualifiedType(type)}`,
   );
-  const text = `CREATE TABLE ${readings(name).at(-1)} (${definitions.join(", ")})`;
+  const text = `CREATE TABLE ${possibleNames(name).at(-1)} (${definitions.join(", ")})`;
   await run(find, textStatement(text), stops);
 }
 

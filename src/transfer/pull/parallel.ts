@@ -1,4 +1,4 @@
-import { onlyReading } from "../../catalog/names.ts";
+import { unambiguousName } from "../../catalog/names.ts";
 import { expectTable } from "../../catalog/relation.ts";
 import { LakebaseError, quotedOption } from "../../core/errors.ts";
 import { quoteName } from "../../core/sql_text.ts";
@@ -102,7 +102,7 @@ export async function parallelTable(
 ): Promise<Pick<ParallelOptions, "name" | "table">> {
   const name = sourceName(what);
   if (name === undefined) throw notInParallel("the query", "only a table by its name can be divided");
-  return { name, table: onlyReading(name) ?? (await findSource(find, what, options)).relation! };
+  return { name, table: unambiguousName(name) ?? (await findSource(find, what, options)).relation! };
 }
 
 /**
