@@ -1,10 +1,10 @@
 import { parentPort } from "node:worker_threads";
-import { boundLists } from "./arrow/open.ts";
+import { limitListLengths } from "./arrow/apache_arrow.ts";
 import type { FromReader, ToReader } from "./columnar_reader.ts";
 import { type CopyRows, copyRows } from "./copy_rows.ts";
 import { BlockFile, fileName, type FileRows, unreadable } from "./file_rows.ts";
 
-boundLists();
+limitListLengths();
 
 let name = fileName(undefined);
 let file: FileRows | undefined;

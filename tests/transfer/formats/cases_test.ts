@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { ByteBuffer } from "flatbuffers";
 import { LakebaseError } from "../../../mod.ts";
 import { readArrow, readParquet } from "../../../src/transfer/formats/columnar_reader.ts";
-import { boundLists, openArrow } from "../../../src/transfer/formats/arrow/open.ts";
+import { limitListLengths } from "../../../src/transfer/formats/arrow/apache_arrow.ts";
+import { openArrow } from "../../../src/transfer/formats/arrow/open.ts";
 import { openParquet } from "../../../src/transfer/formats/parquet/read/open.ts";
 import { errorOf } from "../../support/queries.ts";
 import { newSeed, randomFrom, sized } from "../../support/random.ts";
@@ -180,7 +181,7 @@ fileTest(
 fileTest(
   "(slow) an Arrow file or stream that is cut at any byte, or has one wrong, ends in an error or in rows",
   async (folder) => {
-    boundLists(); // as the worker does
+    limitListLengths(); // as the worker does
     await python(SMALL, folder);
     for (const name of ["0.arrow", "1.arrow", "2.arrow", "0.arrows", "1.arrows", "2.arrows"]) {
       const whole = await Deno.readFile(`${folder}/${name}`);

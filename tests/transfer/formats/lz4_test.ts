@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { unpackLz4 } from "../../../src/transfer/formats/arrow/lz4.ts";
+import { decompressLz4 } from "../../../src/transfer/formats/arrow/apache_arrow.ts";
 
 /** A frame with one block: an "a", and a match that repeats it. */
 function bomb(extra: number): Uint8Array {
@@ -12,9 +12,9 @@ function bomb(extra: number): Uint8Array {
   return frame;
 }
 
-Deno.test("unpackLz4() unpacks to the stated size, and no further", () => {
+Deno.test("decompressLz4() decompresses to the stated size, and no further", () => {
   const size = 1 + 4 + 15 + 255 * 100;
-  assert.equal(unpackLz4(bomb(100), size).length, size);
-  assert.throws(() => unpackLz4(bomb(100), size - 1), /becomes more than the 25519 bytes/);
-  assert.throws(() => unpackLz4(bomb(100_000), 1000), /becomes more than the 1000 bytes/);
+  assert.equal(decompressLz4(bomb(100), size).length, size);
+  assert.throws(() => decompressLz4(bomb(100), size - 1), /becomes more than the 25519 bytes/);
+  assert.throws(() => decompressLz4(bomb(100_000), 1000), /becomes more than the 1000 bytes/);
 });

@@ -228,7 +228,7 @@ fileTest("a packed block becomes no larger than its header says", async (folder)
     await assert.rejects(async () => await all(await open(`${folder}/${name}`)), { code: "BAD_FILE", message });
     if (size !== int64) continue;
     await Deno.writeFile(`${folder}/${name}`, replaced(bytes, size(80_000), size(2 ** 40)));
-    const endless = { code: "BAD_FILE", message: /a packed buffer says that it has 1099511627776 bytes/ };
+    const endless = { code: "BAD_FILE", message: /a compressed buffer states a size of 1099511627776 bytes/ };
     await assert.rejects(async () => await all(await open(`${folder}/${name}`)), endless);
   }
 });

@@ -13,7 +13,7 @@ import {
   type Timestamp,
   Type,
 } from "npm:apache-arrow@21.2.0";
-import { type ColumnData, isSet, problemAt } from "../../columns/batch.ts";
+import { type ColumnData, EXTENSION_NAME, isSet, problemAt } from "../../columns/batch.ts";
 import { jsonTexts } from "./json.ts";
 import {
   type ColumnReader,
@@ -21,36 +21,34 @@ import {
   decimals,
   decimalTexts,
   durationTexts,
+  fitsDecimal,
   fixedBytes,
   floats,
   integers,
   integerType,
   intervalTexts,
-  isKept,
   largeBytes,
   listOffsets,
   parquetIntervals,
   plainBytes,
   times,
   timestamps,
+  unchanged,
   type Values,
   viewBytes,
 } from "./values.ts";
 
-/** The key of the metadata that names an extension type. */
-const EXTENSION = "ARROW:extension:name";
-
 const INTERVAL_BYTES = 12;
 
 /**
- * Chooses the reader for a field. The reader avoids a copy where the layout is the same. Structs, maps and nested lists
+ * Chooses the reader for a field. The reader makes no copy if the layout is that of a column. Structs, maps and nested lists
  * become JSON.
  *
  * @returns `undefined` if Postgres has no matching type.
  */
 export function columnReader(field: Field): ColumnReader | undefined {
-  if (isNested(field)) return jsonReader(field);
-  const extension = field.metadata.get(EXTENSION);
+  if (becomesJson(field)) return jsonReader(field);
+  const extension = field.metadata.get(EXTENSION_NAME);
   const { type } = field;
   switch (type.typeId) {
     case Type.Dictionary:
@@ -70,7 +68,7 @@ export function columnReader(field: Field): ColumnReader | undefined {
         return { type: { kind: "text" }, postgres: "interval", read: parquetIntervals };
       }
       return extension === "arrow.uuid" && type.byteWidth === 16
-        ? { type: { kind: "uuid" }, postgres: "uuid", read: ({ values }) => ({ values }) }
+        ? { type: { kind: "uuid" }, postgres: "uuid", read: unchanged }
         : { type: { kind: "binary" }, postgres: "bytea", read: fixedBytes(type.byteWidth) };
     default:
       return scalarReader(type);
@@ -92,14 +90,14 @@ export function columnData(reader: ColumnReader, name: string, data: Data): Colu
     ? { nullBitmap: data.nullBitmap }
     : {};
   const column = { name, type: reader.type, length, nullCount, ...nulls, ...reader.read(data) };
-  checkSound(column);
+  checkLayout(column);
   return column;
 }
 
 function jsonReader(field: Field): ColumnReader | undefined {
   const readers = new Map<Field, ColumnReader>();
   const isKnown = (child: Field): boolean => {
-    if (holdsNested(child)) return (child.type.children as Field[]).every(isKnown);
+    if (isContainer(child)) return (child.type.children as Field[]).every(isKnown);
     const reader = columnReader(child);
     if (reader !== undefined) readers.set(child, reader);
     return reader !== undefined;
@@ -109,7 +107,8 @@ function jsonReader(field: Field): ColumnReader | undefined {
   return { type: { kind: "json" }, postgres: "jsonb", read };
 }
 
-function isNested(field: Field): boolean {
+/** Whether the values of a field have no type of Postgres but JSON. */
+function becomesJson(field: Field): boolean {
   switch (field.type.typeId) {
     case Type.Struct:
     case Type.Map:
@@ -117,14 +116,14 @@ function isNested(field: Field): boolean {
     case Type.List:
     case Type.LargeList:
     case Type.FixedSizeList:
-      return holdsNested(field.type.children[0]!);
+      return isContainer(field.type.children[0]!);
     default:
       return false;
   }
 }
 
 /** Whether a value of the field contains other values. */
-function holdsNested({ type }: Field): boolean {
+function isContainer({ type }: Field): boolean {
   return [Type.Struct, Type.Map, Type.List, Type.LargeList, Type.FixedSizeList].includes(type.typeId);
 }
 
@@ -138,7 +137,7 @@ function scalarReader(type: DataType): ColumnReader | undefined {
         read: ({ length }) => ({ values: new Uint8Array(), offsets: new Int32Array(length + 1) }),
       };
     case Type.Bool:
-      return { type: { kind: "bool" }, postgres: "boolean", read: ({ values }) => ({ values }) };
+      return { type: { kind: "bool" }, postgres: "boolean", read: unchanged };
     case Type.Int:
       return { ...integerType(type as Int), read: integers(type as Int) };
     case Type.Float:
@@ -173,7 +172,7 @@ function scalarReader(type: DataType): ColumnReader | undefined {
 
 function decimalReader(type: Decimal): ColumnReader {
   const { precision, scale } = type;
-  if (!isKept(type)) return { type: { kind: "text" }, postgres: "numeric", read: decimalTexts(type) };
+  if (!fitsDecimal(type)) return { type: { kind: "text" }, postgres: "numeric", read: decimalTexts(type) };
   return {
     type: { kind: "decimal", precision, scale },
     postgres: `numeric(${precision},${scale})`,
@@ -210,19 +209,19 @@ function listReader(type: DataType): ColumnReader | undefined {
   };
 }
 
-/** Converts the distinct values once for each dictionary, and copies them to the rows. */
+/** Converts the distinct values of each dictionary once, and copies them to the rows. */
 function dictionaryReader(field: Field, type: Dictionary): ColumnReader | undefined {
   const element = columnReader(field.clone({ type: type.dictionary }));
   if (element === undefined || element.type.kind === "list") return undefined;
-  let known: { data: readonly Data[]; columns: ColumnData[] } | undefined;
+  let converted: { chunks: readonly Data[]; columns: ColumnData[] } | undefined;
   return {
     ...element,
     read: (data) => {
       const chunks = data.dictionary!.data;
-      if (known?.data !== chunks) {
-        known = { data: chunks, columns: chunks.map((chunk) => columnData(element, "item", chunk)) };
+      if (converted?.chunks !== chunks) {
+        converted = { chunks, columns: chunks.map((chunk) => columnData(element, "item", chunk)) };
       }
-      return take(data, known.columns);
+      return lookUpValues(data, converted.columns);
     },
   };
 }
@@ -248,15 +247,16 @@ const BITS: Partial<Record<ColumnData["type"]["kind"], number>> = {
  *
  * @throws {Error} If they are not.
  */
-function checkSound({ name, type, length, nullBitmap, values, offsets, child }: ColumnData): void {
+function checkLayout({ name, type, length, nullBitmap, values, offsets, child }: ColumnData): void {
   const bits = BITS[type.kind];
   const reach = child?.length ?? values.length;
-  const sound = (nullBitmap === undefined || nullBitmap.length * 8 >= length) &&
+  const isValid = (nullBitmap === undefined || nullBitmap.length * 8 >= length) &&
     (bits === undefined ? isRising(offsets, length, reach) : values.byteLength * 8 >= length * bits);
-  if (!sound) throw new Error(`the values of column "${name}" are not where they should be`);
-  if (child !== undefined) checkSound(child);
+  if (!isValid) throw new Error(`the values of column "${name}" are not where they should be`);
+  if (child !== undefined) checkLayout(child);
 }
 
+/** Whether offsets never fall, and end within the values. */
 function isRising(offsets: Int32Array | undefined, length: number, reach: number): boolean {
   if (offsets === undefined || offsets.length <= length) return length === 0;
   if (offsets[0]! < 0) return false;
@@ -264,46 +264,46 @@ function isRising(offsets: Int32Array | undefined, length: number, reach: number
   return offsets[length]! <= reach;
 }
 
-/** The position of a distinct value. */
+/** The place of a distinct value. */
 interface Place {
   column: ColumnData;
   at: number;
 }
 
-/** The positions of a dictionary's values; `undefined` for a NULL. */
+/** The places of a dictionary's values; `undefined` for a NULL. */
 type Places = readonly (Place | undefined)[];
 
 /**
- * Returns the values of a dictionary-encoded column, one for each index.
+ * Looks up the values of a dictionary-encoded column, one for each index.
  *
  * @param data The indices.
  * @param columns The distinct values; more than one column if the dictionary grew.
  * @throws {Error} If an index is not in the dictionary.
  */
-function take(data: Data, columns: readonly ColumnData[]): Values {
+function lookUpValues(data: Data, columns: readonly ColumnData[]): Values {
   const places = columns.flatMap(placesOf);
   const first = columns[0];
   if (first === undefined) return { values: new Uint8Array(), offsets: new Int32Array(data.length + 1) };
-  const nulls = places.includes(undefined) ? takeNulls(data, places) : {};
-  if (first.offsets !== undefined) return { ...takeBytes(data, places), ...nulls };
-  return { ...first.type.kind === "bool" ? takeBits(data, places) : takeFixed(data, places, first), ...nulls };
+  const nulls = places.includes(undefined) ? lookUpNulls(data, places) : {};
+  if (first.offsets !== undefined) return { ...lookUpBytes(data, places), ...nulls };
+  return { ...first.type.kind === "bool" ? lookUpBits(data, places) : lookUpFixed(data, places, first), ...nulls };
 }
 
 function placesOf(column: ColumnData): Places {
   const { length, nullBitmap } = column;
-  const isThere = (at: number) => nullBitmap === undefined || isSet(nullBitmap, at);
-  return Array.from({ length }, (_, at) => isThere(at) ? { column, at } : undefined);
+  const isPresent = (at: number) => nullBitmap === undefined || isSet(nullBitmap, at);
+  return Array.from({ length }, (_, at) => isPresent(at) ? { column, at } : undefined);
 }
 
 function placeOf(data: Data, places: Places, at: number): Place | undefined {
   if (!data.getValid(at)) return undefined;
   const index = Number(data.values[at]);
-  if (index < 0 || index >= places.length) throw new Error("it points beyond a dictionary");
+  if (index < 0 || index >= places.length) throw new Error("an index points beyond its dictionary");
   return places[index];
 }
 
 /** Finds the NULLs: rows without an index, and rows whose index points to a NULL. */
-function takeNulls(data: Data, places: Places): Pick<Values, "nullBitmap" | "nullCount"> {
+function lookUpNulls(data: Data, places: Places): Pick<Values, "nullBitmap" | "nullCount"> {
   const nullBitmap = new Uint8Array((data.length + 7) >> 3);
   let nullCount = 0;
   for (let row = 0; row < data.length; row++) {
@@ -313,7 +313,7 @@ function takeNulls(data: Data, places: Places): Pick<Values, "nullBitmap" | "nul
   return { nullBitmap, nullCount };
 }
 
-function takeBytes(data: Data, places: Places): Values {
+function lookUpBytes(data: Data, places: Places): Values {
   const offsets = new Int32Array(data.length + 1);
   for (let row = 0; row < data.length; row++) {
     const place = placeOf(data, places, row);
@@ -331,7 +331,7 @@ function takeBytes(data: Data, places: Places): Values {
   return { values, offsets };
 }
 
-function takeBits(data: Data, places: Places): Values {
+function lookUpBits(data: Data, places: Places): Values {
   const values = new Uint8Array((data.length + 7) >> 3);
   for (let row = 0; row < data.length; row++) {
     const place = placeOf(data, places, row);
@@ -340,7 +340,7 @@ function takeBits(data: Data, places: Places): Values {
   return { values };
 }
 
-function takeFixed(data: Data, places: Places, like: ColumnData): Values {
+function lookUpFixed(data: Data, places: Places, like: ColumnData): Values {
   const size = like.values.length / Math.max(1, like.length);
   const values = new (like.values.constructor as Uint8ArrayConstructor)(data.length * size);
   for (let row = 0; row < data.length; row++) {

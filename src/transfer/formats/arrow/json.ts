@@ -4,58 +4,59 @@ import { valueReader } from "../../columns/value.ts";
 import { listOffsets, texts, type Values } from "./values.ts";
 
 /** Returns the JSON of the value at a position. */
-type Write = (at: number) => string;
+type JsonWriter = (at: number) => string;
 
 /** Converts the values of a field that is not nested. */
-type TakeOver = (field: Field, data: Data) => ColumnData;
+type FieldConverter = (field: Field, data: Data) => ColumnData;
 
-/** Returns a function that converts structs, maps and nested lists to JSON. */
-export function jsonTexts(field: Field, take: TakeOver): (data: Data) => Values {
-  return (data) => texts(data, problemAt(() => present(field, data, take), () => -1));
+/** Returns a function that converts the structs, maps or nested lists of a field to JSON. */
+export function jsonTexts(field: Field, convert: FieldConverter): (data: Data) => Values {
+  return (data) => texts(data, problemAt(() => presentWriter(field, data, convert), () => -1));
 }
 
-function writer(field: Field, data: Data, take: TakeOver): Write {
-  const write = present(field, data, take);
+function writer(field: Field, data: Data, convert: FieldConverter): JsonWriter {
+  const write = presentWriter(field, data, convert);
   return (at) => data.getValid(at) ? write(at) : "null";
 }
 
-function present(field: Field, data: Data, take: TakeOver): Write {
+/** Writes values that are not NULL. */
+function presentWriter(field: Field, data: Data, convert: FieldConverter): JsonWriter {
   const { children } = field.type;
   switch (field.type.typeId) {
     case Type.Struct: {
-      const fields = (children as Field[]).map((child, place) => ({
+      const fields = (children as Field[]).map((child, index) => ({
         key: JSON.stringify(child.name),
-        write: writer(child, data.children[place]!, take),
+        write: writer(child, data.children[index]!, convert),
       }));
       return (at) => `{${fields.map(({ key, write }) => `${key}:${write(at)}`).join(",")}}`;
     }
     case Type.Map:
-      return mapWriter(field, data, take);
+      return mapWriter(field, data, convert);
     case Type.List:
     case Type.LargeList:
     case Type.FixedSizeList: {
       const offsets = listOffsets(data);
-      const write = writer(children[0] as Field, data.children[0]!, take);
+      const write = writer(children[0] as Field, data.children[0]!, convert);
       return (at) => `[${range(offsets[at]!, offsets[at + 1]!).map(write).join(",")}]`;
     }
     default:
-      return scalarWriter(take(field, data));
+      return scalarWriter(convert(field, data));
   }
 }
 
-/** Writes a map as an object. Keys become strings, because JSON has no other keys. */
-function mapWriter(field: Field, data: Data, take: TakeOver): Write {
+/** Writes a map as an object. Its keys become strings, because JSON has no other keys. */
+function mapWriter(field: Field, data: Data, convert: FieldConverter): JsonWriter {
   const entries = field.type.children[0] as Field;
   const [keyField, valueField] = entries.type.children as [Field, Field];
   const [keys, values] = data.children[0]!.children as [Data, Data];
   const offsets = listOffsets(data);
-  const key = writer(keyField, keys, take);
-  const value = writer(valueField, values, take);
+  const key = writer(keyField, keys, convert);
+  const value = writer(valueField, values, convert);
   return (at) => {
     const members = new Map<string, string>();
     for (const entry of range(offsets[at]!, offsets[at + 1]!)) {
-      const name = asText(key(entry));
-      // Postgres would silently keep only the last value.
+      const name = asKey(key(entry));
+      // Postgres would silently keep the last value only.
       if (members.has(name)) {
         throw new CellProblem(-1, `a map has the key ${name} twice, and an object can't; make it a list`);
       }
@@ -65,17 +66,17 @@ function mapWriter(field: Field, data: Data, take: TakeOver): Write {
   };
 }
 
-function asText(json: string): string {
+function asKey(json: string): string {
   return json.startsWith('"') ? json : JSON.stringify(json);
 }
 
-function scalarWriter(column: ColumnData): Write {
-  const read = valueReader({ ...column, type: plainType(column) });
+function scalarWriter(column: ColumnData): JsonWriter {
+  const read = valueReader({ ...column, type: unparsedType(column) });
   return (at) => scalarJson(read(at), column);
 }
 
-/** Reads JSON unparsed, and timestamps as text, so that they keep their microseconds. */
-function plainType({ type }: ColumnData): ColumnData["type"] {
+/** Chooses the type with which JSON is read without parsing, and timestamps as text, which keeps their microseconds. */
+function unparsedType({ type }: ColumnData): ColumnData["type"] {
   if (type.kind === "json") return { kind: "text" };
   return type.kind === "timestamp" ? { kind: "timestamp", utc: false } : type;
 }

@@ -1,12 +1,4 @@
-import zlib from "node:zlib";
-import {
-  compressionRegistry,
-  CompressionType,
-  type Data,
-  RecordBatchReader,
-  type Schema,
-} from "npm:apache-arrow@21.2.0";
-import { ByteBuffer } from "npm:flatbuffers@25.9.23";
+import { type Data, RecordBatchReader, type Schema } from "npm:apache-arrow@21.2.0";
 import { joinBytes } from "../../../core/bytes.ts";
 import type { LakebaseError } from "../../../core/errors.ts";
 import { type Batch, CellProblem } from "../../columns/batch.ts";
@@ -18,11 +10,9 @@ import {
   type FileRows,
   type RandomAccess,
   unreadable,
-  UnsupportedFeature,
 } from "../file_rows.ts";
-import { loadColumns } from "./load_columns.ts";
+import { checkMetadata, loadColumns, registerCodecs } from "./apache_arrow.ts";
 import { columnData, columnReader } from "./column_reader.ts";
-import { unpackLz4 } from "./lz4.ts";
 import type { ColumnReader } from "./values.ts";
 
 /** The magic string at both ends of an IPC file. A stream has none. */
@@ -30,15 +20,12 @@ const MAGIC = "ARROW1";
 /** The length of the magic string in bytes, padded to a multiple of eight. */
 const MAGIC_BYTES = 8;
 
-/** The start of each message in a stream. Messages from before 2019 start with their length instead. */
+/** The start of each message in a stream. Before 2019, messages started with their length. */
 const CONTINUATION = -1;
-const LONGEST_SCHEMA = 2 ** 28;
+const MAX_SCHEMA_BYTES = 2 ** 28;
 
-/**
- * The most times that the reader of an intact file reads at the same position: the magic string, to tell a file from a
- * stream.
- */
-const MOST_READS = 3;
+/** The most reads at one position of an intact file: those of the magic string, which tells a file from a stream. */
+const MAX_READS = 3;
 
 /** Some rows, in the shape of Arrow's `RecordBatch`. */
 export interface ArrowBatch {
@@ -69,7 +56,7 @@ export async function openArrow(source: string | RandomAccess | AsyncIterable<Ui
   const file = typeof source === "string" ? await FileBytes.open(source) : undefined;
   const close = async () => await file?.[Symbol.asyncDispose]();
   try {
-    const arrow = await open(file ?? source as RandomAccess | AsyncIterable<Uint8Array>, name);
+    const arrow = await openSource(file ?? source as RandomAccess | AsyncIterable<Uint8Array>, name);
     return { ...rowsOf(arrow, name), [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();
@@ -78,8 +65,7 @@ export async function openArrow(source: string | RandomAccess | AsyncIterable<Ui
 }
 
 /**
- * Opens Arrow streams that follow each other and have the same columns. Each stream is in one piece, and is read
- * without copying it.
+ * Opens Arrow streams that follow each other and have the same columns. Each chunk is a whole stream, and is not copied.
  *
  * @throws {LakebaseError} As {@linkcode openArrow}; also if there is no stream at all.
  */
@@ -87,7 +73,7 @@ export async function openArrowStreams(streams: AsyncIterable<Uint8Array>): Prom
   const iterator = streams[Symbol.asyncIterator]();
   const next = async () => {
     const { value, done } = await iterator.next();
-    return done ? undefined : await openArrow(onlyPiece(value));
+    return done ? undefined : await openArrow(singleChunk(value));
   };
   const close = async () => void await iterator.return?.();
   const first = await next().catch(async (error) => {
@@ -107,30 +93,8 @@ export async function openArrowStreams(streams: AsyncIterable<Uint8Array>): Prom
   return { columns: first.columns, batches, [Symbol.asyncDispose]: close };
 }
 
-async function* onlyPiece(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> {
+async function* singleChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, void> {
   yield await Promise.resolve(bytes);
-}
-
-/** Adds Zstandard and LZ4 to Arrow's reader, because other writers compress with them. */
-function registerCodecs(): void {
-  compressionRegistry.set(CompressionType.ZSTD, {
-    decode: (bytes) => ofSize(bytes, (size) => zlib.zstdDecompressSync(bytes, { maxOutputLength: Math.max(1, size) })),
-  });
-  compressionRegistry.set(CompressionType.LZ4_FRAME, {
-    decode: (bytes) => ofSize(bytes, (size) => unpackLz4(bytes, size)),
-  });
-}
-
-/** The longest buffer of a column with 32-bit offsets. */
-const LONGEST_BUFFER = 2 ** 31;
-
-/** Decompresses a buffer to the size stated before it. Without a limit, a few kilobytes could become gigabytes. */
-function ofSize(bytes: Uint8Array, unpack: (size: number) => Uint8Array): Uint8Array {
-  const size = Number(new DataView(bytes.buffer, bytes.byteOffset - 8, 8).getBigInt64(0, true));
-  if (size < 0 || size > LONGEST_BUFFER) throw new Error(`a packed buffer says that it has ${size} bytes`);
-  const unpacked = unpack(size);
-  if (unpacked.length === size) return unpacked;
-  throw new Error(`a packed buffer has ${unpacked.length} bytes, and says that it has ${size}`);
 }
 
 /** Converts Arrow batches to the columns and rows of a file. `name` is the file's name in error messages. */
@@ -145,12 +109,12 @@ export function rowsOf({ schema, batches }: ArrowBatches, name: string): Pick<Fi
     columns: readers.map(({ type, postgres, untyped = false }, at) => ({ name: names[at]!, type, postgres, untyped })),
     batches: (columns) => {
       const read = columns.map((column) => ({ name: names[column]!, reader: readers[column]! }));
-      return convert(batches(columns), read, name);
+      return convertBatches(batches(columns), read, name);
     },
   };
 }
 
-async function* convert(
+async function* convertBatches(
   batches: AsyncIterable<ArrowBatch>,
   columns: readonly { name: string; reader: ColumnReader }[],
   name: string,
@@ -165,7 +129,7 @@ async function* convert(
         try {
           return columnData(reader, column, values);
         } catch (error) {
-          throw error instanceof CellProblem ? unfit(error, name, column, rows) : error;
+          throw error instanceof CellProblem ? unfitValue(error, name, column, rows) : error;
         }
       });
       yield { rows: numRows, columns: read };
@@ -177,12 +141,13 @@ async function* convert(
 }
 
 /** Creates the error for a value that Postgres can't hold. `before` is the number of rows before its batch. */
-export function unfit({ at, message }: CellProblem, name: string, column: string, before: number): LakebaseError {
+export function unfitValue({ at, message }: CellProblem, name: string, column: string, before: number): LakebaseError {
   const row = at < 0 ? "" : `row ${(before + at + 1).toLocaleString("en-US")}, `;
   return unreadable(name, `${row}column ${JSON.stringify(column)}: ${message}`);
 }
 
-async function open(source: RandomAccess | AsyncIterable<Uint8Array>, name: string): Promise<ArrowBatches> {
+/** Opens a file, or a stream from its start. */
+async function openSource(source: RandomAccess | AsyncIterable<Uint8Array>, name: string): Promise<ArrowBatches> {
   if (!("read" in source)) return await openStream(source, name);
   source.expectColumns?.(1); // a batch has its columns one after another
   const isFile = source.size >= MAGIC_BYTES && textOf(await source.read(0, MAGIC.length)) === MAGIC;
@@ -196,36 +161,37 @@ async function open(source: RandomAccess | AsyncIterable<Uint8Array>, name: stri
     fd: 0,
     stat: () => Promise.resolve({ size: source.size }),
     read: async (buffer: Uint8Array, offset: number, length: number, position: number) => {
-      // Arrow's reader goes back by a negative length, and would read the same messages forever.
-      const times = (reads.get(position) ?? 0) + 1;
-      if (times > MOST_READS) throw new Error("it has a message of a negative length");
-      reads.set(position, times);
+      // The library's reader goes back by a negative length, and would read the same messages forever.
+      const count = (reads.get(position) ?? 0) + 1;
+      if (count > MAX_READS) throw new Error("it has a message of a negative length");
+      reads.set(position, count);
       buffer.set(await source.read(position, length), offset);
       return { bytesRead: length, buffer };
     },
     close: () => Promise.resolve(),
   };
-  return await opened(await RecordBatchReader.from(handle as never) as unknown as RecordBatchReader);
+  return await readSchema(await RecordBatchReader.from(handle as never) as unknown as RecordBatchReader);
 }
 
 async function openStream(source: AsyncIterable<Uint8Array>, name: string): Promise<ArrowBatches> {
   const bytes = source[Symbol.asyncIterator]();
-  let head = await grown(new Uint8Array(), MAGIC_BYTES, bytes);
+  let head = await readUntil(new Uint8Array(), MAGIC_BYTES, bytes);
   // After the magic string, a file is a stream. The list of batches at its end is not needed here.
   if (textOf(head.subarray(0, MAGIC.length)) === MAGIC) head = head.subarray(MAGIC_BYTES);
   else if (!beginsStream(head)) throw unreadable(name, "it is not an Arrow file");
-  head = await grown(head, MAGIC_BYTES, bytes);
+  head = await readUntil(head, MAGIC_BYTES, bytes);
   if (beginsStream(head)) {
     const { from, length } = firstMessage(head);
-    head = await grown(head, from + length, bytes);
+    head = await readUntil(head, from + length, bytes);
     if (head.length >= from + length) checkMetadata(head.subarray(from, from + length), "message");
   }
   const rest = { [Symbol.asyncIterator]: () => bytes };
-  const reader = await RecordBatchReader.from(prefixed(head, rest));
-  return await opened(reader as unknown as RecordBatchReader);
+  const reader = await RecordBatchReader.from(joined(head, rest));
+  return await readSchema(reader as unknown as RecordBatchReader);
 }
 
-async function opened(reader: RecordBatchReader): Promise<ArrowBatches> {
+/** Reads the schema. */
+async function readSchema(reader: RecordBatchReader): Promise<ArrowBatches> {
   const { schema } = await reader.open({ autoDestroy: false });
   if (schema === undefined || schema === null) throw new Error("it has no schema");
   const batches = (columns: readonly number[]) => {
@@ -236,15 +202,15 @@ async function opened(reader: RecordBatchReader): Promise<ArrowBatches> {
 }
 
 /** Reads from a stream until there are `length` bytes, or until the stream ends. */
-async function grown(head: Uint8Array, length: number, bytes: AsyncIterator<Uint8Array>): Promise<Uint8Array> {
-  const pieces = head.length === 0 ? [] : [head];
+async function readUntil(head: Uint8Array, length: number, bytes: AsyncIterator<Uint8Array>): Promise<Uint8Array> {
+  const chunks = head.length === 0 ? [] : [head];
   for (let count = head.length; count < length;) {
     const { value, done } = await bytes.next();
     if (done) break;
-    pieces.push(value);
+    chunks.push(value);
     count += value.length;
   }
-  return joinBytes(pieces);
+  return joinBytes(chunks);
 }
 
 /** Returns the position of the metadata of a stream's first message. */
@@ -257,7 +223,7 @@ function firstMessage(head: Uint8Array): { from: number; length: number } {
 function beginsStream(head: Uint8Array): boolean {
   if (head.length < MAGIC_BYTES) return false;
   const { length } = firstMessage(head);
-  return length > 0 && length < LONGEST_SCHEMA;
+  return length > 0 && length < MAX_SCHEMA_BYTES;
 }
 
 /** Checks the footer of a file. A file ends with the footer, the footer's length and the magic string. */
@@ -267,70 +233,11 @@ async function checkFooter(source: RandomAccess): Promise<void> {
   checkMetadata(await source.read(end - length, length), "footer");
 }
 
-async function* prefixed(head: Uint8Array, rest: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
+async function* joined(head: Uint8Array, rest: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
   if (head.length > 0) yield head;
   yield* rest;
 }
 
 function textOf(bytes: Uint8Array): string {
   return String.fromCharCode(...bytes);
-}
-
-/** The original function by which FlatBuffers, which Arrow uses for its metadata, reads the length of a list. */
-const { __vector_len: lengthOf } = ByteBuffer.prototype;
-
-/**
- * Rejects lists in the metadata that are longer than the metadata. FlatBuffers checks nothing, and Arrow's reader would
- * create as many objects as a damaged length says. Call it only in a worker, because it changes the library's prototype.
- */
-export function boundLists(): void {
-  ByteBuffer.prototype.__vector_len = function (offset: number): number {
-    const length = lengthOf.call(this, offset);
-    if (length >= 0 && length <= this.capacity()) return length;
-    throw new Error("its metadata has a list that is longer than itself");
-  };
-}
-
-/** The newest `MetadataVersion` of Schema.fbs, named V5. */
-const NEWEST = 4;
-/** A value of `Endianness`: big-endian. */
-const BIG = 1;
-/** A value of `MessageHeader`: the message has a schema. */
-const IS_SCHEMA = 1;
-
-/** Vtable offsets of fields in Message.fbs, File.fbs and Schema.fbs. Each entry takes two bytes. */
-const VERSION = 4;
-const FOOTER_SCHEMA = 6;
-const HEADER_TYPE = 6;
-const HEADER = 8;
-const ENDIANNESS = 4;
-
-/**
- * Checks the version and the byte order, which Arrow's reader ignores.
- *
- * @param bytes The message with the schema, or the footer of a file.
- * @throws {UnsupportedFeature} If the values are big-endian or the version is newer than V5.
- */
-function checkMetadata(bytes: Uint8Array, kind: "message" | "footer"): void {
-  const buffer = new ByteBuffer(bytes);
-  const root = buffer.readInt32(0);
-  const field = (table: number, place: number) => {
-    const offset = buffer.__offset(table, place);
-    return offset === 0 ? undefined : table + offset;
-  };
-  const version = field(root, VERSION);
-  const found = version === undefined ? 0 : buffer.readInt16(version);
-  if (found > NEWEST) {
-    throw new UnsupportedFeature(
-      `it is of version V${found + 1} of Arrow's format; up to V${NEWEST + 1} can be read here`,
-    );
-  }
-  const type = field(root, HEADER_TYPE);
-  if (kind === "message" && (type === undefined || buffer.readUint8(type) !== IS_SCHEMA)) return;
-  const schema = field(root, kind === "message" ? HEADER : FOOTER_SCHEMA);
-  if (schema === undefined) return;
-  const endianness = field(buffer.__indirect(schema), ENDIANNESS);
-  if (endianness !== undefined && buffer.readInt16(endianness) === BIG) {
-    throw new UnsupportedFeature("it is big-endian; write it on, or for, a little-endian machine");
-  }
 }

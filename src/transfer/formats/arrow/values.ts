@@ -16,7 +16,7 @@ import {
 } from "npm:apache-arrow@21.2.0";
 import { CellProblem, type ColumnData, type ColumnType, problemAt } from "../../columns/batch.ts";
 
-/** The data of a column. It includes NULLs only where they differ from the NULLs of the batch. */
+/** The data of a column. Includes NULLs only if they differ from the NULLs of the batch. */
 export type Values = Pick<ColumnData, "values" | "offsets" | "child" | "nullBitmap"> & { nullCount?: number };
 
 /** Converts the values of an Arrow field. */
@@ -31,29 +31,30 @@ export interface ColumnReader {
   read(data: Data): Values;
 }
 
-type Bytes = Values & { offsets: Int32Array };
+/** Values of varying length. */
+type BytesValues = Values & { offsets: Int32Array };
 
-/** A view has 16 bytes: the length, and then either up to 12 bytes of data or the buffer and the offset of the data. */
+/** A view has 16 bytes: the length, then up to 12 bytes of data, or else the buffer and the offset of the data. */
 const VIEW_BYTES = 16;
-const MOST_INLINE = 12;
+const MAX_INLINE_BYTES = 12;
 
 /** Returns text or bytes without a copy. */
-export function plainBytes({ values, valueOffsets }: Data): Bytes {
+export function plainBytes({ values, valueOffsets }: Data): BytesValues {
   return { values, offsets: valueOffsets };
 }
 
 /** Converts offsets of 64 bits to 32 bits. A batch that needs 64 bits would not fit into a buffer. */
-export function largeBytes({ values, valueOffsets }: Data): Bytes {
+export function largeBytes({ values, valueOffsets }: Data): BytesValues {
   return { values, offsets: Int32Array.from(valueOffsets as unknown as BigInt64Array, Number) };
 }
 
 /** Adds offsets to values of `width` bytes each. */
-export function fixedBytes(width: number): (data: Data) => Bytes {
+export function fixedBytes(width: number): (data: Data) => BytesValues {
   return ({ values, length }) => ({ values, offsets: Int32Array.from({ length: length + 1 }, (_, at) => at * width) });
 }
 
 /** Joins values that are scattered over several buffers. */
-export function viewBytes(data: Data): Bytes {
+export function viewBytes(data: Data): BytesValues {
   const { length, variadicBuffers } = data;
   const inline = data.values as Uint8Array;
   const views = new DataView(inline.buffer, inline.byteOffset, inline.byteLength);
@@ -65,8 +66,8 @@ export function viewBytes(data: Data): Bytes {
   for (let at = 0; at < length; at++) {
     const size = offsets[at + 1]! - offsets[at]!;
     const view = at * VIEW_BYTES;
-    const buffer = size > MOST_INLINE ? variadicBuffers[views.getInt32(view + 8, true)]! : inline;
-    const start = size > MOST_INLINE ? views.getInt32(view + 12, true) : view + 4;
+    const buffer = size > MAX_INLINE_BYTES ? variadicBuffers[views.getInt32(view + 8, true)]! : inline;
+    const start = size > MAX_INLINE_BYTES ? views.getInt32(view + 12, true) : view + 4;
     values.set(buffer.subarray(start, start + size), offsets[at]);
   }
   return { values, offsets };
@@ -74,8 +75,8 @@ export function viewBytes(data: Data): Bytes {
 
 const MOST_DIGITS = 38;
 
-/** Whether a decimal type fits into `numeric(precision, scale)` with up to 38 digits. */
-export function isKept({ precision, scale }: Decimal): boolean {
+/** Whether the values of a decimal type fit into 128 bits, and the type into `numeric(precision, scale)`. */
+export function fitsDecimal({ precision, scale }: Decimal): boolean {
   return precision <= MOST_DIGITS && scale >= 0 && scale <= precision;
 }
 
@@ -94,7 +95,7 @@ export function decimals({ bitWidth }: Decimal): (data: Data) => Values {
   };
 }
 
-/** Converts decimals that {@linkcode isKept} rejects to text. */
+/** Converts decimals that {@linkcode fitsDecimal} rejects to text. */
 export function decimalTexts({ bitWidth, scale }: Decimal): (data: Data) => Values {
   const width = bitWidth / 32;
   return (data) => {
@@ -118,7 +119,7 @@ const PER_SECOND: Readonly<Record<TimeUnit, bigint>> = {
 /** Converts durations to the text of a Postgres `interval`. */
 export function durationTexts({ unit }: Duration): (data: Data) => Values {
   const perSecond = PER_SECOND[unit];
-  return (data) => texts(data, (at) => seconds((data.values as BigInt64Array)[at]!, perSecond));
+  return (data) => texts(data, (at) => secondsText((data.values as BigInt64Array)[at]!, perSecond));
 }
 
 /** Converts intervals, which can have months and days, to the text of a Postgres `interval`. */
@@ -129,14 +130,14 @@ export function intervalTexts({ unit }: Interval): (data: Data) => Values {
     case IntervalUnit.DAY_TIME:
       return (data) => {
         const words = wordsOf(data);
-        return texts(data, (at) => `${words[at * 2]} days ${seconds(BigInt(words[at * 2 + 1]!), 1000n)}`);
+        return texts(data, (at) => `${words[at * 2]} days ${secondsText(BigInt(words[at * 2 + 1]!), 1000n)}`);
       };
     default:
       return (data) => {
         const words = wordsOf(data);
         return texts(data, (at) => {
           const nanoseconds = BigInt(words[at * 4 + 3]!) << 32n | BigInt(words[at * 4 + 2]! >>> 0);
-          return `${words[at * 4]} mons ${words[at * 4 + 1]} days ${seconds(nanoseconds, 1_000_000_000n)}`;
+          return `${words[at * 4]} mons ${words[at * 4 + 1]} days ${secondsText(nanoseconds, 1_000_000_000n)}`;
         });
       };
   }
@@ -151,13 +152,14 @@ export function parquetIntervals(data: Data): Values {
   const words = new Uint32Array(data.values.buffer, data.values.byteOffset, data.length * 3);
   return texts(data, (at) => {
     const [months, days, milliseconds] = words.subarray(at * 3);
-    return `${months} mons ${days} days ${seconds(BigInt(milliseconds!), 1000n)}`;
+    return `${months} mons ${days} days ${secondsText(BigInt(milliseconds!), 1000n)}`;
   });
 }
 
-function seconds(value: bigint, perSecond: bigint): string {
+/** Writes a time span in seconds. */
+function secondsText(value: bigint, perSecond: bigint): string {
   if (perSecond === PER_SECOND[TimeUnit.NANOSECOND]) {
-    return seconds(floorDivide(value, 1000n), PER_SECOND[TimeUnit.MICROSECOND]);
+    return secondsText(floorDivide(value, 1000n), PER_SECOND[TimeUnit.MICROSECOND]);
   }
   const size = value < 0n ? -value : value;
   const fraction = String(size % perSecond).padStart(String(perSecond).length - 1, "0");
@@ -193,7 +195,7 @@ export function integerType({ bitWidth, isSigned }: Int): { type: ColumnType; po
 
 /** Converts integers to the type that {@linkcode integerType} returns. */
 export function integers({ bitWidth, isSigned }: Int): (data: Data) => Values {
-  if (isSigned && bitWidth > 8) return ({ values }) => ({ values });
+  if (isSigned && bitWidth > 8) return unchanged;
   if (bitWidth === 8) return ({ values }) => ({ values: Int16Array.from(values as Uint8Array) });
   if (bitWidth === 16) return ({ values }) => ({ values: Int32Array.from(values as Uint16Array) });
   if (bitWidth === 32) return ({ values }) => ({ values: BigInt64Array.from(values as Uint32Array, BigInt) });
@@ -210,8 +212,8 @@ export function integers({ bitWidth, isSigned }: Int): (data: Data) => Values {
 
 /** Returns the reader of a floating-point type. Half floats become `real`, because Postgres has no 16-bit type. */
 export function floats({ precision }: Float): ColumnReader {
-  if (precision === 2) return { type: { kind: "float64" }, postgres: "double precision", read };
-  if (precision === 1) return { type: { kind: "float32" }, postgres: "real", read };
+  if (precision === 2) return { type: { kind: "float64" }, postgres: "double precision", read: unchanged };
+  if (precision === 1) return { type: { kind: "float32" }, postgres: "real", read: unchanged };
   return {
     type: { kind: "float32" },
     postgres: "real",
@@ -219,10 +221,6 @@ export function floats({ precision }: Float): ColumnReader {
       values: Float32Array.from(new Float16Array(values.buffer, values.byteOffset, values.length)),
     }),
   };
-}
-
-function read({ values }: Data): Values {
-  return { values };
 }
 
 const UTF8 = new TextEncoder();
@@ -238,8 +236,8 @@ export function texts(data: Data, textOf: (at: number) => string): Values & { of
     for (; at < length; at++) {
       if (data.getValid(at)) {
         const text = textOf(at);
-        const most = end + text.length * 3;
-        if (most > values.length) values = grown(values, most);
+        const maxEnd = end + text.length * 3;
+        if (maxEnd > values.length) values = grown(values, maxEnd);
         end += UTF8.encodeInto(text, values.subarray(end)).written;
       }
       offsets[at + 1] = end;
@@ -249,30 +247,30 @@ export function texts(data: Data, textOf: (at: number) => string): Values & { of
   return { values: values.subarray(0, end), offsets };
 }
 
-function grown(bytes: Uint8Array, least: number): Uint8Array<ArrayBuffer> {
-  const more = new Uint8Array(Math.max(least, bytes.length * 2));
-  more.set(bytes);
-  return more;
+function grown(bytes: Uint8Array, minLength: number): Uint8Array<ArrayBuffer> {
+  const copy = new Uint8Array(Math.max(minLength, bytes.length * 2));
+  copy.set(bytes);
+  return copy;
 }
 
 const DAY_MS = 86_400_000n;
 const DAY_MICROSECONDS = 86_400_000_000n;
 
-/** The limits of converted values. Postgres uses the extreme values for infinity, and its calendar ends long before. */
-const MOST = 2n ** 63n - 1n;
-const MOST_DAYS = 2n ** 31n - 1n;
+/** The limits of converted values. In a column, the greatest and the least value stand for infinity. */
+const MAX_TIME = 2n ** 63n - 1n;
+const MAX_DAYS = 2n ** 31n - 1n;
 
 /** Converts dates to days since 1970. */
 export function days({ unit }: Date_): (data: Data) => Values {
-  if (unit === DateUnit.DAY) return same;
+  if (unit === DateUnit.DAY) return unchanged;
   return (data) => {
     const values = new Int32Array(data.length);
-    each(data, MOST_DAYS, (ms) => floorDivide(ms, DAY_MS), (at, day) => values[at] = Number(day));
+    convertEach(data, MAX_DAYS, (ms) => floorDivide(ms, DAY_MS), (at, day) => values[at] = Number(day));
     return { values };
   };
 }
 
-/** Converts times to microseconds since midnight. Nanoseconds are cut off, because Postgres has no room for them. */
+/** Converts times to microseconds since midnight. Nanoseconds are cut off, because Postgres does not store them. */
 export function times({ unit }: Time): (data: Data) => Values {
   const read = inMicroseconds(unit);
   return (data) => {
@@ -298,7 +296,7 @@ export function timestamps({ unit }: Timestamp): (data: Data) => Values {
 function inMicroseconds(unit: TimeUnit): (data: Data) => Values {
   switch (unit) {
     case TimeUnit.MICROSECOND:
-      return same;
+      return unchanged;
     case TimeUnit.NANOSECOND:
       return ({ values }) => ({ values: (values as BigInt64Array).map((ns) => floorDivide(ns, 1000n)) });
     default:
@@ -308,22 +306,22 @@ function inMicroseconds(unit: TimeUnit): (data: Data) => Values {
 
 function multiplied(data: Data, factor: bigint): Values {
   const values = new BigInt64Array(data.length);
-  each(data, MOST, (value) => value * factor, (at, value) => values[at] = value);
+  convertEach(data, MAX_TIME, (value) => value * factor, (at, value) => values[at] = value);
   return { values };
 }
 
-/** Converts the values that are not NULL. */
-function each(
+/** Converts the values that are not NULL. The absolute value of a result is at most `max`. */
+function convertEach(
   data: Data,
-  most: bigint,
+  max: bigint,
   convert: (value: bigint) => bigint,
-  put: (at: number, to: bigint) => void,
+  put: (at: number, value: bigint) => void,
 ): void {
   const source = data.values as Int32Array | BigInt64Array;
   for (let at = 0; at < data.length; at++) {
     if (!data.getValid(at)) continue;
     const value = convert(BigInt(source[at]!));
-    if (value > most || value < -most) {
+    if (value > max || value < -max) {
       throw new CellProblem(
         at,
         `the time ${source[at]} is beyond what Postgres can hold; leave it out, or make it a text`,
@@ -333,12 +331,13 @@ function each(
   }
 }
 
-/** Divides and rounds down, so that times before 1970 keep their order. */
+/** Divides and rounds down, which keeps the order of times before 1970. */
 function floorDivide(value: bigint, by: bigint): bigint {
   const rest = value % by;
   return (value - (rest < 0n ? rest + by : rest)) / by;
 }
 
-function same({ values }: Data): Values {
+/** Returns values whose layout is that of a column. */
+export function unchanged({ values }: Data): Values {
   return { values };
 }

@@ -33,13 +33,15 @@ import {
   type BatchColumn,
   type ColumnData,
   type ColumnType,
+  EXTENSION_METADATA,
+  EXTENSION_NAME,
 } from "../../columns/batch.ts";
 import type { Chunk } from "../../copy/messages.ts";
 import type { EncodeContext } from "../file_format.ts";
 import { batches, checkTimes, Output } from "../output.ts";
 
 /** The size of a record batch: small enough for a reader's cache, and large enough that the metadata is negligible. */
-const LIMIT = { rows: 65_536, bytes: 16 * 1_048_576 };
+const BATCH_LIMIT = { rows: 65_536, bytes: 16 * 1_048_576 };
 
 /** Encodes rows as an Arrow IPC file, without compression, so that readers can map it into memory. */
 export async function* encodeArrow(
@@ -51,7 +53,7 @@ export async function* encodeArrow(
   const writer = new FileWriter((bytes) => output.put(bytes));
   writer.reset(undefined, schema);
   let rows = 0;
-  for await (const batch of ready ?? batches(chunks, columns, LIMIT)) {
+  for await (const batch of ready ?? batches(chunks, columns, BATCH_LIMIT)) {
     checkTimes(batch, rows);
     writer.write(recordBatch(batch, schema));
     if (output.isFull) yield* output.take();
@@ -61,7 +63,7 @@ export async function* encodeArrow(
   yield* output.take();
 }
 
-/** Bypasses the queue of apache-arrow's writer, which would copy each piece and wait for it. */
+/** Bypasses the queue of apache-arrow's writer, which would copy each chunk and wait for it. */
 class FileWriter extends RecordBatchFileWriter {
   readonly #put: (bytes: Uint8Array) => void;
 
@@ -114,8 +116,8 @@ export function arrowTable(batch: Batch): Table {
 function arrowField(name: string, type: ColumnType): Field {
   const extension = ARROW_EXTENSIONS[type.kind];
   const metadata = extension === undefined ? [] : [
-    ["ARROW:extension:name", extension],
-    ["ARROW:extension:metadata", ""],
+    [EXTENSION_NAME, extension],
+    [EXTENSION_METADATA, ""],
   ] as const;
   return new Field(name, arrowType(type), true, new Map(metadata));
 }

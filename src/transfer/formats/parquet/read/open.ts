@@ -2,8 +2,8 @@ import { type Data, type DataType, type Field, MessageReader, type Schema, Type 
 import { type FileMetaData, parquetMetadata, parquetSchema } from "npm:hyparquet@1.33.0";
 import { joinBytes } from "../../../../core/bytes.ts";
 import { LakebaseError } from "../../../../core/errors.ts";
-import { CellProblem } from "../../../columns/batch.ts";
-import { type ArrowBatch, rowsOf, unfit } from "../../arrow/open.ts";
+import { ARROW_SCHEMA, CellProblem } from "../../../columns/batch.ts";
+import { type ArrowBatch, rowsOf, unfitValue } from "../../arrow/open.ts";
 import {
   asUnreadable,
   FileBytes,
@@ -12,7 +12,6 @@ import {
   unreadable,
   UnsupportedFeature,
 } from "../../file_rows.ts";
-import { ARROW_SCHEMA } from "../write/metadata.ts";
 import { ChunkReader, type StoredColumn } from "./chunk_reader.ts";
 import { type Node, type ReadSchema, readSchema } from "./schema.ts";
 import { assemble, type LeafRows, WholeRowReader } from "./row_reader.ts";
@@ -145,7 +144,7 @@ async function* batches(
         try {
           return assemble(node, leaves);
         } catch (error) {
-          throw error instanceof CellProblem ? unfit(error, file.name, node.field.name, before) : error;
+          throw error instanceof CellProblem ? unfitValue(error, file.name, node.field.name, before) : error;
         }
       });
       yield { numRows: count, data: { children } };

@@ -1,11 +1,9 @@
 import { type DataType, Field, List, Map_, Struct } from "npm:apache-arrow@21.2.0";
 import type { SchemaElement, SchemaTree } from "npm:hyparquet@1.33.0";
+import { EXTENSION_NAME } from "../../../columns/batch.ts";
 import { UnsupportedFeature } from "../../file_rows.ts";
 import type { StoredColumn } from "./chunk_reader.ts";
 import { type Conversion, conversionOf } from "./conversion.ts";
-
-/** The key of the metadata that names an extension type. */
-const EXTENSION = "ARROW:extension:name";
 
 /** A part of the schema, and the levels by which it is found in its leaves. */
 interface Part {
@@ -152,5 +150,5 @@ function isListOrMap(element: SchemaElement): boolean {
 }
 
 function fieldOf({ element: { name } }: SchemaTree, type: DataType, extension?: string): Field {
-  return new Field(name, type, true, extension === undefined ? undefined : new Map([[EXTENSION, extension]]));
+  return new Field(name, type, true, extension === undefined ? undefined : new Map([[EXTENSION_NAME, extension]]));
 }

@@ -1,9 +1,79 @@
-import { type ColumnData, isSet, words } from "../../../columns/batch.ts";
-import { type Leaf, Physical } from "./metadata.ts";
+import { type ColumnData, type ColumnType, isSet, words } from "../../../columns/batch.ts";
 
-/** The levels of the values of a page. A NULL and an empty list have levels too. */
+/** The physical types (`Type` in parquet.thrift). */
+export const Physical = { boolean: 0, int32: 1, int64: 2, float: 4, double: 5, bytes: 6, fixed: 7 } as const;
+
+/** A column as Parquet stores it. For a list, these are its elements. */
+export interface Leaf {
+  /** The column's name. */
+  name: string;
+  /** The names on the path from the root to the leaf. */
+  path: readonly string[];
+  /** The type of the values, or of the elements of a list. */
+  type: ColumnType;
+  /** Whether the column is a list. */
+  isList: boolean;
+  /** The physical type. */
+  physical: number;
+  /** The bytes per value; only for `Physical.fixed`. */
+  width?: number;
+}
+
+/** The most digits of a decimal in 32 or 64 bits. */
+const DIGITS_32 = 9;
+const DIGITS_64 = 18;
+
+/** The bytes of a uuid, and of a decimal of more digits. */
+const FIXED_WIDTH = 16;
+
+/** Chooses how a column is stored. */
+export function leafOf(name: string, type: ColumnType): Leaf {
+  const isList = type.kind === "list";
+  const element = isList ? type.element : type;
+  const physical = physicalType(element);
+  return {
+    name,
+    path: isList ? [name, "list", "element"] : [name],
+    type: element,
+    isList,
+    physical,
+    ...(physical === Physical.fixed ? { width: FIXED_WIDTH } : {}),
+  };
+}
+
+function physicalType(type: ColumnType): number {
+  switch (type.kind) {
+    case "bool":
+      return Physical.boolean;
+    case "int16":
+    case "int32":
+    case "uint32":
+    case "date":
+      return Physical.int32;
+    case "int64":
+    case "time":
+    case "timestamp":
+      return Physical.int64;
+    case "float32":
+      return Physical.float;
+    case "float64":
+      return Physical.double;
+    case "decimal":
+      return type.precision <= DIGITS_32
+        ? Physical.int32
+        : type.precision <= DIGITS_64
+        ? Physical.int64
+        : Physical.fixed;
+    case "uuid":
+      return Physical.fixed;
+    default:
+      return Physical.bytes;
+  }
+}
+
+/** The levels of the values of a page. NULLs and empty lists have levels, too. */
 interface EncodedLevels {
-  /** The start of a data page of version 1: each kind of level after its length in 4 bytes. */
+  /** The start of a data page of version 1: both kinds of levels, each after its length in 4 bytes. */
   bytes: Uint8Array[];
   /** The number of values. */
   count: number;
@@ -15,7 +85,7 @@ export function flatLevels({ nullBitmap }: ColumnData, from: number, to: number)
   const present = nullBitmap === undefined ? count : countBits(nullBitmap, from, to);
   if (present === count) return { bytes: withLength(run(1, count)), count };
   if (present === 0) return { bytes: withLength(run(0, count)), count };
-  return { bytes: withLength(packed(packBits(nullBitmap!, from, to), count)), count };
+  return { bytes: withLength(bitPacked(packBits(nullBitmap!, from, to), count)), count };
 }
 
 /** Returns the repetition and definition levels of a range of lists. */
@@ -40,20 +110,20 @@ export function listLevels({ nullBitmap, offsets, child }: ColumnData, from: num
   const groups = (count + 7) >> 3;
   return {
     bytes: [
-      ...withLength(packed(repetition.subarray(0, groups), count)),
-      ...withLength(packed(definition.subarray(0, groups * 2), count)),
+      ...withLength(bitPacked(repetition.subarray(0, groups), count)),
+      ...withLength(bitPacked(definition.subarray(0, groups * 2), count)),
     ],
     count,
   };
 }
 
-/** Encodes a run of one level (Encodings.md, "RLE"). */
+/** Encodes a run of equal levels (Encodings.md, "RLE"). */
 function run(level: number, count: number): Uint8Array {
   return Uint8Array.from([...varint(count * 2), level]);
 }
 
 /** Encodes levels as bits, in groups of eight levels. */
-function packed(bits: Uint8Array, count: number): Uint8Array {
+function bitPacked(bits: Uint8Array, count: number): Uint8Array {
   const header = varint(((count + 7) >> 3) * 2 + 1);
   const bytes = new Uint8Array(header.length + bits.length);
   bytes.set(header);
@@ -69,7 +139,7 @@ function varint(value: number): number[] {
   return value < 128 ? [value] : [(value & 127) | 128, ...varint(value >>> 7)];
 }
 
-/** A loop copies texts shorter than this many bytes faster than a call does. */
+/** Up to this many bytes, a loop copies a text faster than `set`. */
 const SHORT = 24;
 
 /** Encodes a range of values as PLAIN: one after another, without the NULLs. */
@@ -164,7 +234,6 @@ function packBits(bits: Uint8Array, from: number, to: number, present?: Uint8Arr
   return packed.subarray(0, (length + 7) >> 3);
 }
 
-/** Counts the set bits in a range. */
 function countBits(bits: Uint8Array, from: number, to: number): number {
   let count = 0;
   for (let at = from; at < to; at++) if (isSet(bits, at)) count++;
@@ -180,9 +249,9 @@ export interface Bounds {
 }
 
 /** The most bytes of a bound. Bounds are in the footer, which every reader fetches. */
-const LONGEST = 64;
+const MAX_BOUND_BYTES = 64;
 
-/** Returns the bounds of a column chunk, by which readers skip row groups; `undefined` if bounds would not help. */
+/** Returns the bounds of a column chunk, by which readers skip row groups; `undefined` if there are none. */
 export function boundsOf(leaf: Leaf, data: ColumnData): Bounds | undefined {
   const { values, nullBitmap: present, length } = data;
   switch (leaf.physical) {
@@ -219,7 +288,7 @@ function intBounds(
   return min === Infinity ? undefined : { min: bytes(Int32Array.of(min)), max: bytes(Int32Array.of(max)) };
 }
 
-/** Compares numbers of 64 bits as two words, because a bigint per value would take longer than all other work. */
+/** Compares numbers of 64 bits as two words, because a bigint for each value would take longer than all other work. */
 function longBounds(source: Int32Array, length: number, stride: number, present?: Uint8Array): Bounds | undefined {
   let least = -1;
   let greatest = -1;
@@ -238,7 +307,7 @@ function isLess(source: Int32Array, a: number, b: number): boolean {
   return high < 0 || high === 0 && source[a]! >>> 0 < source[b]! >>> 0;
 }
 
-/** Returns no bounds if there is a NaN, which has no agreed order; -0 equals 0 (parquet.thrift, `ColumnOrder`). */
+/** Returns no bounds if there is a NaN, whose order is not defined. A zero may have both signs (parquet.thrift, `ColumnOrder`). */
 function floatBounds(
   values: Float32Array | Float64Array,
   length: number,
@@ -246,20 +315,20 @@ function floatBounds(
 ): Bounds | undefined {
   let min = Infinity;
   let max = -Infinity;
-  let any = false;
+  let hasValues = false;
   for (let at = 0; at < length; at++) {
     if (present !== undefined && !isSet(present, at)) continue;
     const value = values[at]!;
     if (Number.isNaN(value)) return undefined;
-    any = true;
+    hasValues = true;
     if (value < min) min = value;
     if (value > max) max = value;
   }
-  if (!any) return undefined;
-  const ends = [min === 0 ? -0 : min, max === 0 ? 0 : max] as const;
+  if (!hasValues) return undefined;
+  const bounds = [min === 0 ? -0 : min, max === 0 ? 0 : max] as const;
   const [low, high] = values instanceof Float32Array
-    ? [Float32Array.of(ends[0]), Float32Array.of(ends[1])]
-    : [Float64Array.of(ends[0]), Float64Array.of(ends[1])];
+    ? [Float32Array.of(bounds[0]), Float32Array.of(bounds[1])]
+    : [Float64Array.of(bounds[0]), Float64Array.of(bounds[1])];
   return { min: bytes(low), max: bytes(high) };
 }
 
@@ -288,7 +357,7 @@ function byteBounds(
     if (greatest < 0 || compare(at, greatest) > 0) greatest = at;
   }
   if (least < 0) return undefined;
-  if ([least, greatest].some((at) => endOf(at) - startOf(at) > LONGEST)) return undefined;
+  if ([least, greatest].some((at) => endOf(at) - startOf(at) > MAX_BOUND_BYTES)) return undefined;
   return { min: source.slice(startOf(least), endOf(least)), max: source.slice(startOf(greatest), endOf(greatest)) };
 }
 

@@ -1,7 +1,110 @@
-import type { ColumnType } from "../../../columns/batch.ts";
+/**
+ * The Thrift structs of a Parquet file, as parquet.thrift defines them: the footer with the schema, and the page headers.
+ *
+ * @module
+ */
 
-/** The metadata key of the Arrow schema. polars needs this schema to read JSON as text. */
-export const ARROW_SCHEMA = "ARROW:schema";
+import type { ColumnType } from "../../../columns/batch.ts";
+import type { Bounds, Leaf } from "./column_chunk.ts";
+
+/** The footer's data about a row group. */
+export interface RowGroup {
+  /** The number of rows. */
+  rows: number;
+  /** A chunk for each column. */
+  chunks: ColumnChunk[];
+}
+
+/** Values of `PageType` and `Encoding`. */
+const DATA_PAGE = 0;
+const PLAIN = 0;
+const RLE = 3;
+
+/**
+ * Encodes the footer, the struct `FileMetaData`.
+ *
+ * @param codec The value of `CompressionCodec`.
+ */
+export function footer(
+  leaves: readonly Leaf[],
+  groups: readonly RowGroup[],
+  codec: number,
+  metadata: Readonly<Record<string, string>>,
+): Uint8Array {
+  const thrift = new ThriftWriter();
+  thrift.integer(1, 1);
+  writeSchema(thrift, 2, leaves);
+  thrift.integer(3, groups.reduce((rows, group) => rows + group.rows, 0), Thrift.i64);
+  thrift.structs(4, groups, (group) => writeRowGroup(thrift, leaves, group, codec));
+  thrift.structs(5, Object.entries(metadata), ([key, value]) => {
+    thrift.binary(1, key);
+    thrift.binary(2, value);
+  });
+  thrift.binary(6, "lakebase");
+  // Readers ignore the bounds of texts unless the order is stated here.
+  thrift.structs(7, leaves, () => thrift.struct(1));
+  return thrift.end();
+}
+
+function writeRowGroup(thrift: ThriftWriter, leaves: readonly Leaf[], { rows, chunks }: RowGroup, codec: number): void {
+  const sum = (size: (chunk: ColumnChunk) => number) => chunks.reduce((total, chunk) => total + size(chunk), 0);
+  thrift.structs(1, chunks.map((chunk, at) => ({ chunk, leaf: leaves[at]! })), ({ chunk, leaf }) => {
+    thrift.integer(2, 0, Thrift.i64); // required, but deprecated: writers disagreed on its meaning
+    thrift.struct(3, () => writeColumn(thrift, leaf, chunk, codec));
+  });
+  thrift.integer(2, sum((chunk) => chunk.uncompressed), Thrift.i64);
+  thrift.integer(3, rows, Thrift.i64);
+  thrift.integer(5, chunks[0]!.offset, Thrift.i64);
+  thrift.integer(6, sum((chunk) => chunk.compressed), Thrift.i64);
+}
+
+function writeColumn(thrift: ThriftWriter, leaf: Leaf, chunk: ColumnChunk, codec: number): void {
+  thrift.integer(1, leaf.physical);
+  thrift.integers(2, [PLAIN, RLE]);
+  thrift.texts(3, leaf.path);
+  thrift.integer(4, codec);
+  thrift.integer(5, chunk.values, Thrift.i64);
+  thrift.integer(6, chunk.uncompressed, Thrift.i64);
+  thrift.integer(7, chunk.compressed, Thrift.i64);
+  thrift.integer(9, chunk.offset, Thrift.i64);
+  const { statistics } = chunk;
+  if (statistics === undefined) return;
+  thrift.struct(12, () => {
+    thrift.integer(3, statistics.nulls, Thrift.i64);
+    if (statistics.bounds === undefined) return;
+    thrift.binary(5, statistics.bounds.max);
+    thrift.binary(6, statistics.bounds.min);
+  });
+}
+
+/** The footer's data about a column chunk. */
+export interface ColumnChunk {
+  /** The position of its first page in the file. */
+  offset: number;
+  /** The number of values, including NULLs and empty lists. */
+  values: number;
+  /** The bytes in the file, including page headers. */
+  compressed: number;
+  /** The bytes before compression, including page headers. */
+  uncompressed: number;
+  /** Statistics that let readers skip the row group; absent for lists. */
+  statistics?: { nulls: number; bounds: Bounds | undefined };
+}
+
+/** Encodes the header of a page. */
+export function pageHeader(values: number, uncompressed: number, compressed: number): Uint8Array {
+  const thrift = new ThriftWriter();
+  thrift.integer(1, DATA_PAGE);
+  thrift.integer(2, uncompressed);
+  thrift.integer(3, compressed);
+  thrift.struct(5, () => {
+    thrift.integer(1, values);
+    thrift.integer(2, PLAIN);
+    thrift.integer(3, RLE);
+    thrift.integer(4, RLE);
+  });
+  return thrift.end();
+}
 
 /** Values of `FieldRepetitionType` in parquet.thrift. */
 const OPTIONAL = 1;
@@ -17,7 +120,7 @@ const Logical = { string: 1, list: 3, decimal: 5, date: 6, time: 7, timestamp: 8
 type Element = (thrift: ThriftWriter) => void;
 
 /** Writes the schema of a file as a field of the footer. */
-export function writeSchema(thrift: ThriftWriter, field: number, leaves: readonly Leaf[]): void {
+function writeSchema(thrift: ThriftWriter, field: number, leaves: readonly Leaf[]): void {
   const root: Element = (thrift) => {
     thrift.binary(4, "root");
     thrift.integer(5, leaves.length);
@@ -25,8 +128,9 @@ export function writeSchema(thrift: ThriftWriter, field: number, leaves: readonl
   thrift.structs(field, [root, ...leaves.flatMap(elements)], (write) => write(thrift));
 }
 
+/** Returns the elements of a column: its leaf, and for a list the two groups around the leaf. */
 function elements(leaf: Leaf): Element[] {
-  if (!leaf.list) return [(thrift) => writeLeaf(thrift, leaf)];
+  if (!leaf.isList) return [(thrift) => writeLeaf(thrift, leaf)];
   return [
     (thrift) => {
       writeGroup(thrift, OPTIONAL, leaf.path[0]!);
@@ -121,78 +225,8 @@ function writeInteger(thrift: ThriftWriter, bits: number, signed: boolean): void
   });
 }
 
-/** The physical types (`Type` in parquet.thrift). */
-export const Physical = { boolean: 0, int32: 1, int64: 2, float: 4, double: 5, bytes: 6, fixed: 7 } as const;
-
-/** A column as Parquet stores it. For a list, these are its elements. */
-export interface Leaf {
-  /** The column's name. */
-  name: string;
-  /** The names on the path from the root to the leaf. */
-  path: readonly string[];
-  /** The type of the values, or of the elements of a list. */
-  type: ColumnType;
-  /** Whether the column is a list. */
-  list: boolean;
-  /** The physical type. */
-  physical: number;
-  /** The bytes per value; only for `Physical.fixed`. */
-  width?: number;
-}
-
-/** The most digits of a decimal that fits into 32 or 64 bits. */
-const DIGITS_32 = 9;
-const DIGITS_64 = 18;
-
-const FIXED_WIDTH = 16;
-
-/** Chooses how a column is stored. */
-export function leafOf(name: string, type: ColumnType): Leaf {
-  const list = type.kind === "list";
-  const element = list ? type.element : type;
-  const physical = physicalType(element);
-  return {
-    name,
-    path: list ? [name, "list", "element"] : [name],
-    type: element,
-    list,
-    physical,
-    ...(physical === Physical.fixed ? { width: FIXED_WIDTH } : {}),
-  };
-}
-
-function physicalType(type: ColumnType): number {
-  switch (type.kind) {
-    case "bool":
-      return Physical.boolean;
-    case "int16":
-    case "int32":
-    case "uint32":
-    case "date":
-      return Physical.int32;
-    case "int64":
-    case "time":
-    case "timestamp":
-      return Physical.int64;
-    case "float32":
-      return Physical.float;
-    case "float64":
-      return Physical.double;
-    case "decimal":
-      return type.precision <= DIGITS_32
-        ? Physical.int32
-        : type.precision <= DIGITS_64
-        ? Physical.int64
-        : Physical.fixed;
-    case "uuid":
-      return Physical.fixed;
-    default:
-      return Physical.bytes;
-  }
-}
-
 /** The field types of Thrift's compact protocol. */
-export const Thrift = {
+const Thrift = {
   true: 1,
   false: 2,
   byte: 3,
@@ -208,8 +242,8 @@ export const Thrift = {
 
 const UTF8 = new TextEncoder();
 
-/** Writes a struct in Thrift's compact protocol. The page headers and the footer of a Parquet file are such structs. */
-export class ThriftWriter {
+/** Writes a struct in Thrift's compact protocol. */
+class ThriftWriter {
   #bytes = new Uint8Array(256);
   #length = 0;
   /** The number of the last field in each open struct. */
@@ -238,7 +272,7 @@ export class ThriftWriter {
     this.#binary(value);
   }
 
-  /** Writes a struct; `write` writes its fields. */
+  /** Writes a struct, whose fields `write` writes. */
   struct(field: number, write: () => void = () => {}): void {
     this.#field(field, Thrift.struct);
     this.#struct(write);

@@ -18,8 +18,8 @@
  * - Page: always a data page of version 1 ("DataPageHeader"), which every reader supports, without a dictionary. Its header
  *   is a Thrift struct with the number of values and the size before and after compression. The page itself, compressed as a
  *   whole, has three parts: repetition levels, definition levels and values.
- * - Values: in the encoding "PLAIN", one after another, without the NULLs. Numbers are little-endian. Booleans are bits. Texts
- *   and bytes follow their length in 4 bytes. A uuid, or a decimal of more than 18 digits, is a "FIXED_LEN_BYTE_ARRAY" of
+ * - Values: in the encoding "PLAIN", one after another, without the NULLs. Numbers are little-endian. Booleans are bits. Each
+ *   text or byte string follows its length in 4 bytes. A uuid, or a decimal of more than 18 digits, is a "FIXED_LEN_BYTE_ARRAY" of
  *   16 bytes, with the highest byte first.
  * - Definition levels: for each value, how much of its path is present. In a plain column, 0 is NULL and 1 is a value. In a
  *   list, 0 is a NULL list, 1 an empty list, 2 a NULL element, and 3 an element with a value.
@@ -35,23 +35,30 @@
  *   "max_value"). "column_orders" says that they follow the order of the type. Long texts, JSON, and floats that include a
  *   NaN have no bounds.
  * - Key-value metadata: the Arrow schema ("ARROW:schema"), because Parquet lacks some of Arrow's types.
- * - Thrift: all structs are in Thrift's compact protocol ({@linkcode ThriftWriter}).
+ * - Thrift: all structs are in Thrift's compact protocol (metadata.ts).
  *
  * @module
  */
 
 import zlib from "node:zlib";
+import { Builder } from "npm:flatbuffers@25.9.23";
 import { joinBytes } from "../../../../core/bytes.ts";
 import { LakebaseError } from "../../../../core/errors.ts";
 import { LoopTurns } from "../../../../core/pause.ts";
 import { fieldsOf } from "../../../../sql/result.ts";
-import type { ColumnData } from "../../../columns/batch.ts";
+import {
+  ARROW_EXTENSIONS,
+  ARROW_SCHEMA,
+  type ColumnData,
+  type ColumnType,
+  EXTENSION_METADATA,
+  EXTENSION_NAME,
+} from "../../../columns/batch.ts";
 import type { Chunk } from "../../../copy/messages.ts";
 import type { EncodeContext, ParquetCompression } from "../../file_format.ts";
 import { batches, checkTimes, Output } from "../../output.ts";
-import { encodeArrowSchema } from "./arrow_schema.ts";
-import { type Bounds, boundsOf, flatLevels, listLevels, plainValues } from "./column_chunk.ts";
-import { ARROW_SCHEMA, type Leaf, leafOf, Thrift, ThriftWriter, writeSchema } from "./metadata.ts";
+import { boundsOf, flatLevels, type Leaf, leafOf, listLevels, plainValues } from "./column_chunk.ts";
+import { type ColumnChunk, footer, pageHeader, type RowGroup } from "./metadata.ts";
 
 const MAGIC = new TextEncoder().encode("PAR1");
 
@@ -76,17 +83,16 @@ export async function* encodeParquet(
     );
   }
   const codec = CODECS[options.compression ?? "zstd"];
-  const fields = fieldsOf(columns.map(({ name, oid: dataTypeID }) => ({ name, dataTypeID })));
-  const leaves = columns.map(({ type }, at) => leafOf(fields[at]!.key, type));
-  const arrowSchema = encodeArrowSchema(columns.map(({ type }, at) => ({ name: fields[at]!.key, type })));
+  const keys = fieldsOf(columns.map(({ name, oid: dataTypeID }) => ({ name, dataTypeID }))).map(({ key }) => key);
+  const leaves = columns.map(({ type }, at) => leafOf(keys[at]!, type));
+  const arrowSchema = encodeArrowSchema(columns.map(({ type }, at) => ({ name: keys[at]!, type })));
   const groups: RowGroup[] = [];
   const output = new Output();
   const turns = new LoopTurns();
   let rows = 0;
   output.put(MAGIC);
-  for await (
-    const batch of ready ?? batches(chunks, columns, { rows: options.rowGroupSize ?? GROUP_ROWS, bytes: GROUP_BYTES })
-  ) {
+  const limit = { rows: options.rowGroupSize ?? GROUP_ROWS, bytes: GROUP_BYTES };
+  for await (const batch of ready ?? batches(chunks, columns, limit)) {
     checkTimes(batch, rows);
     const group: RowGroup = { rows: batch.rows, chunks: [] };
     for (const [at, leaf] of leaves.entries()) {
@@ -97,91 +103,11 @@ export async function* encodeParquet(
     groups.push(group);
     rows += batch.rows;
   }
-  const end = footer(leaves, groups, codec, { [ARROW_SCHEMA]: arrowSchema.toBase64() });
+  const end = footer(leaves, groups, codec.id, { [ARROW_SCHEMA]: arrowSchema.toBase64() });
   output.put(end);
   output.put(new Uint8Array(Uint32Array.of(end.length).buffer));
   output.put(MAGIC);
   yield* output.take();
-}
-
-/** The footer's data about a row group. */
-interface RowGroup {
-  /** The number of rows. */
-  rows: number;
-  /** A chunk for each column. */
-  chunks: ColumnChunk[];
-}
-
-/** Values of `PageType` and `Encoding`. */
-const DATA_PAGE = 0;
-const PLAIN = 0;
-const RLE = 3;
-
-/** Writes the struct `FileMetaData`: the contents of the file and their positions. */
-function footer(
-  leaves: readonly Leaf[],
-  groups: readonly RowGroup[],
-  codec: Codec,
-  metadata: Readonly<Record<string, string>>,
-): Uint8Array {
-  const thrift = new ThriftWriter();
-  thrift.integer(1, 1);
-  writeSchema(thrift, 2, leaves);
-  thrift.integer(3, groups.reduce((rows, group) => rows + group.rows, 0), Thrift.i64);
-  thrift.structs(4, groups, (group) => writeRowGroup(thrift, leaves, group, codec));
-  thrift.structs(5, Object.entries(metadata), ([key, value]) => {
-    thrift.binary(1, key);
-    thrift.binary(2, value);
-  });
-  thrift.binary(6, "lakebase");
-  // Readers ignore the bounds of texts unless the order is stated here.
-  thrift.structs(7, leaves, () => thrift.struct(1));
-  return thrift.end();
-}
-
-function writeRowGroup(thrift: ThriftWriter, leaves: readonly Leaf[], { rows, chunks }: RowGroup, codec: Codec): void {
-  const sum = (size: (chunk: ColumnChunk) => number) => chunks.reduce((total, chunk) => total + size(chunk), 0);
-  thrift.structs(1, chunks.map((chunk, at) => ({ chunk, leaf: leaves[at]! })), ({ chunk, leaf }) => {
-    thrift.integer(2, 0, Thrift.i64); // required, but deprecated: writers disagreed on its meaning
-    thrift.struct(3, () => writeColumn(thrift, leaf, chunk, codec));
-  });
-  thrift.integer(2, sum((chunk) => chunk.uncompressed), Thrift.i64);
-  thrift.integer(3, rows, Thrift.i64);
-  thrift.integer(5, chunks[0]!.offset, Thrift.i64);
-  thrift.integer(6, sum((chunk) => chunk.compressed), Thrift.i64);
-}
-
-function writeColumn(thrift: ThriftWriter, leaf: Leaf, chunk: ColumnChunk, codec: Codec): void {
-  thrift.integer(1, leaf.physical);
-  thrift.integers(2, [PLAIN, RLE]);
-  thrift.texts(3, leaf.path);
-  thrift.integer(4, codec.id);
-  thrift.integer(5, chunk.values, Thrift.i64);
-  thrift.integer(6, chunk.uncompressed, Thrift.i64);
-  thrift.integer(7, chunk.compressed, Thrift.i64);
-  thrift.integer(9, chunk.offset, Thrift.i64);
-  const { statistics } = chunk;
-  if (statistics === undefined) return;
-  thrift.struct(12, () => {
-    thrift.integer(3, statistics.nulls, Thrift.i64);
-    if (statistics.bounds === undefined) return;
-    thrift.binary(5, statistics.bounds.max);
-    thrift.binary(6, statistics.bounds.min);
-  });
-}
-
-/** The footer's data about a column chunk. */
-interface ColumnChunk {
-  /** The position of its first page in the file. */
-  offset: number;
-  /** The number of values, including NULLs and empty lists. */
-  values: number;
-  /** The bytes in the file, including page headers. */
-  compressed: number;
-  /** The bytes before compression, including page headers. */
-  uncompressed: number;
-  /** Statistics that let readers skip the row group; absent for lists. */
-  statistics?: { nulls: number; bounds: Bounds | undefined };
 }
 
 /** The approximate bytes of a page before compression. A reader decompresses a whole page at once. */
@@ -200,7 +126,7 @@ async function writeColumnChunk(
   for (let from = 0; from < data.length; from += rows) {
     await turns.next();
     const to = Math.min(from + rows, data.length);
-    const levels = leaf.list ? listLevels(data, from, to) : flatLevels(data, from, to);
+    const levels = leaf.isList ? listLevels(data, from, to) : flatLevels(data, from, to);
     const page = joinBytes([...levels.bytes, valuesOf(leaf, data, from, to)]);
     const body = codec.compress(page);
     const header = pageHeader(levels.count, page.length, body.length);
@@ -211,7 +137,7 @@ async function writeColumnChunk(
     chunk.uncompressed += header.length + page.length;
   }
   await turns.next();
-  if (!leaf.list) chunk.statistics = { nulls: data.nullCount, bounds: boundsOf(leaf, data) };
+  if (!leaf.isList) chunk.statistics = { nulls: data.nullCount, bounds: boundsOf(leaf, data) };
   return chunk;
 }
 
@@ -226,22 +152,8 @@ function bytesOf({ values, child }: ColumnData): number {
 }
 
 function valuesOf(leaf: Leaf, data: ColumnData, from: number, to: number): Uint8Array {
-  if (!leaf.list) return plainValues(leaf, data, from, to);
+  if (!leaf.isList) return plainValues(leaf, data, from, to);
   return plainValues(leaf, data.child!, data.offsets![from]!, data.offsets![to]!);
-}
-
-function pageHeader(values: number, uncompressed: number, compressed: number): Uint8Array {
-  const thrift = new ThriftWriter();
-  thrift.integer(1, DATA_PAGE);
-  thrift.integer(2, uncompressed);
-  thrift.integer(3, compressed);
-  thrift.struct(5, () => {
-    thrift.integer(1, values);
-    thrift.integer(2, PLAIN);
-    thrift.integer(3, RLE);
-    thrift.integer(4, RLE);
-  });
-  return thrift.end();
 }
 
 /** A way to compress pages. */
@@ -257,3 +169,155 @@ const CODECS: Readonly<Record<ParquetCompression, Codec>> = {
   gzip: { id: 2, compress: (page) => zlib.gzipSync(page) },
   zstd: { id: 6, compress: (page) => zlib.zstdCompressSync(page) },
 };
+
+/** Values of `MetadataVersion` and `MessageHeader` in Arrow's Schema.fbs and Message.fbs. */
+const VERSION_5 = 4;
+const SCHEMA_HEADER = 1;
+
+/** The numbers of the types in the union `Type`. */
+const ArrowType = {
+  int: 2,
+  float: 3,
+  binary: 4,
+  utf8: 5,
+  bool: 6,
+  decimal: 7,
+  date: 8,
+  time: 9,
+  timestamp: 10,
+  list: 12,
+  fixed: 15,
+} as const;
+
+/** Values of `TimeUnit`, `DateUnit` and `Precision`. */
+const MICROSECOND = 2;
+const DAY = 0;
+const SINGLE = 1;
+const DOUBLE = 2;
+
+/**
+ * Encodes columns as an Arrow schema, in a message of Arrow's stream format. apache-arrow could do this, but to load its 146
+ * modules holds the thread for longer than anything else in a pull, and is most of what a first pull fetches.
+ *
+ * @param columns The names, which differ from each other, and the types.
+ */
+export function encodeArrowSchema(columns: readonly { name: string; type: ColumnType }[]): Uint8Array {
+  const builder = new Builder();
+  const fields = vector(builder, columns.map(({ name, type }) => writeArrowField(builder, name, type)));
+  const schema = table(builder, 4, () => builder.addFieldOffset(1, fields, 0));
+  const message = table(builder, 5, () => {
+    builder.addFieldInt16(0, VERSION_5, 0);
+    builder.addFieldInt8(1, SCHEMA_HEADER, 0);
+    builder.addFieldOffset(2, schema, 0);
+  });
+  builder.finish(message);
+  return framed(builder.asUint8Array());
+}
+
+/** Frames a message: the marker -1, the length, and the message, padded to a multiple of eight bytes. */
+function framed(message: Uint8Array): Uint8Array {
+  const length = (message.length + 7) & ~7;
+  const bytes = new Uint8Array(8 + length);
+  const head = new DataView(bytes.buffer);
+  head.setInt32(0, -1, true);
+  head.setInt32(4, length, true);
+  bytes.set(message, 8);
+  return bytes;
+}
+
+function writeArrowField(builder: Builder, name: string, type: ColumnType): number {
+  const children = vector(builder, type.kind === "list" ? [writeArrowField(builder, "item", type.element)] : []);
+  const [id, value] = writeArrowType(builder, type);
+  const extension = ARROW_EXTENSIONS[type.kind];
+  const metadata = extension === undefined ? 0 : vector(builder, [
+    writeEntry(builder, EXTENSION_NAME, extension),
+    writeEntry(builder, EXTENSION_METADATA, ""),
+  ]);
+  const label = builder.createString(name);
+  return table(builder, 7, () => {
+    builder.addFieldOffset(0, label, 0);
+    builder.addFieldInt8(1, 1, 0); // nullable
+    builder.addFieldInt8(2, id, 0);
+    builder.addFieldOffset(3, value, 0);
+    builder.addFieldOffset(5, children, 0);
+    builder.addFieldOffset(6, metadata, 0);
+  });
+}
+
+function writeEntry(builder: Builder, key: string, value: string): number {
+  const [name, content] = [builder.createString(key), builder.createString(value)];
+  return table(builder, 2, () => {
+    builder.addFieldOffset(0, name, 0);
+    builder.addFieldOffset(1, content, 0);
+  });
+}
+
+/** Writes a type. Returns its number in the union, and its position. */
+function writeArrowType(builder: Builder, type: ColumnType): readonly [id: number, position: number] {
+  const written = (id: number, fields = 0, write = () => {}) => [id, table(builder, fields, write)] as const;
+  const integer = (bits: number, signed = true) =>
+    written(ArrowType.int, 2, () => {
+      builder.addFieldInt32(0, bits, 0);
+      builder.addFieldInt8(1, Number(signed), 0);
+    });
+  const float = (precision: number) => written(ArrowType.float, 1, () => builder.addFieldInt16(0, precision, 0));
+  switch (type.kind) {
+    case "bool":
+      return written(ArrowType.bool);
+    case "int16":
+      return integer(16);
+    case "int32":
+      return integer(32);
+    case "int64":
+      return integer(64);
+    case "uint32":
+      return integer(32, false);
+    case "float32":
+      return float(SINGLE);
+    case "float64":
+      return float(DOUBLE);
+    case "decimal":
+      return written(ArrowType.decimal, 3, () => {
+        builder.addFieldInt32(0, type.precision, 0);
+        builder.addFieldInt32(1, type.scale, 0);
+        builder.addFieldInt32(2, 128, 128);
+      });
+    case "date":
+      return written(ArrowType.date, 1, () => builder.addFieldInt16(0, DAY, 1));
+    case "time":
+      return written(ArrowType.time, 2, () => {
+        builder.addFieldInt16(0, MICROSECOND, 1);
+        builder.addFieldInt32(1, 64, 32);
+      });
+    case "timestamp": {
+      const zone = type.utc ? builder.createString("UTC") : 0;
+      return written(ArrowType.timestamp, 2, () => {
+        builder.addFieldInt16(0, MICROSECOND, 0);
+        builder.addFieldOffset(1, zone, 0);
+      });
+    }
+    case "uuid":
+      return written(ArrowType.fixed, 1, () => builder.addFieldInt32(0, 16, 0));
+    case "text":
+    case "json":
+      return written(ArrowType.utf8);
+    case "binary":
+      return written(ArrowType.binary);
+    case "list":
+      return written(ArrowType.list);
+  }
+}
+
+/** Writes a table. Its fields are numbers, or the positions of what was written before. */
+function table(builder: Builder, fields: number, write: () => void): number {
+  builder.startObject(fields);
+  write();
+  return builder.endObject();
+}
+
+/** Writes a vector of tables, by the positions of these. */
+function vector(builder: Builder, positions: readonly number[]): number {
+  builder.startVector(4, positions.length, 4);
+  for (const position of positions.toReversed()) builder.addOffset(position);
+  return builder.endVector();
+}
