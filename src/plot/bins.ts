@@ -1,13 +1,13 @@
-/** The starts of the bins, and then the end of the last bin, which includes the end itself. There are at least two numbers. */
+/** The start of each bin, and then the end of the last bin, which includes this number. There are at least two numbers. */
 export type Bins = readonly number[];
 
 /**
- * Bins of equal width that begin and end at round numbers.
+ * Makes bins of equal width that begin and end at round numbers.
  *
  * @param min The least value.
  * @param max The greatest value.
  * @param maxBins The approximate maximum number of bins.
- * @param whole Whether all numbers are whole. Then no number is both the end of a bin and the start of the next.
+ * @param whole Whether all numbers are whole. The bins then have whole ends, and the last bin ends after `max`.
  *
  * @example
  * ```ts
@@ -24,24 +24,24 @@ export function niceBins(min: number, max: number, maxBins: number, whole: boole
   const step = whole ? Math.max(1, nice) : nice;
   const low = Math.floor(min / step) * step;
   const end = Math.ceil(max / step) * step;
-  const edges = edgesOf(low, whole && end <= max ? end + step : end, step, 2 * maxBins);
+  const edges = roundEdges(low, whole && end <= max ? end + step : end, step, 2 * maxBins);
   if (edges !== undefined && edges[0]! <= min && edges.at(-1)! >= max) return edges;
   if (min < max) return [...Array.from({ length: maxBins }, (_, index) => min + index * raw), max];
   const half = Math.max(0.5, Math.abs(min) / 100);
   return [Math.max(min - half, -Number.MAX_VALUE), Math.min(min + half, Number.MAX_VALUE)];
 }
 
-/** The ends of bins; `undefined` if the numbers are too large, too small or too close together for round ends. */
-function edgesOf(low: number, high: number, step: number, maxBins: number): number[] | undefined {
+/** Round edges of bins; `undefined` if the numbers are too large, too small or too close together for them. */
+function roundEdges(low: number, high: number, step: number, maxBins: number): number[] | undefined {
   const count = Math.round(high / step - low / step);
   if (!(count >= 1 && count <= maxBins) || !Number.isFinite(low) || !Number.isFinite(high)) return undefined;
-  // Drops the last digits, which come from binary fractions: 0.3 instead of 0.30000000000000004.
+  // Without the last digits, which come from binary fractions: 0.3 instead of 0.30000000000000004.
   const edges = Array.from({ length: count + 1 }, (_, index) => Number((low + index * step).toPrecision(12)));
   return edges.every((edge, index) => index === 0 || edge > edges[index - 1]!) ? edges : undefined;
 }
 
-/** The number of a value's bin, from 1. Postgres's `width_bucket` numbers bins in the same way. */
-export function binOf(bins: Bins, value: number): number {
+/** The number of a value's bin, from 1, as Postgres's `width_bucket` counts. */
+export function binNumber(bins: Bins, value: number): number {
   let [low, high] = [1, bins.length - 1];
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -51,7 +51,7 @@ export function binOf(bins: Bins, value: number): number {
   return low;
 }
 
-/** The start and the end of a bin. */
+/** The start and the end of the bin with a number. */
 export function binEdges(bins: Bins, bin: number): [start: number, end: number] {
   return [bins[bin - 1]!, bins[bin]!];
 }
@@ -73,6 +73,7 @@ const UNITS = [
 ] as const;
 
 const DAY = 86_400_000;
+/** The shortest length of each unit, in milliseconds. */
 const LENGTHS: Readonly<Record<TimeUnit, number>> = {
   milliseconds: 1,
   second: 1000,
@@ -87,7 +88,7 @@ const LENGTHS: Readonly<Record<TimeUnit, number>> = {
 };
 
 /**
- * The finest unit that divides a range of time into at most `maxParts` parts.
+ * The finest unit that divides a range of time into few enough parts.
  *
  * @param start The start, in milliseconds since 1970.
  * @param end The end, in milliseconds since 1970.
@@ -113,13 +114,13 @@ export function truncate(unit: TimeUnit, time: number): number {
       return (day - ((day + 3) % 7 + 7) % 7) * DAY;
     }
     case "month":
-      return utc(year, month);
+      return startOfMonth(year, month);
     case "quarter":
-      return utc(year, month - month % 3);
+      return startOfMonth(year, month - month % 3);
     case "year":
-      return utc(year, 0);
+      return startOfMonth(year, 0);
     case "decade":
-      return utc(Math.floor(year / 10) * 10, 0);
+      return startOfMonth(Math.floor(year / 10) * 10, 0);
     default:
       return Math.floor(time / LENGTHS[unit]) * LENGTHS[unit];
   }
@@ -133,14 +134,14 @@ export function nextUnit(unit: TimeUnit, time: number): number {
 /** Adding this many of a unit's shortest lengths to its start always gives a time in the next unit. */
 const INTO_NEXT_UNIT = 4 / 3;
 
-/** The coarsest unit, not finer than the given one, of which all these times are starts. */
-export function coarsest(unit: TimeUnit, times: readonly number[]): TimeUnit {
+/** The coarsest unit that begins at each of these times, and is not finer than `unit`. */
+export function coarsestUnit(unit: TimeUnit, times: readonly number[]): TimeUnit {
   if (times.length < 2) return unit;
-  const rest = UNITS.slice(UNITS.indexOf(unit));
-  return rest.findLast((candidate) => times.every((time) => truncate(candidate, time) === time)) ?? unit;
+  const candidates = UNITS.slice(UNITS.indexOf(unit));
+  return candidates.findLast((candidate) => times.every((time) => truncate(candidate, time) === time)) ?? unit;
 }
 
-/** The start of a month in UTC. `Date.UTC` alone adds 1900 to the years 0 to 99. */
-function utc(year: number, month: number): number {
+/** The start of a month in UTC. `Date.UTC` would add 1900 to the years 0 to 99. */
+function startOfMonth(year: number, month: number): number {
   return new Date(Date.UTC(2000, month)).setUTCFullYear(year);
 }

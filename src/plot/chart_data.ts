@@ -1,6 +1,8 @@
 import { countText } from "../core/text.ts";
-import { binEdges, coarsest, nextUnit, type TimeUnit, unitFor } from "./bins.ts";
-import { type Design, type DesignKey, Labels } from "./design.ts";
+import { cutText } from "../draw/cell.ts";
+import { visible } from "../draw/escape.ts";
+import { binEdges, coarsestUnit, nextUnit, type TimeUnit, unitFor } from "./bins.ts";
+import { type Design, type DesignKey, drawsAtPositions } from "./design.ts";
 import { type Grouped, MAX_GROUPS, MAX_TEXTS } from "./groups.ts";
 import {
   type Box,
@@ -13,11 +15,14 @@ import {
   type PlotValue,
 } from "./source.ts";
 
-/** The values that an axis, the colors or the facets show. */
+/** The values of a row by the names of the channels. */
+type Cells = Record<string, string | number>;
+
+/** What an axis, the colors or the facets show. */
 export interface Axis {
   title: string;
   type: "quantitative" | "temporal" | "nominal" | "ordinal";
-  /** Whether a value is a range from `x` to `x2`. */
+  /** Whether a value is a range, such as from `x` to `x2`. */
   ranged?: boolean;
   /** The texts or numbers, in order. */
   order?: (string | number)[];
@@ -25,58 +30,57 @@ export interface Axis {
   additive?: boolean;
 }
 
-/** The computed data of a chart: rows with the names of the channels as keys. */
+/** The computed data of a chart. */
 export interface ChartData {
-  rows: Record<string, string | number>[];
+  /** Rows with the names of the channels as keys. */
+  rows: Cells[];
   axes: { [Name in ChannelName]?: Axis };
   /** Notes on values that were left out, cut or combined. */
   notes: string[];
-  /** The number of rows from which the data were computed, if it is known. */
-  from: number | undefined;
+  /** The number of rows from which the data were computed; `undefined` if it is not known. */
+  rowCount: number | undefined;
 }
 
-/** The form in which a chart takes times. */
+/** A time in the form that a chart takes. */
 function isoTime(time: number): string {
   return new Date(time).toISOString().replace(".000Z", "Z");
 }
 
-type Cells = Record<string, string | number>;
-
-/** Groups as the rows of a chart. */
-export function groupData(design: Design, { keys, groups, notes, from }: Grouped): ChartData {
+/** The data of a chart of groups. */
+export function groupData(design: Design, { keys, groups, notes, rowCount }: Grouped): ChartData {
   const { channel, measure, plain } = design.value!;
-  const drawn = groups.filter((group) => group.value !== null && !hasGap(group, keys));
+  const drawn = groups.filter((group) => group.value !== null && hasPosition(group, keys));
   const single = drawn.every(({ rows }) => rows <= 1);
   const title = plain && single ? measure.column!.name : measure.name;
-  const parts = keys.map((key, index) => partOf(design, key, design.keys[index]!.channel, index, drawn));
+  const keyAxes = keys.map((key, index) => keyAxis(design, key, design.keys[index]!.channel, index, drawn));
   const axes: ChartData["axes"] = {
     [channel]: { title, type: "quantitative", additive: isAdditive(measure) || single && plain },
   };
-  for (const { channel, axis } of parts) axes[channel] = axis;
+  for (const { channel, axis } of keyAxes) axes[channel] = axis;
   const rows = drawn.map((group) => ({
-    ...Object.assign({}, ...parts.map(({ cells }, index) => cells(group.keys[index]!))) as Cells,
+    ...Object.assign({}, ...keyAxes.map(({ cells }, index) => cells(group.keys[index]!))) as Cells,
     [channel]: group.value!,
   }));
-  const units = parts.flatMap(({ unit }, index) =>
+  const units = keyAxes.flatMap(({ unit }, index) =>
     unit === undefined ? [] : [`${keys[index]!.column.name} by ${unit}`]
   );
-  return { rows, axes, notes: [...units, ...notes, ...gapNotes(groups, keys, measure.name)], from };
+  return { rows, axes, notes: [...units, ...notes, ...leftOutNotes(groups, keys, measure.name)], rowCount };
 }
 
-function hasGap(group: Group, keys: readonly Key[]): boolean {
-  return keys.some(({ scale }, index) => scale !== "text" && group.keys[index] === null);
+/** Whether each key of a group has a position on its axis. A text always has one, even NULL. */
+function hasPosition(group: Group, keys: readonly Key[]): boolean {
+  return keys.every(({ scale }, index) => scale === "text" || group.keys[index] !== null);
 }
 
-function gapNotes(groups: readonly Group[], keys: readonly Key[], name: string): string[] {
+function leftOutNotes(groups: readonly Group[], keys: readonly Key[], name: string): string[] {
   const notes: string[] = [];
   for (const [index, { column, scale }] of keys.entries()) {
-    const rows = groups.filter((group) => scale !== "text" && group.keys[index] === null).reduce(
-      (sum, { rows }) => sum + rows,
-      0,
-    );
+    if (scale === "text") continue;
+    const leftOut = groups.filter((group) => group.keys[index] === null);
+    const rows = leftOut.reduce((sum, { rows }) => sum + rows, 0);
     if (rows > 0) notes.push(leftOutNote(rows, column.name));
   }
-  const empty = groups.filter((group) => group.value === null && !hasGap(group, keys)).length;
+  const empty = groups.filter((group) => group.value === null && hasPosition(group, keys)).length;
   if (empty > 0) notes.push(`${empty.toLocaleString("en-US")} without a value of ${name} left out`);
   return notes;
 }
@@ -86,36 +90,37 @@ function leftOutNote(rows: number, name: string): string {
   return `${countText(rows, "row")} without a usable ${name} left out`;
 }
 
-interface Part {
+/** The axis of a key. */
+interface KeyAxis {
   channel: ChannelName;
   axis: Axis;
   /** The unit to which times were rounded. */
   unit?: TimeUnit | undefined;
+  /** The cells of a row for a value of the key. */
   cells: (value: Group["keys"][number]) => Cells;
 }
 
-function partOf(design: Design, key: Key, channel: ChannelName, at: number, groups: readonly Group[]): Part {
+/** Lays out a key. @param at The index of the key in the groups. */
+function keyAxis(design: Design, key: Key, channel: ChannelName, at: number, groups: readonly Group[]): KeyAxis {
   const { column, scale, bins, unit } = key;
   const title = column.type === "timestamptz" && scale === "time" ? `${column.name} (UTC)` : column.name;
-  if (scale === "text") return textPart(design, key, channel, at, groups);
-  const ranged = bins !== undefined || unit !== undefined;
-  const line = design.mark === "line" || design.mark === "area" || design.mark === "point";
+  if (scale === "text") return textAxis(design, key, channel, at, groups);
+  const atPosition = drawsAtPositions(design.mark);
   if (scale === "time") {
-    const shown = unit && coarsest(unit, groups.map((group) => group.keys[at] as number));
-    const axis: Axis = { title, type: "temporal", ranged: ranged && !line };
+    const drawnUnit = unit && coarsestUnit(unit, groups.map((group) => group.keys[at] as number));
     return {
       channel,
-      axis,
-      unit: shown,
-      cells: (value) => timeCells(channel, value as number, line ? undefined : shown),
+      axis: { title, type: "temporal", ranged: unit !== undefined && !atPosition },
+      unit: drawnUnit,
+      cells: (value) => timeCells(channel, value as number, atPosition ? undefined : drawnUnit),
     };
   }
   if (bins !== undefined) {
     const cells = (value: Group["keys"][number]): Cells => {
-      const [start, next] = binEdges(bins, value as number);
-      return line ? { [channel]: start / 2 + next / 2 } : { [channel]: start, [`${channel}2`]: next };
+      const [start, end] = binEdges(bins, value as number);
+      return atPosition ? { [channel]: start / 2 + end / 2 } : { [channel]: start, [`${channel}2`]: end };
     };
-    return { channel, axis: { title, type: "quantitative", ranged: !line }, cells };
+    return { channel, axis: { title, type: "quantitative", ranged: !atPosition }, cells };
   }
   const axis: Axis = design.mark === "bar"
     ? {
@@ -132,14 +137,20 @@ function timeCells(channel: ChannelName, time: number, unit: TimeUnit | undefine
   return { [channel]: isoTime(time), [`${channel}2`]: isoTime(nextUnit(unit, time)) };
 }
 
-/** Categories in order: bars and colors by value, other axes by name. Combined values come last. */
-function textPart(design: Design, { column }: Key, channel: ChannelName, at: number, groups: readonly Group[]): Part {
+/** Lays out categories: bars and colors in the order of their values, others by name. Combined values come last. */
+function textAxis(
+  design: Design,
+  { column }: Key,
+  channel: ChannelName,
+  at: number,
+  groups: readonly Group[],
+): KeyAxis {
   const labels = new Labels();
   const totals = new Map<Group["keys"][number], number>();
   for (const { keys, value } of groups) totals.set(keys[at]!, (totals.get(keys[at]!) ?? 0) + value!);
   const byValue = design.mark === "bar" || channel === "color";
   const sorted = [...totals].sort(([a, x], [b, y]) =>
-    Number(a === OTHER) - Number(b === OTHER) || (byValue ? y - x : byName(a, b))
+    Number(a === OTHER) - Number(b === OTHER) || (byValue ? y - x : compareByName(a, b))
   );
   const order = sorted.map(([value]) => labels.of(value));
   return {
@@ -149,8 +160,8 @@ function textPart(design: Design, { column }: Key, channel: ChannelName, at: num
   };
 }
 
-/** Compares texts, with numbers in them by value, and NULL last. */
-function byName(a: Group["keys"][number], b: Group["keys"][number]): number {
+/** Compares texts, with the numbers in them by value. NULL comes last. */
+function compareByName(a: Group["keys"][number], b: Group["keys"][number]): number {
   if (a === null || b === null) return Number(a === null) - Number(b === null);
   return String(a).localeCompare(String(b), "en", { numeric: true });
 }
@@ -165,13 +176,7 @@ export const BOX_MARKS = ["min", "q1", "median", "q3", "max"] as const;
 export async function boxData(source: PlotSource, design: Design): Promise<ChartData> {
   const { channel, measure } = design.value!;
   const keys: Key[] = [];
-  for (const { channel, column } of design.keys) {
-    const { min, max } = channel !== "facet" && column.scale === "time"
-      ? await source.extent(column)
-      : { min: null, max: null };
-    const time = min !== null && max !== null;
-    keys.push(time ? { column, scale: "time", unit: unitFor(min, max, 30, "day") } : { column, scale: "text" });
-  }
+  for (const key of design.keys) keys.push(await boxKey(source, key));
   const { boxes, total } = await source.boxes(keys, measure.column!, MAX_BOXES);
   const notes = total > boxes.length
     ? [`the ${boxes.length} with the most rows of ${total.toLocaleString("en-US")}`]
@@ -180,20 +185,28 @@ export async function boxData(source: PlotSource, design: Design): Promise<Chart
   if (empty > 0) notes.push(leftOutNote(empty, measure.column!.name));
   notes.push("whiskers: the least and the greatest value");
   const drawn = boxes.filter(({ marks }) => marks !== null);
-  const parts = design.keys.map(({ channel, column }, index) => ({
+  const keyAxes = design.keys.map(({ channel, column }, index) => ({
     channel,
     column,
     ...boxTexts(drawn, index, keys[index]!),
   }));
   const axes: ChartData["axes"] = { [channel]: { title: measure.column!.name, type: "quantitative" } };
-  for (const { channel, column, order } of parts) axes[channel] = { title: column.name, type: "nominal", order };
+  for (const { channel, column, order } of keyAxes) axes[channel] = { title: column.name, type: "nominal", order };
   const rows = drawn.map(({ marks, rows, empty }, at) => ({
-    ...Object.fromEntries(parts.map(({ channel, texts }) => [channel, texts[at]!])),
+    ...Object.fromEntries(keyAxes.map(({ channel, texts }) => [channel, texts[at]!])),
     ...Object.fromEntries(BOX_MARKS.map((name, index) => [name, marks![index]!])),
     rows: rows - empty,
   }));
-  const from = total > boxes.length ? undefined : boxes.reduce((sum, { rows }) => sum + rows, 0);
-  return { rows, axes, notes, from };
+  const rowCount = total > boxes.length ? undefined : boxes.reduce((sum, { rows }) => sum + rows, 0);
+  return { rows, axes, notes, rowCount };
+}
+
+/** Times become units of a day or more, and other values texts. */
+async function boxKey(source: PlotSource, { channel, column }: DesignKey): Promise<Key> {
+  if (channel === "facet" || column.scale !== "time") return { column, scale: "text" };
+  const { min, max } = await source.extent(column);
+  if (min === null || max === null) return { column, scale: "text" };
+  return { column, scale: "time", unit: unitFor(min, max, 30, "day") };
 }
 
 function boxTexts(boxes: readonly Box[], at: number, { scale, unit }: Key): { texts: string[]; order: string[] } {
@@ -205,7 +218,7 @@ function boxTexts(boxes: readonly Box[], at: number, { scale, unit }: Key): { te
         ? isoTime(value).slice(0, unit === undefined ? undefined : 10)
         : value,
     );
-  return { texts: values.map(text), order: [...new Set(values)].sort(byName).map(text) };
+  return { texts: values.map(text), order: [...new Set(values)].sort(compareByName).map(text) };
 }
 
 /** Rows as points, or a sample of them if there are many. */
@@ -214,10 +227,10 @@ export async function pointData(source: PlotSource, { keys }: Design): Promise<C
   const notes = total > rows.length
     ? [`a sample of ${rows.length.toLocaleString("en-US")} of ${total.toLocaleString("en-US")} rows`]
     : [];
-  const complete = rows.filter((row) => !keys.some((key, index) => needsPosition(key) && row[index] === null));
+  const complete = rows.filter((row) => keys.every((key, index) => !needsPosition(key) || row[index] !== null));
   for (const [index, key] of keys.entries()) {
-    const gaps = rows.filter((row) => needsPosition(key) && row[index] === null).length;
-    if (gaps > 0) notes.push(leftOutNote(gaps, key.column.name));
+    const leftOut = rows.filter((row) => needsPosition(key) && row[index] === null).length;
+    if (leftOut > 0) notes.push(leftOutNote(leftOut, key.column.name));
   }
   const axes: ChartData["axes"] = {};
   const columns = keys.map((key, index) => {
@@ -236,8 +249,8 @@ export async function pointData(source: PlotSource, { keys }: Design): Promise<C
       keys.flatMap(({ channel }, index) => columns[index]![at] === undefined ? [] : [[channel, columns[index]![at]!]]),
     )
   );
-  const facet = keys.some(({ channel }) => channel === "facet");
-  return { rows: facet ? drawn.filter((row) => "facet" in row) : drawn, axes, notes, from: total };
+  const hasFacets = keys.some(({ channel }) => channel === "facet");
+  return { rows: hasFacets ? drawn.filter((row) => "facet" in row) : drawn, axes, notes, rowCount: total };
 }
 
 /** Whether a value needs a position on an axis or on a scale of colors. Only a category may be NULL. */
@@ -245,7 +258,10 @@ function needsPosition({ channel, column }: DesignKey): boolean {
   return channel === "x" || channel === "y" || (channel === "color" && column.scale === "number");
 }
 
-/** The most frequent texts. Other texts are combined, or `undefined` if they are left out. */
+/**
+ * The texts of points. Only the most frequent ones are kept. The others are combined, or `undefined` for facets, which leave
+ * them out.
+ */
 function pointTexts({ channel, column }: DesignKey, values: readonly PlotValue[], notes: string[]) {
   const counts = new Map<PlotValue, number>();
   for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
@@ -257,7 +273,33 @@ function pointTexts({ channel, column }: DesignKey, values: readonly PlotValue[]
     notes.push(`${column.name}: the ${limit} most frequent of ${counts.size.toLocaleString("en-US")}${others}`);
   }
   const labels = new Labels();
-  const order = [...kept].sort(byName).map((value) => labels.of(value));
+  const order = [...kept].sort(compareByName).map((value) => labels.of(value));
   const texts = values.map((value) => kept.has(value) ? labels.of(value) : combines ? labels.of(OTHER) : undefined);
   return { texts, order: combines && counts.size > limit ? [...order, labels.of(OTHER)] : order };
+}
+
+/** The maximum characters of a category in the drawing. */
+const MAX_LABEL_LENGTH = 80;
+
+/** A different text for each value, so that no two categories become one. */
+export class Labels {
+  readonly #texts = new Map<PlotValue | typeof OTHER, string>();
+  readonly #used = new Set<string>();
+
+  of(value: PlotValue | typeof OTHER): string {
+    const earlier = this.#texts.get(value);
+    if (earlier !== undefined) return earlier;
+    const text = value === OTHER ? "other" : value === null ? "NULL" : shortText(String(value));
+    let label = text;
+    for (let n = 2; this.#used.has(label); n++) label = `${text} (${n})`;
+    this.#used.add(label);
+    this.#texts.set(value, label);
+    return label;
+  }
+}
+
+/** A text on one line, cut to fit a chart. */
+export function shortText(text: string): string {
+  const { text: head, cut } = cutText(text, MAX_LABEL_LENGTH);
+  return visible(cut ? `${head}…` : head);
 }

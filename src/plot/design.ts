@@ -1,5 +1,3 @@
-import { cutText } from "../draw/cell.ts";
-import { visible } from "../draw/escape.ts";
 import {
   type Channel,
   type ChannelName,
@@ -8,33 +6,36 @@ import {
   isWhole,
   type Measure,
   measureOf,
-  OTHER,
   type PlotColumn,
-  type PlotValue,
   readChannel,
   ROW_COUNT,
   type Scale,
 } from "./source.ts";
 import { cannotPlot, type PlotMark, type PlotOptions, quoted } from "./options.ts";
 
-/** A column that divides the rows into groups, and its channel. */
+/** A column that divides the rows into groups, with its channel. */
 export interface DesignKey {
   channel: ChannelName;
   column: PlotColumn;
 }
 
-/** The decision what to draw of a query's rows. */
+/** What to draw of a query's rows. */
 export interface Design {
   mark: PlotMark;
-  /** The columns that divide the rows into groups. For points, they are all drawn columns. */
+  /** The columns that divide the rows into groups. For points, all drawn columns. */
   keys: DesignKey[];
   /** The number that is computed for each group, and its channel. Points have none. */
   value?: {
     channel: ChannelName;
     measure: Measure;
-    /** Whether the person named a column without a computation. Usually it has one row in each group. */
+    /** Whether the value is a column that the person named without a computation. Usually each group has one row. */
     plain: boolean;
   };
+}
+
+/** Whether a mark draws each value at one position of an axis. Other marks, such as bars, draw it across a range. */
+export function drawsAtPositions(mark: PlotMark): boolean {
+  return mark === "line" || mark === "area" || mark === "point";
 }
 
 /**
@@ -46,14 +47,14 @@ export interface Design {
  */
 export function designOf(columns: readonly PlotColumn[], options: PlotOptions): Design {
   if (columns.length === 0) throw cannotPlot("there are no columns; it takes a query that returns rows");
-  const given: Channels = {};
+  const chosen: Channels = {};
   for (const name of ["x", "y", "color", "facet"] as const) {
     const text = options[name];
-    if (text !== undefined) given[name] = readChannel(name, text, columns);
+    if (text !== undefined) chosen[name] = readChannel(name, text, columns);
   }
-  const { mark = guessMark(columns, given) } = options;
-  const channels = fillChannels(mark, columns, given);
-  checkComputed(mark, channels);
+  const { mark = guessMark(columns, chosen) } = options;
+  const channels = fillChannels(mark, columns, chosen);
+  checkChannels(mark, channels);
   const keys = (names: readonly ChannelName[]) =>
     names.flatMap((channel) => {
       const column = channels[channel];
@@ -64,15 +65,15 @@ export function designOf(columns: readonly PlotColumn[], options: PlotOptions): 
     return { mark, keys: keys(["x", "y", "color", "facet"]).map((key) => checkPoint(key)) };
   }
   const value = valueOf(mark, channels);
-  const rest = (["x", "y", "color", "facet"] as const).filter((name) => name !== value.channel);
-  return { mark, keys: keys(rest), value };
+  const others = (["x", "y", "color", "facet"] as const).filter((name) => name !== value.channel);
+  return { mark, keys: keys(others), value };
 }
 
 function guessMark(columns: readonly PlotColumn[], { x, y, color, facet }: Channels): PlotMark {
   if (isMeasure(color)) return "heatmap";
   const free = columns.filter((column) => column !== color && column !== facet);
   const has = (scale: Scale) => free.some((column) => column.scale === scale);
-  if (x !== undefined && y !== undefined) return guessOfTwo(x, y);
+  if (x !== undefined && y !== undefined) return guessFromBoth(x, y);
   const one = x ?? y;
   if (one !== undefined && !isMeasure(one) && one.scale !== "number") return "bar";
   if (one !== undefined && (isMeasure(one) || one === y)) {
@@ -85,7 +86,7 @@ function guessMark(columns: readonly PlotColumn[], { x, y, color, facet }: Chann
   return numbers > 1 ? "point" : "histogram";
 }
 
-function guessOfTwo(x: Channel, y: Channel): PlotMark {
+function guessFromBoth(x: Channel, y: Channel): PlotMark {
   if (isMeasure(x) || isMeasure(y)) {
     const base = isMeasure(x) ? y : x;
     return !isMeasure(base) && base.scale === "text" ? "bar" : "line";
@@ -96,62 +97,62 @@ function guessOfTwo(x: Channel, y: Channel): PlotMark {
   return scales === "text number" || scales === "number text" ? "bar" : "heatmap";
 }
 
-/** The first unused column of one of these scales, preferably one that is not an id. */
-function pick(columns: readonly PlotColumn[], used: readonly (Channel | undefined)[], ...scales: Scale[]) {
+/** The first unused column of the first of these scales that has one, preferably a column that is not an id. */
+function pickColumn(columns: readonly PlotColumn[], used: readonly (Channel | undefined)[], ...scales: Scale[]) {
   const free = columns.filter((column) => !used.includes(column));
   for (const scale of scales) {
     const fitting = free.filter((column) => column.scale === scale);
-    const found = fitting.find((column) => !(isWhole(column) && /(^|_)id$/i.test(column.name))) ?? fitting[0];
-    if (found !== undefined) return found;
+    const picked = fitting.find((column) => !(isWhole(column) && /(^|_)id$/i.test(column.name))) ?? fitting[0];
+    if (picked !== undefined) return picked;
   }
 }
 
-/** Fills in the channels that the caller left out. */
-function fillChannels(mark: PlotMark, columns: readonly PlotColumn[], given: Channels): Channels {
-  const { x, y } = given;
-  const free = (...scales: Scale[]) => pick(columns, Object.values(given), ...scales);
+/** Fills in the channels that the person left out. */
+function fillChannels(mark: PlotMark, columns: readonly PlotColumn[], chosen: Channels): Channels {
+  const { x, y } = chosen;
+  const free = (...scales: Scale[]) => pickColumn(columns, Object.values(chosen), ...scales);
   const set = (channel: "x" | "y", value: Channel | undefined) =>
-    value === undefined ? given : { ...given, [channel]: value };
-  if (mark === "heatmap") return fillHeatmap(columns, given);
+    value === undefined ? chosen : { ...chosen, [channel]: value };
+  if (mark === "heatmap") return fillHeatmap(columns, chosen);
   if (mark === "box") {
     if (x === undefined && y === undefined) {
       const [value, base] = [free("number"), free("text")];
       return { ...set("y", value), ...(base === undefined ? {} : { x: base }) };
     }
     if (y === undefined && !isMeasure(x) && x?.scale !== "number") return set("y", free("number"));
-    return given;
+    return chosen;
   }
   if (mark === "histogram") {
-    if (y !== undefined && !isMeasure(y)) return { x: ROW_COUNT, ...given };
+    if (y !== undefined && !isMeasure(y)) return { x: ROW_COUNT, ...chosen };
     const base = x ?? free("number", "time");
-    return { y: ROW_COUNT, ...(base === undefined ? given : { ...given, x: base }) };
+    return { y: ROW_COUNT, ...(base === undefined ? chosen : { ...chosen, x: base }) };
   }
-  if (x !== undefined && y !== undefined) return given;
-  if (mark === "point") return fillTwo(columns, given);
+  if (x !== undefined && y !== undefined) return chosen;
+  if (mark === "point") return fillPoints(columns, chosen);
   if (x !== undefined) return set("y", isMeasure(x) ? free("text", "time", "number") : ROW_COUNT);
   const base = mark === "bar" ? free("text", "time", "number") : free("time", "number", "text");
-  if (y !== undefined) return !isMeasure(y) && y.scale !== "number" ? { x: ROW_COUNT, ...given } : set("x", base);
-  const value = pick(columns, [...Object.values(given), base], "number") ?? ROW_COUNT;
+  if (y !== undefined) return !isMeasure(y) && y.scale !== "number" ? { x: ROW_COUNT, ...chosen } : set("x", base);
+  const value = pickColumn(columns, [...Object.values(chosen), base], "number") ?? ROW_COUNT;
   const texts = columns.filter(({ scale }) => scale === "text");
-  const series = base?.scale === "time" && columns.length === 3 && texts.length === 1 && given.facet === undefined;
+  const series = base?.scale === "time" && columns.length === 3 && texts.length === 1 && chosen.facet === undefined;
   return { ...(series && value !== ROW_COUNT ? { color: texts[0]! } : {}), ...set("x", base), y: value };
 }
 
-function fillTwo(columns: readonly PlotColumn[], given: Channels): Channels {
-  const { x, y } = given;
-  const first = x ?? pick(columns, Object.values(given), "number", "time");
-  const second = y ?? pick(columns, [...Object.values(given), first], "number", "time");
-  return { ...given, ...(first === undefined ? {} : { x: first }), ...(second === undefined ? {} : { y: second }) };
+function fillPoints(columns: readonly PlotColumn[], chosen: Channels): Channels {
+  const { x, y } = chosen;
+  const first = x ?? pickColumn(columns, Object.values(chosen), "number", "time");
+  const second = y ?? pickColumn(columns, [...Object.values(chosen), first], "number", "time");
+  return { ...chosen, ...(first === undefined ? {} : { x: first }), ...(second === undefined ? {} : { y: second }) };
 }
 
-function fillHeatmap(columns: readonly PlotColumn[], given: Channels): Channels {
-  const used = Object.values(given);
-  const x = given.x ?? pick(columns, used, "time", "text", "number");
-  const y = given.y ?? pick(columns, [...used, x], "text", "number", "time");
-  return { color: ROW_COUNT, ...given, ...(x === undefined ? {} : { x }), ...(y === undefined ? {} : { y }) };
+function fillHeatmap(columns: readonly PlotColumn[], chosen: Channels): Channels {
+  const used = Object.values(chosen);
+  const x = chosen.x ?? pickColumn(columns, used, "time", "text", "number");
+  const y = chosen.y ?? pickColumn(columns, [...used, x], "text", "number", "time");
+  return { color: ROW_COUNT, ...chosen, ...(x === undefined ? {} : { x }), ...(y === undefined ? {} : { y }) };
 }
 
-function checkComputed(mark: PlotMark, channels: Channels): void {
+function checkChannels(mark: PlotMark, channels: Channels): void {
   const { x, y, color, facet } = channels;
   if (isMeasure(facet)) throw cannotPlot(`facet is ${quoted(facet.name)}; it must be a column`);
   if (mark !== "heatmap" && isMeasure(color)) {
@@ -177,7 +178,7 @@ function heatmap({ x, y, color }: Channels, keys: DesignKey[]): Design {
   return { mark: "heatmap", keys, value: { channel: "color", measure: measureOf("avg", color), plain: true } };
 }
 
-/** The computed number of each group, and the axis that shows it. */
+/** The number that is computed for each group, and the axis that shows it. */
 function valueOf(mark: PlotMark, { x, y }: Channels): NonNullable<Design["value"]> {
   for (const [channel, axis] of [["y", y], ["x", x]] as const) {
     if (!isMeasure(axis)) continue;
@@ -189,13 +190,13 @@ function valueOf(mark: PlotMark, { x, y }: Channels): NonNullable<Design["value"
     return { channel, measure: axis, plain: false };
   }
   if (mark === "histogram") throw cannotPlot("a histogram counts one column; leave y out, or make it count()");
-  const plain = (channel: "x" | "y", column: PlotColumn) => {
+  const valueOfColumn = (channel: "x" | "y", column: PlotColumn) => {
     return { channel, measure: measureOf(mark === "line" ? "avg" : "sum", column), plain: true };
   };
-  const [across, up] = [x as PlotColumn | undefined, y as PlotColumn | undefined];
-  if (up?.scale === "number") return plain("y", up);
-  if (across?.scale === "number" && (mark === "bar" || mark === "box")) return plain("x", across);
-  throw notANumber(mark, up === undefined ? "x" : "y", (up ?? across)!);
+  const [xColumn, yColumn] = [x as PlotColumn | undefined, y as PlotColumn | undefined];
+  if (yColumn?.scale === "number") return valueOfColumn("y", yColumn);
+  if (xColumn?.scale === "number" && (mark === "bar" || mark === "box")) return valueOfColumn("x", xColumn);
+  throw notANumber(mark, yColumn === undefined ? "x" : "y", (yColumn ?? xColumn)!);
 }
 
 function checkHistogram(channel: ChannelName, column: PlotColumn, measure: Measure): void {
@@ -222,39 +223,4 @@ function notANumber(mark: PlotMark, channel: ChannelName, { name, type }: PlotCo
     ? "a column of numbers"
     : "a number: count(), avg(column), or a column of numbers";
   return cannotPlot(`${channel} is ${quoted(name)}, which is ${type}; a ${mark} needs ${instead} there`);
-}
-
-/** The maximum characters of a category in the drawing. */
-const MAX_LABEL_LENGTH = 80;
-
-/** A different text for each value, so that no two categories become one. */
-export class Labels {
-  readonly #texts = new Map<PlotValue | typeof OTHER, string>();
-  readonly #used = new Set<string>();
-
-  of(value: PlotValue | typeof OTHER): string {
-    const earlier = this.#texts.get(value);
-    if (earlier !== undefined) return earlier;
-    const text = value === OTHER ? "other" : value === null ? "NULL" : shortText(String(value));
-    let label = text;
-    for (let n = 2; this.#used.has(label); n++) label = `${text} (${n})`;
-    this.#used.add(label);
-    this.#texts.set(value, label);
-    return label;
-  }
-}
-
-/** A text on one line, cut to fit a chart. */
-export function shortText(text: string): string {
-  const { text: head, cut } = cutText(text, MAX_LABEL_LENGTH);
-  return visible(cut ? `${head}…` : head);
-}
-
-/**
- * A column's name as the title of an axis, which is also a key of tooltips and of descriptions. Vega-Lite writes that key
- * into an expression and escapes no backslash there, so quotes and backslashes become characters that look similar. Frontends
- * give keys such as `image` and `title` a meaning, so a zero-width space at the end makes every name differ from these.
- */
-export function keyText(name: string): string {
-  return `${shortText(name).replaceAll('"', "\u201d").replaceAll("\\", "\u2216")}\u200b`;
 }

@@ -1,5 +1,5 @@
 import { niceBins, unitFor } from "./bins.ts";
-import type { Design, DesignKey } from "./design.ts";
+import { type Design, type DesignKey, drawsAtPositions } from "./design.ts";
 import {
   type Group,
   type Groups,
@@ -12,49 +12,53 @@ import {
   ROW_COUNT,
 } from "./source.ts";
 
-/** The maximum number of groups that a chart can show and a page can hold. */
+/** The maximum number of groups or points that a chart shows. */
 export const MAX_GROUPS = 5000;
 
 /** The maximum number of texts that a chart shows. */
 export const MAX_TEXTS = { base: 50, color: 10, facet: 12 } as const;
-/** The maximum number of different numbers with a bar for each. More numbers get bins. */
+/** The maximum number of distinct numbers that get a bar each. More numbers are put into bins. */
 const MAX_BARS = 50;
+/** The approximate maximum number of bins. */
 const BINS = { few: 30, many: 200 } as const;
-/** The maximum number of units of time. */
+/** The approximate maximum number of units of time. */
 const UNITS = { histogram: 60, heatmap: 50, bar: 150, line: 1000 } as const;
 
 /** The result of {@linkcode groupsOf}. */
 export interface Grouped {
   keys: readonly Key[];
   groups: Group[];
+  /** Notes on values that were put together or left out. */
   notes: string[];
-  /** The number of rows in all groups, including those that were left out; `undefined` if it is not known. */
-  from: number | undefined;
+  /** The number of rows in all groups, also in those that were left out; `undefined` if it is not known. */
+  rowCount: number | undefined;
 }
 
-/** Groups of a query's rows, few enough to be drawn: many numbers and times are put into bins, and of many texts the greatest are kept. */
+/**
+ * Groups a query's rows into few enough groups for a chart: many numbers are put into bins, many times are rounded to a unit,
+ * and of many texts, the greatest are kept.
+ */
 export async function groupsOf(source: PlotSource, design: Design): Promise<Grouped> {
-  const { keys: parts, value } = design;
-  const { measure } = value!;
+  const { measure } = design.value!;
   const notes: string[] = [];
   const keys: Key[] = [];
-  for (const part of parts) keys.push(await keyOf(source, design, part));
+  for (const key of design.keys) keys.push(await keyOf(source, design, key));
   const binned = await binNumbers(source, design, keys, await source.groups(keys, measure, MAX_GROUPS), notes);
-  const limited = await limitTexts(source, design, binned.keys, binned.found, notes);
-  const { groups, total } = limited.found;
-  if (total > groups.length && !limited.chosen) {
+  const limited = await limitTexts(source, design, binned.keys, binned.result, notes);
+  const { groups, total } = limited.result;
+  if (total > groups.length) {
     notes.push(`the ${groups.length.toLocaleString("en-US")} greatest of ${total.toLocaleString("en-US")} groups`);
   }
-  const isComplete = binned.found.total <= binned.found.groups.length;
+  const isComplete = binned.result.total <= binned.result.groups.length;
   return {
     keys: limited.keys,
     groups,
     notes,
-    from: isComplete ? binned.found.groups.reduce((sum, { rows }) => sum + rows, 0) : undefined,
+    rowCount: isComplete ? binned.result.groups.reduce((sum, { rows }) => sum + rows, 0) : undefined,
   };
 }
 
-/** The key of a column, as far as the column's type and range decide it. */
+/** Chooses the key of a column by the column's type and range. */
 async function keyOf(source: PlotSource, { mark, keys }: Design, { channel, column }: DesignKey): Promise<Key> {
   if (channel === "color" || channel === "facet" || column.scale === "text") return { column, scale: "text" };
   const binned = mark === "histogram" || mark === "heatmap";
@@ -64,93 +68,99 @@ async function keyOf(source: PlotSource, { mark, keys }: Design, { channel, colu
   if (column.scale === "number") {
     return { column, scale: "number", bins: niceBins(min, max, BINS.few, isWhole(column)) };
   }
-  const line = mark === "line" || mark === "area" || mark === "point";
-  if (line && rows <= MAX_GROUPS) return { column, scale: "time" };
-  const series = keys.length > 1 ? 4 : 1;
-  const maxUnits = line ? UNITS.line / series : UNITS[mark as keyof typeof UNITS];
+  const atPosition = drawsAtPositions(mark);
+  if (atPosition && rows <= MAX_GROUPS) return { column, scale: "time" };
+  const lines = keys.length > 1 ? 4 : 1;
+  const maxUnits = atPosition ? UNITS.line / lines : UNITS[mark as keyof typeof UNITS];
   return { column, scale: "time", unit: unitFor(min, max, maxUnits, column.type === "date" ? "day" : undefined) };
 }
 
-/** Puts numbers along an axis into bins if there are many of them. */
-async function binNumbers(source: PlotSource, { mark, value }: Design, keys: Key[], found: Groups, notes: string[]) {
+/** Puts the numbers of an axis into bins if there are many. */
+async function binNumbers(source: PlotSource, { mark, value }: Design, keys: Key[], result: Groups, notes: string[]) {
   const at = keys.findIndex(({ scale, bins }) => scale === "number" && bins === undefined);
-  if (at === -1) return { keys, found };
-  const different = new Set(found.groups.map((group) => group.keys[at])).size;
+  if (at === -1) return { keys, result };
+  const distinct = new Set(result.groups.map((group) => group.keys[at])).size;
   const maxNumbers = mark === "bar" ? MAX_BARS : keys.length > 1 ? MAX_GROUPS / 20 : MAX_GROUPS;
-  if (different <= maxNumbers && found.total <= found.groups.length) return { keys, found };
+  if (distinct <= maxNumbers && result.total <= result.groups.length) return { keys, result };
   const { column } = keys[at]!;
   const { min, max } = await source.extent(column);
-  if (min === null || max === null) return { keys, found };
+  if (min === null || max === null) return { keys, result };
   const bins = niceBins(min, max, mark === "bar" ? BINS.few : BINS.many, isWhole(column));
   const binned = keys.with(at, { column, scale: "number", bins });
   notes.push(`${column.name} in ${bins.length - 1} bins`);
-  return { keys: binned, found: await source.groups(binned, value!.measure, MAX_GROUPS) };
+  return { keys: binned, result: await source.groups(binned, value!.measure, MAX_GROUPS) };
 }
 
 /** Keeps the greatest or the most frequent of many texts. */
-async function limitTexts(source: PlotSource, design: Design, keys: readonly Key[], found: Groups, notes: string[]) {
+async function limitTexts(source: PlotSource, design: Design, keys: readonly Key[], result: Groups, notes: string[]) {
   const { measure } = design.value!;
-  const chosen: (Key | undefined)[] = [];
+  const limitedKeys = [...keys];
   for (const [index, key] of keys.entries()) {
     const { channel } = design.keys[index]!;
     const limit = channel === "color" || channel === "facet"
       ? MAX_TEXTS[channel]
       : MAX_TEXTS.base / (keys.length > 2 ? 2 : 1);
-    const rank = keys.length === 1 || isAdditive(measure) ? measure : ROW_COUNT;
-    const texts = key.scale === "text" ? await rankTexts(source, key, index, rank, found, limit) : undefined;
-    if (texts === undefined || texts.total <= limit) continue;
+    if (key.scale !== "text") continue;
+    const rankedBy = keys.length === 1 || isAdditive(measure) ? measure : ROW_COUNT;
+    const { kept, total, othersNote } = await rankTexts(source, key, index, rankedBy, result, limit);
+    if (total <= limit) continue;
     const rest = channel === "color" ? "combine" : "drop";
-    chosen[index] = { ...key, keep: { texts: texts.kept, rest } };
-    const which = rank === ROW_COUNT ? "most frequent" : "greatest";
-    const others = rest === "combine" ? `, the others as "other"` : texts.others;
-    notes.push(`${key.column.name}: the ${limit} ${which} of ${texts.total.toLocaleString("en-US")}${others}`);
+    limitedKeys[index] = { ...key, keep: { texts: kept, rest } };
+    const which = rankedBy === ROW_COUNT ? "most frequent" : "greatest";
+    const note = rest === "combine" ? `, the others as "other"` : othersNote;
+    notes.push(`${key.column.name}: the ${limit} ${which} of ${total.toLocaleString("en-US")}${note}`);
   }
-  if (!chosen.some((key) => key !== undefined)) return { keys, found, chosen: false };
+  if (limitedKeys.every(({ keep }) => keep === undefined)) return { keys, result };
   if (keys.length === 1) {
-    const kept = new Set<unknown>(chosen[0]!.keep!.texts);
-    return {
-      keys,
-      found: { groups: found.groups.filter((group) => kept.has(group.keys[0])), total: kept.size },
-      chosen: true,
-    };
+    const kept = new Set<unknown>(limitedKeys[0]!.keep!.texts);
+    const groups = result.groups.filter((group) => kept.has(group.keys[0]));
+    return { keys, result: { groups, total: groups.length } };
   }
-  const fewer = keys.map((key, index) => chosen[index] ?? key);
-  return { keys: fewer, found: await source.groups(fewer, measure, MAX_GROUPS), chosen: false };
+  return { keys: limitedKeys, result: await source.groups(limitedKeys, measure, MAX_GROUPS) };
 }
 
-interface Ranked {
+/** The texts of a key, in the order of their rank. */
+interface RankedTexts {
+  /** The first texts, up to the limit. */
   kept: (string | null)[];
+  /** The number of all texts. */
   total: number;
-  /** The note on the other texts. */
-  others: string;
+  /** The note on the texts after the limit; `""` if there is nothing to say. */
+  othersNote: string;
 }
 
 async function rankTexts(
   source: PlotSource,
   key: Key,
   at: number,
-  rank: Measure,
-  found: Groups,
+  rankedBy: Measure,
+  result: Groups,
   limit: number,
-): Promise<Ranked> {
-  const single = found.groups[0]?.keys.length === 1;
-  const complete = found.total <= found.groups.length;
-  const { groups, total } = complete || single ? byText(found, at, rank) : await source.groups([key], rank, limit);
-  const rest = groups.slice(limit).reduce((sum, { value }) => sum + (value ?? 0), 0);
-  const sumNote = complete && isAdditive(rank) && Number.isFinite(rest)
-    ? `, the others add up to ${Number(rest.toPrecision(6)).toLocaleString("en-US")}`
+): Promise<RankedTexts> {
+  const isOnlyKey = result.groups[0]?.keys.length === 1;
+  const isComplete = result.total <= result.groups.length;
+  const { groups, total } = isComplete || isOnlyKey
+    ? sumByText(result, at, rankedBy)
+    : await source.groups([key], rankedBy, limit);
+  const othersSum = groups.slice(limit).reduce((sum, { value }) => sum + (value ?? 0), 0);
+  const othersNote = isComplete && isAdditive(rankedBy) && Number.isFinite(othersSum)
+    ? `, the others add up to ${Number(othersSum.toPrecision(6)).toLocaleString("en-US")}`
     : "";
-  return { kept: groups.slice(0, limit).map(({ keys }) => keys[0] as string | null), total, others: sumNote };
+  return { kept: groups.slice(0, limit).map(({ keys }) => keys[0] as string | null), total, othersNote };
 }
 
-/** Sums groups that have several keys by one of the keys. */
-function byText({ groups, total }: Groups, at: number, rank: Measure): Groups {
+/** Sums groups of several keys by one of the keys. */
+function sumByText({ groups, total }: Groups, at: number, rankedBy: Measure): Groups {
   if (groups[0]?.keys.length === 1) return { groups, total };
   const totals = new Map<Group["keys"][number], Group>();
   for (const { keys, value, rows } of groups) {
     const key = keys[at]!;
     const sum = totals.get(key) ?? { keys: [key], value: 0, rows: 0 };
-    totals.set(key, { ...sum, value: sum.value! + (rank === ROW_COUNT ? rows : value ?? 0), rows: sum.rows + rows });
+    totals.set(key, {
+      ...sum,
+      value: sum.value! + (rankedBy === ROW_COUNT ? rows : value ?? 0),
+      rows: sum.rows + rows,
+    });
   }
   const sorted = [...totals.values()].filter(({ keys }) => keys[0] !== OTHER).sort((a, b) => b.value! - a.value!);
   return { groups: sorted, total: sorted.length };

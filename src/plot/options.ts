@@ -40,9 +40,9 @@ export interface PlotOptions {
 /** All marks. */
 const MARKS: readonly PlotMark[] = ["bar", "line", "area", "point", "histogram", "box", "heatmap"];
 
-const TEXTS = ["x", "y", "color", "facet", "title"] as const;
-const SIZES = ["width", "height"] as const;
-const NAMES: readonly string[] = ["mark", ...TEXTS, ...SIZES, "spec"] satisfies (keyof PlotOptions)[];
+const TEXT_OPTIONS = ["x", "y", "color", "facet", "title"] as const;
+const SIZE_OPTIONS = ["width", "height"] as const;
+const OPTIONS: readonly string[] = ["mark", ...TEXT_OPTIONS, ...SIZE_OPTIONS, "spec"] satisfies (keyof PlotOptions)[];
 
 /** The maximum width and height in pixels. A larger picture fits neither a page nor an output. */
 const MAX_SIZE = 4000;
@@ -53,24 +53,22 @@ const MAX_SIZE = 4000;
  * @throws {LakebaseError} `BAD_PARAMETER`, with the value found and the value expected.
  */
 export function checkPlotOptions(options: PlotOptions): PlotOptions {
-  if (!isPlain(options)) throw cannotPlot('the options must be an object such as { x: "zone", y: "avg(fare)" }');
+  if (!isObject(options)) throw cannotPlot('the options must be an object such as { x: "zone", y: "avg(fare)" }');
   for (const name of Object.keys(options)) {
-    if (!NAMES.includes(name)) throw cannotPlot(unknownOption(name, NAMES));
+    if (!OPTIONS.includes(name)) throw cannotPlot(unknownOption(name, OPTIONS));
   }
   const { mark, spec }: { mark?: unknown; spec?: unknown } = options;
   if (mark !== undefined && !MARKS.includes(mark as PlotMark)) {
     throw cannotPlot(`there is no mark ${quoted(String(mark))}; ${suggestName(String(mark), MARKS, "marks")}`);
   }
-  for (const name of TEXTS) {
+  for (const name of TEXT_OPTIONS) {
     const text: unknown = options[name];
     if (text === undefined || (typeof text === "string" && (text !== "" || name === "title"))) continue;
-    const wanted = name === "title" ? "a text" : "a column's name, or for x and y such as avg(fare)";
-    throw cannotPlot(
-      `${name} is ${text === "" ? "empty" : typeText(text)}; it must be ${wanted}`,
-    );
+    const expected = name === "title" ? "a text" : "a column's name, or for x and y such as avg(fare)";
+    throw cannotPlot(`${name} is ${text === "" ? "empty" : typeText(text)}; it must be ${expected}`);
   }
-  for (const name of SIZES) checkSize(name, options[name]);
-  if (spec !== undefined && !isPlain(spec)) {
+  for (const name of SIZE_OPTIONS) checkSize(name, options[name]);
+  if (spec !== undefined && !isObject(spec)) {
     throw cannotPlot('spec must be an object of Vega-Lite, such as { encoding: { y: { scale: { type: "log" } } } }');
   }
   if (spec !== undefined && Object.hasOwn(spec, "data")) {
@@ -86,12 +84,13 @@ function checkSize(name: string, size: unknown): void {
   );
 }
 
-function isPlain(value: unknown): value is Record<string, unknown> {
+/** Whether a value is an object and not a list. */
+export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /**
- * The error of a chart that can't be drawn.
+ * Makes the error for a chart that can't be drawn.
  *
  * @param state The problem, as the end of a sentence.
  */

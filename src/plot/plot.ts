@@ -11,21 +11,21 @@ import type { Field } from "../sql/result.ts";
 import type { FindSession } from "../sql/run.ts";
 import { originOf } from "../sql/session.ts";
 import { type StopOptions, stoppable, until } from "../sql/stop.ts";
-import { boxData, type ChartData, groupData, pointData } from "./chart_data.ts";
-import { type Design, designOf, shortText } from "./design.ts";
+import { boxData, type ChartData, groupData, pointData, shortText } from "./chart_data.ts";
+import { type Design, designOf } from "./design.ts";
 import { groupsOf } from "./groups.ts";
-import { type ChannelName, plotColumns, type PlotSource } from "./source.ts";
 import { cannotPlot, checkPlotOptions, type PlotOptions } from "./options.ts";
 import { rowSource } from "./row_source.ts";
+import { type ChannelName, plotColumns, type PlotSource } from "./source.ts";
 import { sqlSource } from "./sql_source.ts";
 import type { DrawnSvg } from "./svg_worker.ts";
 import { type Spec, vegaSpec } from "./vega_spec.ts";
-import { type AskWarehouse, columnsInWarehouse, warehouseSource } from "./warehouse_source.ts";
+import { columnsInWarehouse, type QueryWarehouse, warehouseSource } from "./warehouse_source.ts";
 
-/** The MIME type that JupyterLab, VS Code and other frontends draw, with tooltips. */
+/** The MIME type that JupyterLab, VS Code and other frontends draw as a chart with tooltips. */
 const VEGA_LITE = "application/vnd.vegalite.v5+json";
 
-/** The maximum bytes of a chart in all of its forms, which stays below the megabyte that frontends handle well. */
+/** The maximum bytes of a chart in all its forms. Frontends handle outputs of up to a megabyte well. */
 const MAX_BYTES = 960_000;
 
 /**
@@ -54,7 +54,7 @@ export class Plot extends SelfDrawn {
   /** The content of the chart in words: its title, the number of rows, and the values that were left out. */
   readonly summary: string;
 
-  /** Is called by `plot()`. */
+  /** `plot()` makes charts. */
   constructor(spec: Spec, data: readonly Record<string, string | number>[], svg: string, summary: string) {
     super();
     this.spec = spec;
@@ -66,15 +66,15 @@ export class Plot extends SelfDrawn {
   /** @internal */
   override [DRAW](): Bundle {
     const { spec, svg, summary } = this;
-    // The value of a MIME type of JSON is the object itself.
+    // A MIME type of JSON has the object itself as its value.
     const interactive = { [VEGA_LITE]: spec } as unknown as Bundle;
     return { ...interactive, "image/svg+xml": svg, "text/plain": summary };
   }
 }
 
 /**
- * Draws the rows of a query. The database computes the data of the chart. See `Query.plot`. The statements see one state of
- * the database and can't change it.
+ * Draws the rows of a query. See `Query.plot`. The database computes the data of the chart, with statements that see one state
+ * of the database and can't change it.
  */
 export async function plotQuery(
   find: FindSession,
@@ -93,21 +93,20 @@ export async function plotQuery(
 }
 
 /**
- * Draws the rows of a query of a SQL warehouse, which computes the data of the chart.
+ * Draws the rows of a query in a SQL warehouse, which computes the data of the chart.
  *
- * @param place The name of the warehouse for the last line of the chart.
+ * @param place The name of the warehouse, for the last line of the chart.
  */
 export async function plotInWarehouse(
-  ask: AskWarehouse,
+  queryWarehouse: QueryWarehouse,
   query: Fragment,
   options: PlotOptions,
   place: string,
 ): Promise<Plot> {
   checkPlotOptions(options);
-  const columns = plotColumns(await columnsInWarehouse(ask, query));
-  return await drawPlot(await computePlot(warehouseSource(ask, query, columns), options), options, {
-    notes: [`on ${place}`],
-  });
+  const columns = plotColumns(await columnsInWarehouse(queryWarehouse, query));
+  const computed = await computePlot(warehouseSource(queryWarehouse, query, columns), options);
+  return await drawPlot(computed, options, { notes: [`on ${place}`] });
 }
 
 /** Draws the rows of a result. See `Result.plot`. */
@@ -124,7 +123,7 @@ export async function plotRows(
   return await drawPlot(data, options, { notes: originNotes(origin), signal: stop.signal });
 }
 
-/** The notes below a chart that name its origin. */
+/** The notes that name the origin of a chart. */
 function originNotes(origin: ResultOrigin): string[] {
   const text = originText(origin).replace(/^, /, "");
   return text === "" ? [] : [text];
@@ -139,21 +138,21 @@ interface ComputedPlot {
 /**
  * Computes the data of a chart.
  *
- * @param source Computes the data.
- * @param options The checked options of the caller.
+ * @param options The options, which are checked.
  * @throws {LakebaseError} `BAD_PARAMETER`, or the error of the query.
  */
 async function computePlot(source: PlotSource, options: PlotOptions): Promise<ComputedPlot> {
   const design = designOf(source.columns, options);
-  return { design, data: await dataOf(source, design) };
+  if (design.value === undefined) return { design, data: await pointData(source, design) };
+  if (design.mark === "box") return { design, data: await boxData(source, design) };
+  return { design, data: groupData(design, await groupsOf(source, design)) };
 }
 
 /**
- * Draws computed data.
+ * Draws computed data. If the chart of points would be too large, it draws fewer points.
  *
- * @param computed The design and its computed data.
- * @param options The checked options of the caller.
- * @param more Further lines below the title, and a signal that ends the drawing.
+ * @param options The options, which are checked.
+ * @param more The last lines below the title, and a signal that ends the drawing.
  */
 async function drawPlot(
   { design, data }: ComputedPlot,
@@ -162,38 +161,34 @@ async function drawPlot(
 ): Promise<Plot> {
   const limited = options.spec !== undefined || !inNotebook();
   for (let drawn = data;;) {
-    const lines = [shortText(options.title ?? titleOf(drawn, design)), ...notesOf(drawn), ...notes] as const;
+    const lines = [shortText(options.title ?? titleOf(drawn, design)), ...dataNotes(drawn), ...notes] as const;
     const spec = vegaSpec(design, drawn, options, lines, true);
     const svg = await drawSvg(vegaSpec(design, drawn, options, lines, false), limited, signal);
     const bytes = byteLength(JSON.stringify(spec)) + byteLength(svg);
     if (bytes <= MAX_BYTES) return new Plot(spec, drawn.rows, svg, summaryOf(design, drawn, lines));
-    drawn = sampled(design, drawn, MAX_BYTES / bytes);
+    drawn = sampleData(design, drawn, MAX_BYTES / bytes);
   }
 }
 
-async function dataOf(source: PlotSource, design: Design): Promise<ChartData> {
-  if (design.value === undefined) return await pointData(source, design);
-  if (design.mark === "box") return await boxData(source, design);
-  return groupData(design, await groupsOf(source, design));
-}
-
-/** A chart of fewer points. Other charts can't be made smaller, because they need all of their parts. */
-function sampled(design: Design, data: ChartData, part: number): ChartData {
-  const kept = Math.floor(data.rows.length * part * 0.9);
+/** Keeps a fraction of a chart's points. Other charts can't be made smaller, because they need all values. */
+function sampleData(design: Design, data: ChartData, fraction: number): ChartData {
+  const kept = Math.floor(data.rows.length * fraction * 0.9);
   if (design.value !== undefined || kept < 1) {
     throw cannotPlot(
       `the chart would be larger than ${MAX_BYTES / 1000} kB; take fewer colors, a coarser x, or a smaller spec`,
     );
   }
   const rows = Array.from({ length: kept }, (_, index) => data.rows[Math.floor((index * data.rows.length) / kept)]!);
-  const total = data.from ?? data.rows.length;
+  const total = data.rowCount ?? data.rows.length;
   const sample = `a sample of ${kept.toLocaleString("en-US")} of ${total.toLocaleString("en-US")} rows`;
   return { ...data, rows, notes: [sample, ...data.notes.filter((note) => !note.startsWith("a sample of "))] };
 }
 
 function titleOf({ axes }: ChartData, { mark, value, keys }: Design): string {
   const title = (channel: ChannelName) => axes[channel]?.title ?? "";
-  if (value === undefined) return `${title("y")} by ${title("x")}${by(axes.color?.title)}`;
+  if (value === undefined) {
+    return `${title("y")} by ${title("x")}${axes.color === undefined ? "" : ` and ${axes.color.title}`}`;
+  }
   const first = mark === "histogram"
     ? keys[0]!.column.name
     : mark === "box"
@@ -203,37 +198,34 @@ function titleOf({ axes }: ChartData, { mark, value, keys }: Design): string {
   return names.length === 0 ? first : `${first} by ${names.join(" and ")}`;
 }
 
-function by(name: string | undefined): string {
-  return name === undefined ? "" : ` and ${name}`;
+function dataNotes({ rows, rowCount, notes }: ChartData): readonly string[] {
+  if (rows.length > 0) return notes;
+  return [rowCount === 0 || rowCount === undefined ? "no rows" : "nothing to draw", ...notes];
 }
 
-function notesOf({ rows, from, notes }: ChartData): string[] {
-  if (rows.length > 0) return [...notes];
-  return [from === 0 || from === undefined ? "no rows" : "nothing to draw", ...notes];
-}
+/** The names of charts in summaries, for marks whose charts are not called `Line chart` and the like. */
+const CHART_NAMES: Readonly<Record<string, string>> = { heatmap: "Heat map", box: "Box plot", histogram: "Histogram" };
 
-const NAMES: Readonly<Record<string, string>> = { heatmap: "Heat map", box: "Box plot", histogram: "Histogram" };
-
-function summaryOf({ mark }: Design, { rows, from }: ChartData, [title, ...notes]: readonly string[]): string {
-  const name = NAMES[mark] ?? `${mark.charAt(0).toUpperCase()}${mark.slice(1)} chart`;
-  const ofRows = from === undefined ? "" : ` of ${countText(from, "row")}`;
-  const parts = countText(rows.length, mark === "point" ? "point" : "value");
-  return [`${name}: ${title} (${parts}${ofRows})`, ...notes.map((note) => `  ${note}`)].join("\n");
+function summaryOf({ mark }: Design, { rows, rowCount }: ChartData, [title, ...notes]: readonly string[]): string {
+  const name = CHART_NAMES[mark] ?? `${mark.charAt(0).toUpperCase()}${mark.slice(1)} chart`;
+  const ofRows = rowCount === undefined ? "" : ` of ${countText(rowCount, "row")}`;
+  const values = countText(rows.length, mark === "point" ? "point" : "value");
+  return [`${name}: ${title} (${values}${ofRows})`, ...notes.map((note) => `  ${note}`)].join("\n");
 }
 
 function byteLength(text: string): number {
   return new TextEncoder().encode(text).length;
 }
 
-/** Workers that have loaded Vega, for the next chart. */
-const idle: Partial<Record<"plain" | "limited", Drawer>> = {};
+/** Workers that have loaded Vega and wait for the next chart. */
+const idleDrawers: Partial<Record<"plain" | "limited", Drawer>> = {};
 
 /**
- * Draws a Vega-Lite chart as SVG, in a worker: loading Vega and drawing take hundreds of milliseconds, which would block the
- * rest of the program. Deno also holds the thread while it makes a worker, for a third of the time if that is a web worker.
+ * Draws a Vega-Lite chart as SVG, in a worker: loading Vega and drawing would block the program for hundreds of milliseconds.
+ * Making a worker blocks the program too, a web worker for a third as long as a worker of Node.
  *
- * @param limited Whether the worker has a limit of memory, which a specification that a person wrote could otherwise fill, and
- * lets the program end. A web worker does neither.
+ * @param limited Whether to draw in a worker of Node. It has a limit of memory, which a specification that a person wrote could
+ * fill, and it lets the program end.
  * @param signal Ends the drawing.
  * @throws {LakebaseError} `BAD_PARAMETER` if the specification is not Vega-Lite or refers to a file or an address.
  * @throws The signal's reason.
@@ -241,9 +233,9 @@ const idle: Partial<Record<"plain" | "limited", Drawer>> = {};
 export async function drawSvg(spec: Spec, limited: boolean, signal?: AbortSignal): Promise<string> {
   const text = JSON.stringify(spec);
   const kind = limited ? "limited" : "plain";
-  if (idle[kind] === undefined) await giveTurn();
-  const drawer = idle[kind] ?? (limited ? new LimitedDrawer() : new PlainDrawer());
-  delete idle[kind];
+  if (idleDrawers[kind] === undefined) await giveTurn();
+  const drawer = idleDrawers[kind] ?? (limited ? new LimitedDrawer() : new PlainDrawer());
+  delete idleDrawers[kind];
   let answer: DrawnSvg;
   try {
     answer = await until(drawer.draw(text), signal);
@@ -251,9 +243,9 @@ export async function drawSvg(spec: Spec, limited: boolean, signal?: AbortSignal
     await drawer.end();
     throw error;
   }
-  if (idle[kind] === undefined) {
+  if (idleDrawers[kind] === undefined) {
     drawer.release();
-    idle[kind] = drawer;
+    idleDrawers[kind] = drawer;
   } else await drawer.end();
   if ("svg" in answer) return answer.svg;
   throw cannotPlot(`its Vega-Lite can't be drawn (${answer.failure})`);
@@ -262,18 +254,18 @@ export async function drawSvg(spec: Spec, limited: boolean, signal?: AbortSignal
 /** A worker that draws one chart at a time. */
 interface Drawer {
   draw(spec: string): Promise<DrawnSvg>;
-  /** Makes it ready for the next chart. */
+  /** Makes the worker ready for the next chart. */
   release(): void;
   end(): Promise<unknown>;
 }
 
 const WORKER = import.meta.resolve("./svg_worker.ts");
 
-function ended(reason: string): LakebaseError {
+function drawingEnded(reason: string): LakebaseError {
   return cannotPlot(`the drawing of its Vega-Lite has ended (${reason})`);
 }
 
-/** The heap limit in MB. */
+/** The limit of a worker's heap in megabytes. */
 const HEAP_MB = 512;
 
 class LimitedDrawer implements Drawer {
@@ -283,8 +275,8 @@ class LimitedDrawer implements Drawer {
     const { promise, resolve, reject } = Promise.withResolvers<DrawnSvg>();
     this.#worker.ref();
     this.#worker.on("message", resolve);
-    this.#worker.on("error", ({ message }: Error) => reject(ended(message)));
-    this.#worker.on("exit", () => reject(ended("it used too much memory")));
+    this.#worker.on("error", ({ message }: Error) => reject(drawingEnded(message)));
+    this.#worker.on("exit", () => reject(drawingEnded("it used too much memory")));
     this.#worker.postMessage(spec);
     return promise;
   }
@@ -307,7 +299,7 @@ class PlainDrawer implements Drawer {
     this.#worker.onmessage = ({ data }: MessageEvent<DrawnSvg>) => resolve(data);
     this.#worker.onerror = (event) => {
       event.preventDefault(); // or it would end the program
-      reject(ended(event.message));
+      reject(drawingEnded(event.message));
     };
     this.#worker.postMessage(spec);
     return promise;

@@ -1,4 +1,4 @@
-import { binOf, truncate } from "./bins.ts";
+import { binNumber, truncate } from "./bins.ts";
 import {
   type Box,
   type Group,
@@ -15,10 +15,10 @@ import {
 type Row = Record<string, unknown>;
 
 /**
- * The data of a chart, computed from rows in memory.
+ * Computes the data of a chart from rows in memory.
  *
  * @param rows The rows.
- * @param columns Their columns.
+ * @param columns The columns of the rows.
  */
 export function rowSource(rows: readonly Row[], columns: readonly PlotColumn[]): PlotSource {
   return {
@@ -32,16 +32,16 @@ export function rowSource(rows: readonly Row[], columns: readonly PlotColumn[]):
       return Promise.resolve({ rows: rows.length, min: values.length ? min : null, max: values.length ? max : null });
     },
     groups: (keys, measure, limit) => {
-      const all = grouped(rows, keys).map(({ keys, rows }) => ({
+      const all = groupRows(rows, keys).map(({ keys, rows }) => ({
         keys,
         rows: rows.length,
-        value: compute(measure, rows),
+        value: computeMeasure(measure, rows),
       }));
       all.sort((a, b) => compareValues(b.value, a.value) || compareKeys(a, b));
       return Promise.resolve({ groups: all.slice(0, limit), total: all.length });
     },
     boxes: (keys, column, limit) => {
-      const all = grouped(rows, keys).map(({ keys, rows }) => toBox(keys, rows, column));
+      const all = groupRows(rows, keys).map(({ keys, rows }) => toBox(keys, rows, column));
       all.sort((a, b) => b.rows - a.rows || compareKeys(a, b));
       return Promise.resolve({ boxes: all.slice(0, limit), total: all.length });
     },
@@ -58,7 +58,7 @@ export function rowSource(rows: readonly Row[], columns: readonly PlotColumn[]):
   };
 }
 
-function grouped(rows: readonly Row[], keys: readonly Key[]): { keys: Group["keys"]; rows: Row[] }[] {
+function groupRows(rows: readonly Row[], keys: readonly Key[]): { keys: Group["keys"]; rows: Row[] }[] {
   const groups = new Map<string, { keys: Group["keys"]; rows: Row[] }>();
   for (const row of rows) {
     const values = keys.map((key) => keyValue(row, key));
@@ -79,7 +79,7 @@ function keyValue(row: Row, { column, scale, bins, unit, keep }: Key): Group["ke
     return keep.rest === "combine" ? OTHER : undefined;
   }
   if (typeof value !== "number") return value;
-  return bins !== undefined ? binOf(bins, value) : unit !== undefined ? truncate(unit, value) : value;
+  return bins !== undefined ? binNumber(bins, value) : unit !== undefined ? truncate(unit, value) : value;
 }
 
 /** The values of a column that have a position on an axis. Times are in milliseconds. */
@@ -87,15 +87,15 @@ function numbersOf(rows: readonly Row[], column: PlotColumn): number[] {
   return rows.map((row) => plotValue(row[column.name], column)).filter((value) => typeof value === "number");
 }
 
-function compute({ aggregate, column }: Measure, rows: readonly Row[]): number | null {
+function computeMeasure({ aggregate, column }: Measure, rows: readonly Row[]): number | null {
   if (column === undefined) return rows.length;
   if (aggregate === "count") return rows.filter((row) => (row[column.name] ?? null) !== null).length;
   const values = numbersOf(rows, column);
   if (values.length === 0) return null;
-  return numberValue(COMPUTED[aggregate](values));
+  return numberValue(AGGREGATES[aggregate](values));
 }
 
-const COMPUTED: Record<Exclude<Measure["aggregate"], "count">, (values: number[]) => number | null> = {
+const AGGREGATES: Record<Exclude<Measure["aggregate"], "count">, (values: number[]) => number | null> = {
   sum,
   avg: (values) => sum(values) / values.length,
   min: (values) => values.reduce((a, b) => Math.min(a, b)),
@@ -113,15 +113,15 @@ function sum(values: readonly number[]): number {
 }
 
 /** Interpolates between two values, as `percentile_cont` does. */
-function quantile(sorted: readonly number[], part: number): number {
-  const rank = part * (sorted.length - 1);
+function quantile(sorted: readonly number[], fraction: number): number {
+  const rank = fraction * (sorted.length - 1);
   const [low, high] = [sorted[Math.floor(rank)]!, sorted[Math.ceil(rank)]!];
   return low + (rank % 1) * (high - low);
 }
 
 function toBox(keys: Group["keys"], rows: readonly Row[], column: PlotColumn): Box {
   const sorted = numbersOf(rows, column).sort((a, b) => a - b);
-  const marks = sorted.length === 0 ? null : [0, 0.25, 0.5, 0.75, 1].map((part) => quantile(sorted, part));
+  const marks = sorted.length === 0 ? null : [0, 0.25, 0.5, 0.75, 1].map((fraction) => quantile(sorted, fraction));
   return { keys, marks, rows: rows.length, empty: rows.length - sorted.length };
 }
 

@@ -5,20 +5,23 @@ import type { Field } from "../sql/result.ts";
 import type { Bins, TimeUnit } from "./bins.ts";
 import { cannotPlot, quoted } from "./options.ts";
 
-/** A value of a chart: a number, a time in milliseconds since 1970, a text, or `null` for NULL and values that no chart can show. */
+/**
+ * A value of a chart: a number, a time in milliseconds since 1970, a text, or `null` for NULL and for values that can't be
+ * drawn.
+ */
 export type PlotValue = number | string | null;
 
-/** The value of all texts of a column that are not kept. */
+/** Stands for all texts of a column that are not kept. */
 export const OTHER: unique symbol = Symbol("other");
 
-/** A column that divides the rows into groups, and the way in which it does. */
+/** A column that divides the rows into groups, and how it divides them. */
 export interface Key {
   column: PlotColumn;
-  /** The scale of the values. It can be `text` for a column of numbers or times. */
+  /** The scale of the values, which may be `text` for a column of numbers or times. */
   scale: Scale;
-  /** The bins of numbers. The value of the key is the number of the bin. */
+  /** The bins of numbers. A value of the key is the number of a bin. */
   bins?: Bins;
-  /** The unit of times. The value of the key is the start of the unit. */
+  /** The unit of times. A value of the key is the start of a unit. */
   unit?: TimeUnit;
   /** The texts to keep. The others are left out, or combined as {@linkcode OTHER}. */
   keep?: { texts: readonly (string | null)[]; rest: "drop" | "combine" };
@@ -56,11 +59,11 @@ export interface Box {
   empty: number;
 }
 
-/** Computes the data of a chart: in the database, or from rows in memory. */
+/** Computes the data of a chart, in the database or from rows in memory. */
 export interface PlotSource {
   readonly columns: readonly PlotColumn[];
   extent(column: PlotColumn): Promise<Extent>;
-  /** The greatest groups, up to a limit. */
+  /** The groups with the greatest values, up to a limit. */
   groups(keys: readonly Key[], measure: Measure, limit: number): Promise<Groups>;
   /** The boxes with the most rows, up to a limit. */
   boxes(keys: readonly Key[], column: PlotColumn, limit: number): Promise<{ boxes: Box[]; total: number }>;
@@ -68,7 +71,7 @@ export interface PlotSource {
   points(columns: readonly PlotColumn[], limit: number): Promise<Points>;
 }
 
-/** The rows of points, and the number of all rows. */
+/** The points, and the number of all rows. */
 export interface Points {
   rows: PlotValue[][];
   total: number;
@@ -84,7 +87,7 @@ interface PointQueries<Row> {
   values: (row: Row) => PlotValue[];
 }
 
-/** Reads all rows, or a sample. One row more than the limit shows whether there are more, and only then they are counted. */
+/** Reads all rows, or a sample if there are more than the limit. The rows are counted only then. */
 export async function readPoints<Row>(limit: number, queries: PointQueries<Row>): Promise<Points> {
   const { first, count, sample, values } = queries;
   const rows = await first(limit + 1);
@@ -93,12 +96,16 @@ export async function readPoints<Row>(limit: number, queries: PointQueries<Row>)
   return { rows: (await sample(total)).map(values), total };
 }
 
-/** The value of a key with texts to keep. The database gives the position of the text, from 1, or NULL for another text. */
+/**
+ * The value of a key with texts to keep.
+ *
+ * @param position What the database gives: the position of the text, from 1, or NULL for another text.
+ */
 export function keptText(position: unknown, texts: readonly (string | null)[]): PlotValue | typeof OTHER {
   return position === null ? OTHER : texts[Number(position) - 1] ?? null;
 }
 
-/** The index of a row times this number, modulo 2^32, chooses the same even sample each time. */
+/** A row's index times this number, modulo 2^32, decides whether the row is in the sample. The sample is even and repeatable. */
 export const SPREAD = 2_654_435_761;
 
 const [FIRST, LAST] = [Date.parse("0001-01-02T00:00Z"), Date.parse("9999-12-30T00:00Z")];
@@ -115,9 +122,9 @@ function isoText(text: string): string {
   return `${text.replace(" ", "T")}Z`;
 }
 
-/** A larger number has no position on an axis, because the distance of two such numbers may be infinite. */
+/** Larger numbers have no position on an axis, because the distance between two of them may be infinite. */
 export const MAX_NUMBER = 1e300;
-/** A number that is nearer to 0 counts as 0, because the ticks of an axis would not differ. */
+/** Numbers nearer to 0 count as 0, because the ticks of an axis would not differ. */
 export const MIN_NUMBER = 1e-300;
 
 /** A number; `null` for a value that has no position on an axis. */
@@ -128,10 +135,10 @@ export function numberValue(value: unknown): number | null {
   return Math.abs(number) < MIN_NUMBER ? 0 : number;
 }
 
-/** The number of characters by which texts are distinguished. */
+/** Texts are distinguished by this many characters. */
 export const MAX_TEXT_LENGTH = 500;
 
-/** A value of a row on this scale. */
+/** A value of a row on a scale. */
 export function plotValue(value: unknown, { type, scale }: Pick<PlotColumn, "type" | "scale">): PlotValue {
   if (scale === "number") return numberValue(value);
   return scale === "time" ? timeValue(value) : cellText(value, type, MAX_TEXT_LENGTH)?.text ?? null;
@@ -142,7 +149,7 @@ export type Scale = "number" | "time" | "text";
 
 /** A column that can be drawn. */
 export interface PlotColumn {
-  /** The key in a row, which is also the name in options. */
+  /** The key in a row, by which the options name the column. */
   name: string;
   /** The position among the columns, from 1. */
   position: number;
@@ -156,7 +163,7 @@ export interface PlotColumn {
 const NUMBERS = new Set(["int2", "int4", "int8", "float4", "float8", "numeric"]);
 const TIMES = new Set(["date", "timestamp", "timestamptz"]);
 
-/** The columns of a result. A column that has neither numbers nor times has categories. */
+/** The columns of a result. A column without numbers or times has categories. */
 export function plotColumns(fields: readonly Field[]): PlotColumn[] {
   return fields.map(({ key: name, type: reported, oid }, index) => {
     const builtIn = isBuiltIn(oid);
@@ -183,13 +190,13 @@ export interface Measure {
   name: string;
 }
 
-/** The values of an axis or of the colors: a column, or a computed number. */
+/** What a channel shows: a column, or a computed number. */
 export type Channel = PlotColumn | Measure;
 
-/** The channels of a chart by name. */
+/** What the channels of a chart show. */
 export type Channels = { [Name in ChannelName]?: Channel };
 
-/** A way in which a chart shows values. */
+/** A means by which a chart shows values. */
 export type ChannelName = "x" | "y" | "color" | "facet";
 
 const AGGREGATES: readonly string[] = ["count", "sum", "avg", "min", "max", "median", "stddev"];
@@ -208,7 +215,7 @@ export function measureOf(aggregate: Aggregate, column: PlotColumn): Measure {
   return { aggregate, column, name: `${aggregate}(${column.name})` };
 }
 
-/** Whether the values of parts add up to the value of the whole. */
+/** Whether the values of groups add up to the value of all rows. */
 export function isAdditive({ aggregate }: Measure): boolean {
   return aggregate === "count" || aggregate === "sum";
 }
@@ -221,22 +228,23 @@ export function isAdditive({ aggregate }: Measure): boolean {
 export function readChannel(name: ChannelName, text: string, columns: readonly PlotColumn[]): Channel {
   const column = columns.find((column) => column.name === text);
   if (column !== undefined) return column;
-  const [, called = "", inner = ""] = CALL.exec(text) ?? [];
-  if (called === "") throw noColumn(name, text, columns);
-  const aggregate = called.toLowerCase() === "mean" ? "avg" : called.toLowerCase();
+  const [, functionName = "", inBrackets = ""] = CALL.exec(text) ?? [];
+  if (functionName === "") throw noColumn(name, text, columns);
+  const aggregate = functionName.toLowerCase() === "mean" ? "avg" : functionName.toLowerCase();
   if (!AGGREGATES.includes(aggregate)) {
     throw cannotPlot(`${name} is ${quoted(text)}; ${suggestName(aggregate, AGGREGATES, "functions")}`);
   }
-  const argument = inner.trim();
+  const argument = inBrackets.trim();
   if (aggregate === "count" && (argument === "" || argument === "*")) return ROW_COUNT;
-  const found = columns.find((column) => column.name === inner) ?? columns.find((column) => column.name === argument);
-  if (found === undefined) throw noColumn(name, argument, columns);
-  if (aggregate !== "count" && found.scale !== "number") {
+  const computed = columns.find((column) => column.name === inBrackets) ??
+    columns.find((column) => column.name === argument);
+  if (computed === undefined) throw noColumn(name, argument, columns);
+  if (aggregate !== "count" && computed.scale !== "number") {
     throw cannotPlot(
-      `${name} is ${quoted(text)}, and ${quoted(argument)} is ${found.type}, not a number; count() takes any column`,
+      `${name} is ${quoted(text)}, and ${quoted(argument)} is ${computed.type}, not a number; count() takes any column`,
     );
   }
-  return measureOf(aggregate as Aggregate, found);
+  return measureOf(aggregate as Aggregate, computed);
 }
 
 function noColumn(name: ChannelName, text: string, columns: readonly PlotColumn[]): Error {

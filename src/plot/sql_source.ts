@@ -26,9 +26,9 @@ import {
 const TYPES = parserSource({ numeric: Number, int8: Number }, "all");
 
 /**
- * The data of a chart, computed by the database. Only values that are drawn are fetched.
+ * Computes the data of a chart in the database. Only values that are drawn are fetched.
  *
- * @param find Finds the session, in which all statements of a chart see one state of the database.
+ * @param find Finds the session, whose statements see one state of the database.
  * @param source The query.
  * @param columns The columns of the query.
  * @param signal Ends the statements.
@@ -41,35 +41,31 @@ export function sqlSource(
 ): PlotSource {
   const alias = `q(${columns.map(({ position }) => `c${position}`).join(", ")})`;
   const [open, close] = parentheses(source);
-  const ask: Ask = async (select, rest, { values = [], before = "", after = "" } = {}) => {
+  const select: Select = async (expressions, clauses, { values = [], before = "", after = "" } = {}) => {
     const statement = {
       ...source,
-      prefix: `${before}SELECT ${select} FROM ${open}`,
-      text: `${source.text}${close} AS ${alias} ${rest}${after}`,
+      prefix: `${before}SELECT ${expressions} FROM ${open}`,
+      text: `${source.text}${close} AS ${alias} ${clauses}${after}`,
       values: [...source.values, ...values],
     };
     return await run<Row>(find, statement, { types: TYPES, single: true, signal });
   };
-  const grouped = (keys: readonly Key[], select: readonly string[], order: string, limit: number) =>
-    askGroups(ask, keysSql(keys, source.values.length), select, `ORDER BY ${order} LIMIT ${limit}`);
+  const grouped = (keys: readonly Key[], computed: readonly string[], order: readonly string[], limit: number) =>
+    selectGroups(select, keysSql(keys, source.values.length), computed, `ORDER BY ${order.join(", ")} LIMIT ${limit}`);
   return {
     columns,
     extent: async (column) => {
       const value = column.scale === "time" ? timeSql(column) : numberSql(column);
-      const [row] = await ask(
+      const [row] = await select(
         `pg_catalog.count(*) AS rows, pg_catalog.min(${value}) AS least, pg_catalog.max(${value}) AS greatest`,
         "",
       );
-      return { rows: Number(row!["rows"]), min: read(row!["least"], column), max: read(row!["greatest"], column) };
+      const [min, max] = ["least", "greatest"].map((name) => readValue(row![name], column) as number | null);
+      return { rows: Number(row!["rows"]), min: min!, max: max! };
     },
     groups: async (keys, measure, limit) => {
       const value = `${measureSql(measure)} AS value`;
-      const { rows, total } = await grouped(
-        keys,
-        [value],
-        ["value DESC NULLS LAST", ...namesOf(keys)].join(", "),
-        limit,
-      );
+      const { rows, total } = await grouped(keys, [value], ["value DESC NULLS LAST", ...keyNames(keys)], limit);
       return { groups: rows.map((row) => toGroup(row, keys)), total };
     },
     boxes: async (keys, column, limit) => {
@@ -77,55 +73,58 @@ export function sqlSource(
       const marks =
         `pg_catalog.percentile_cont(ARRAY[0, 0.25, 0.5, 0.75, 1]::pg_catalog.float8[]) WITHIN GROUP (ORDER BY ${value}) AS marks`;
       const filled = `pg_catalog.count(${value}) AS filled`;
-      const { rows, total } = await grouped(keys, [marks, filled], ["rows DESC", ...namesOf(keys)].join(", "), limit);
+      const { rows, total } = await grouped(keys, [marks, filled], ["rows DESC", ...keyNames(keys)], limit);
       return { boxes: rows.map((row) => toBox(row, keys)), total };
     },
-    points: (drawn, limit) => askPoints(ask, drawn, limit),
+    points: (drawn, limit) => selectPoints(select, drawn, limit),
   };
 }
 
-/** Runs a SELECT on the query's rows. `before` and `after` surround the statement, to make a subquery of it. */
-type Ask = (
-  select: string,
-  rest: string,
-  more?: { values?: readonly WireValue[]; before?: string; after?: string },
+/** Runs a SELECT on the query's rows. The texts `before` and `after` surround the statement, to make a subquery of it. */
+type Select = (
+  expressions: string,
+  clauses: string,
+  options?: { values?: readonly WireValue[]; before?: string; after?: string },
 ) => Promise<Row[]>;
 
-async function askGroups(
-  ask: Ask,
-  { shown, grouped, where, values }: KeysSql,
-  select: readonly string[],
+async function selectGroups(
+  select: Select,
+  { selected, grouped, where, values }: KeysSql,
+  computed: readonly string[],
   order: string,
 ) {
-  const list = [...shown, ...select, "pg_catalog.count(*) AS rows", "pg_catalog.count(*) OVER () AS total"].join(", ");
-  const rows = await ask(list, `${where} ${grouped.length === 0 ? "" : `GROUP BY ${grouped.join(", ")}`} ${order}`, {
+  const counts = ["pg_catalog.count(*) AS rows", "pg_catalog.count(*) OVER () AS total"];
+  const groupBy = grouped.length === 0 ? "" : `GROUP BY ${grouped.join(", ")}`;
+  const rows = await select([...selected, ...computed, ...counts].join(", "), `${where} ${groupBy} ${order}`, {
     values,
   });
   return { rows, total: Number(rows[0]?.["total"] ?? 0) };
 }
 
-function askPoints(ask: Ask, drawn: readonly PlotColumn[], limit: number): Promise<Points> {
+function selectPoints(select: Select, drawn: readonly PlotColumn[], limit: number): Promise<Points> {
   const list = drawn.map((column, index) => `${valueSql(column)} AS v${index}`).join(", ");
   return readPoints(limit, {
-    first: (rows) => ask(list, `LIMIT ${rows}`),
-    count: async () => Number((await ask("pg_catalog.count(*) AS rows", ""))[0]!["rows"]),
+    first: (rows) => select(list, `LIMIT ${rows}`),
+    count: async () => Number((await select("pg_catalog.count(*) AS rows", ""))[0]!["rows"]),
     sample: (total) => {
       const isChosen = `((n.place OPERATOR(pg_catalog.*) ${SPREAD}) OPERATOR(pg_catalog.%) 4294967296)
         OPERATOR(pg_catalog.<) ${Math.ceil((limit / total) * 2 ** 32)}`;
-      return ask(`${list}, pg_catalog.row_number() OVER () OPERATOR(pg_catalog.-) 1 AS place`, "", {
+      return select(`${list}, pg_catalog.row_number() OVER () OPERATOR(pg_catalog.-) 1 AS place`, "", {
         before: "SELECT * FROM (",
         after: `) AS n WHERE ${isChosen} LIMIT ${limit}`,
       });
     },
-    values: (row: Row) => drawn.map((column, index) => read(row[`v${index}`], column)),
+    values: (row: Row) => drawn.map((column, index) => readValue(row[`v${index}`], column)),
   });
 }
 
 type Row = Record<string, unknown>;
 
+/** The SQL for keys. */
 interface KeysSql {
-  /** The expressions to select. Texts are cut after they are grouped, which is not done for each row. */
-  shown: string[];
+  /** The expressions to select. Texts are cut here, after grouping, and not for each row. */
+  selected: string[];
+  /** The expressions to group by. */
   grouped: string[];
   /** The condition that leaves rows out. */
   where: string;
@@ -133,25 +132,26 @@ interface KeysSql {
   values: WireValue[];
 }
 
-function keysSql(keys: readonly Key[], before: number): KeysSql {
+/** Writes the SQL for keys. @param parameters The number of the query's own parameters. */
+function keysSql(keys: readonly Key[], parameters: number): KeysSql {
   const values: WireValue[] = [];
   const where: string[] = [];
   const grouped = keys.map((key) => {
     if (key.keep !== undefined) values.push(encodeParameter([...key.keep.texts], 0).value);
-    const sql = keySql(key, `$${before + values.length}`);
+    const sql = keySql(key, `$${parameters + values.length}`);
     if (key.keep?.rest === "drop") where.push(`${sql} IS NOT NULL`);
     return sql;
   });
-  const shown = grouped.map((sql, index) => {
+  const selected = grouped.map((sql, index) => {
     const { scale, keep } = keys[index]!;
     return `${
       scale === "text" && keep === undefined ? `pg_catalog.left(${sql}, ${MAX_TEXT_LENGTH})` : sql
     } AS k${index}`;
   });
-  return { shown, grouped, values, where: where.length === 0 ? "" : `WHERE ${where.join(" AND ")}` };
+  return { selected, grouped, values, where: where.length === 0 ? "" : `WHERE ${where.join(" AND ")}` };
 }
 
-function namesOf(keys: readonly Key[]): string[] {
+function keyNames(keys: readonly Key[]): string[] {
   return keys.map((_, index) => `k${index}`);
 }
 
@@ -162,14 +162,12 @@ function valueSql(column: PlotColumn): string {
     : `pg_catalog.left(${keySql({ column, scale: "text" }, "")}, ${MAX_TEXT_LENGTH})`;
 }
 
-function read(value: unknown, { scale }: Pick<PlotColumn, "scale">): number | null;
-function read(value: unknown, { scale }: Pick<PlotColumn, "scale">): PlotValue {
-  if (value === null || scale !== "time") return value as PlotValue;
-  return timeValue(value);
+function readValue(value: unknown, { scale }: Pick<PlotColumn, "scale">): PlotValue {
+  return value === null || scale !== "time" ? value as PlotValue : timeValue(value);
 }
 
 function readKey(value: unknown, { scale, keep }: Key): PlotValue | typeof OTHER {
-  return keep === undefined ? read(value, { scale }) : keptText(value, keep.texts);
+  return keep === undefined ? readValue(value, { scale }) : keptText(value, keep.texts);
 }
 
 function toGroup(row: Row, keys: readonly Key[]): Group {
@@ -190,11 +188,11 @@ function toBox(row: Row, keys: readonly Key[]): Box {
   };
 }
 
-// Columns are named by position, such as `q.c1`, so that no column's name is a part of the SQL.
+// The SQL names columns by position, such as `q.c1`, so that it contains no name of a column.
 
 /**
- * A number as `float8`; NULL for a number that has no position on an axis, and 0 for one that is nearly 0. A plain cast fails
- * for a `numeric` that is too large or too small, and so does the arithmetic of axes.
+ * A number as `float8`; NULL for a number without a position on an axis, and 0 for a number that is nearly 0. A plain cast, and
+ * the arithmetic of axes, would fail for a `numeric` that is too large or too small.
  */
 function numberSql(column: PlotColumn): string {
   const value = `q.c${column.position}`;
@@ -203,13 +201,13 @@ function numberSql(column: PlotColumn): string {
     WHEN pg_catalog.abs(${value}) OPERATOR(pg_catalog.<) ${MIN_NUMBER} THEN 0 ELSE ${value}::pg_catalog.float8 END`;
 }
 
-/** A time as `timestamp` in UTC; NULL outside the years that JavaScript and charts can write. */
+/** A time as `timestamp` in UTC; NULL for years that JavaScript and charts can't write. */
 function timeSql({ type, position }: PlotColumn): string {
   const value = `q.c${position}`;
   const zone = type === "timestamptz" ? "+00" : "";
-  const within = `${value} OPERATOR(pg_catalog.>=) '0001-01-02 00:00${zone}'::pg_catalog.${type}
+  const isDrawable = `${value} OPERATOR(pg_catalog.>=) '0001-01-02 00:00${zone}'::pg_catalog.${type}
     AND ${value} OPERATOR(pg_catalog.<=) '9999-12-30 00:00${zone}'::pg_catalog.${type}`;
-  return `CASE WHEN ${within} THEN ${
+  return `CASE WHEN ${isDrawable} THEN ${
     type === "timestamptz" ? `${value} AT TIME ZONE 'UTC'` : `${value}::pg_catalog.timestamp`
   } END`;
 }
@@ -227,8 +225,7 @@ function textSql({ type, position, builtIn }: PlotColumn): string {
 /**
  * The expression that groups the rows.
  *
- * @param key The key.
- * @param kept The parameter that holds the texts to keep.
+ * @param kept The parameter with the texts to keep.
  */
 function keySql({ column, scale, bins, unit, keep }: Key, kept: string): string {
   if (keep !== undefined) {
@@ -252,7 +249,7 @@ function measureSql({ aggregate, column }: Measure): string {
   const value = `q.c${column.position}`;
   const filter = column.type.startsWith("float")
     ? ` FILTER (WHERE pg_catalog.abs(${value}) OPERATOR(pg_catalog.<=) ${MAX_NUMBER})`
-    : ""; // a single NaN would make the result NaN
+    : ""; // one NaN would make the result NaN
   switch (aggregate) {
     case "median":
       return `pg_catalog.percentile_cont(0.5) WITHIN GROUP (ORDER BY ${numberSql(column)})`;

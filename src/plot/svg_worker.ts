@@ -5,14 +5,14 @@
  */
 
 import { parentPort } from "node:worker_threads";
-// Two files of this module instead of packages: these would be 84 packages of 9 MB, which even `deno task` would fetch.
+// Files of this module instead of packages: Vega's 84 packages of 9 MB would be fetched even by `deno task`.
 // @ts-types="./vega/globals.d.ts"
 import "./vega/vega.min.js";
 // @ts-types="./vega/globals.d.ts"
 import "./vega/vega-lite.min.js"; // uses the global `vega`
 import type { Logger, Vega, VegaLite } from "./vega/globals.d.ts";
 
-/** A drawn chart, or the reason why there is none. */
+/** A drawn chart, or the reason why it can't be drawn. */
 export type DrawnSvg = { svg: string } | { failure: string };
 
 const { vega, vegaLite } = globalThis as unknown as { vega: Vega; vegaLite: VegaLite };
@@ -25,13 +25,13 @@ interface WorkerScope {
 
 if (parentPort === null) {
   const scope = globalThis as unknown as WorkerScope;
-  scope.onmessage = ({ data }) => void drawn(data).then((drawn) => scope.postMessage(drawn));
+  scope.onmessage = ({ data }) => void tryToDraw(data).then((drawn) => scope.postMessage(drawn));
 } else {
   const port = parentPort;
-  port.on("message", (spec: string) => void drawn(spec).then((drawn) => port.postMessage(drawn)));
+  port.on("message", (spec: string) => void tryToDraw(spec).then((drawn) => port.postMessage(drawn)));
 }
 
-async function drawn(spec: string): Promise<DrawnSvg> {
+async function tryToDraw(spec: string): Promise<DrawnSvg> {
   try {
     return { svg: await draw(spec) };
   } catch (error) {
@@ -49,7 +49,7 @@ async function draw(spec: string): Promise<string> {
   const { spec: compiled } = vegaLite.compile(JSON.parse(spec), { logger: SILENT });
   const view = new vega.View(vega.parse(compiled), { renderer: "none", loader, logger: SILENT });
   try {
-    const svg = rounded(await view.toSVG());
+    const svg = roundCoordinates(await view.toSVG());
     if (refused !== undefined) throw new Error(`it refers to ${refused}; a chart loads nothing`);
     return svg;
   } finally {
@@ -57,15 +57,15 @@ async function draw(spec: string): Promise<string> {
   }
 }
 
-/** Rounds to hundredths of a pixel. Otherwise digits would be half of a large picture. */
-function rounded(svg: string): string {
+/** Rounds to hundredths of a pixel. Otherwise, half of a large picture would be digits. */
+function roundCoordinates(svg: string): string {
   return svg.replace(
     / (?:d|transform)="[^"]*"/g,
-    (place) => place.replace(/\d+\.\d{3,}/g, (number) => String(Math.round(Number(number) * 100) / 100)),
+    (attribute) => attribute.replace(/\d+\.\d{3,}/g, (number) => String(Math.round(Number(number) * 100) / 100)),
   );
 }
 
-/** Warnings are ignored, because they concern charts without data or are visible in the chart. */
+/** Ignores warnings, which concern charts without data, or what is visible in the chart. */
 const SILENT: Logger = {
   level: () => SILENT,
   error: (...messages: unknown[]) => {

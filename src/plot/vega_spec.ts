@@ -1,17 +1,17 @@
-import { type Axis, BOX_MARKS, type ChartData } from "./chart_data.ts";
-import { type Design, keyText } from "./design.ts";
+import { type Axis, BOX_MARKS, type ChartData, shortText } from "./chart_data.ts";
+import type { Design } from "./design.ts";
+import { isObject, type PlotOptions } from "./options.ts";
 import type { ChannelName } from "./source.ts";
-import type { PlotOptions } from "./options.ts";
 
-/** A piece of Vega-Lite. */
+/** A part of a Vega-Lite specification, or the whole. */
 export type Spec = Record<string, unknown>;
 
-/** JupyterLab 4 uses Vega-Lite 5.6 and VS Code a newer version 5, so the charts use only common features. */
+/** JupyterLab 4 draws with Vega-Lite 5.6, and VS Code with a newer version 5. The charts use only what both know. */
 const SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json";
 
 /**
- * The colors of a chart on a light or dark page. The theme of JupyterLab or VS Code gives the colors of the text, but also a
- * gray background, bright lines and black whiskers, which these replace.
+ * The colors of a chart on a light or dark page. They replace the gray background, bright lines and black whiskers of the
+ * themes of JupyterLab and VS Code, which also give the colors of the text.
  */
 const ON_PAGE: Spec = {
   background: "transparent",
@@ -22,8 +22,8 @@ const ON_PAGE: Spec = {
   },
 };
 
-/** The maximum number of parts that have descriptions for screen readers. A chart of more parts has only one description. */
-const MAX_DESCRIBED_PARTS = 100;
+/** The maximum number of values that have descriptions for screen readers. A chart of more has one description. */
+const MAX_DESCRIBED_VALUES = 100;
 
 const MARKS: Readonly<Record<string, Spec>> = {
   bar: { type: "bar" },
@@ -35,8 +35,8 @@ const MARKS: Readonly<Record<string, Spec>> = {
 };
 
 /**
- * A chart's data as Vega-Lite. The fields have the names of the channels. The name of a column is only a title, because as a
- * field Vega-Lite could take it for a path into an object.
+ * Writes a chart as Vega-Lite. Its fields have the names of the channels. The name of a column is only a title: as the name of
+ * a field, Vega-Lite could take it for a path into an object.
  *
  * @param design The design of the chart.
  * @param data The computed data.
@@ -80,11 +80,11 @@ function naturalWidth({ mark }: Design, { axes }: ChartData): number {
 }
 
 function markOf({ mark, value }: Design, data: ChartData): Spec {
-  // Points make a line of a single value visible.
+  // With points, a line of a single value is visible.
   const points = mark === "line" && data.rows.length < 40 ? { point: true } : {};
-  // Without this, Vega-Lite takes a bar from `x` to `x2` for a horizontal one.
+  // Without `orient`, Vega-Lite takes a bar from `x` to `x2` for a horizontal one.
   const orient = MARKS[mark]?.["type"] === "bar" ? { orient: value?.channel === "x" ? "horizontal" : "vertical" } : {};
-  return { ...MARKS[mark], ...points, ...orient, tooltip: true, aria: data.rows.length <= MAX_DESCRIBED_PARTS };
+  return { ...MARKS[mark], ...points, ...orient, tooltip: true, aria: data.rows.length <= MAX_DESCRIBED_VALUES };
 }
 
 function encodingOf(design: Design, { axes }: ChartData, width: number): Spec {
@@ -98,8 +98,10 @@ function encodingOf(design: Design, { axes }: ChartData, width: number): Spec {
   }
   const value = design.value?.channel;
   const base = value === "x" ? "y" : "x";
-  const side = design.mark === "bar" && axes.color !== undefined && value !== undefined && !axes[value]?.additive;
-  if (side && axes[base]?.order !== undefined) encoding[`${base}Offset`] = { field: "color", sort: axes.color!.order! };
+  const isSideBySide = design.mark === "bar" && value !== undefined && !axes[value]?.additive;
+  if (isSideBySide && axes.color !== undefined && axes[base]?.order !== undefined) {
+    encoding[`${base}Offset`] = { field: "color", sort: axes.color.order! };
+  }
   return encoding;
 }
 
@@ -110,28 +112,28 @@ function horizontalLabels(channel: ChannelName, { order }: Axis, width: number):
   return order.length * (7 * longest + 10) <= width ? { axis: { labelAngle: 0 } } : {};
 }
 
-/** The encoding of a channel. Values that add up are stacked; otherwise each color is drawn by itself. */
+/** The encoding of a channel. The colors of values that add up are stacked. */
 function channelOf({ mark, value }: Design, channel: ChannelName, axis: Axis, colored: boolean): Spec {
   const { title, type, order } = axis;
   const stacks = value?.channel === channel && (mark === "bar" || mark === "area" || mark === "histogram");
-  const zero = type === "quantitative" && (mark === "point" || channel !== value?.channel);
+  const mayOmitZero = type === "quantitative" && (mark === "point" || channel !== value?.channel);
   return {
     field: channel,
     type,
     ...(channel === "facet" ? { columns: 3 } : {}),
-    title: keyText(title),
+    title: titleText(title),
     ...(order === undefined ? {} : { sort: order }),
     ...(axis.ranged ? { bin: "binned" } : {}),
     ...(type === "temporal"
       ? { scale: { type: "utc" } }
-      : zero && channel !== "color"
+      : mayOmitZero && channel !== "color"
       ? { scale: { zero: false } }
       : {}),
     ...(stacks ? { stack: colored && axis.additive ? "zero" : null } : {}),
   };
 }
 
-/** A box plot from five numbers. Vega-Lite's own box plot would need the rows. */
+/** A box plot from five numbers, as layers. Vega-Lite's own box plot would need the rows. */
 function boxLayers(design: Design, { axes }: ChartData, width: number): Spec {
   const value = design.value!.channel as "x" | "y";
   const base = value === "y" ? "x" : "y";
@@ -144,19 +146,19 @@ function boxLayers(design: Design, { axes }: ChartData, width: number): Spec {
   if (axes.color !== undefined && axes[base] !== undefined) {
     encoding[`${base}Offset`] = { field: "color", sort: axes.color.order! };
   }
-  const from = (field: string, to?: string): Spec => ({
-    [value]: { field, type: "quantitative", title: keyText(axes[value]!.title), scale: { zero: false } },
+  const valueEncoding = (field: string, to?: string): Spec => ({
+    [value]: { field, type: "quantitative", title: titleText(axes[value]!.title), scale: { zero: false } },
     ...(to === undefined ? {} : { [`${value}2`]: { field: to } }),
   });
   const tooltip = [
     ...Object.keys(encoding).filter((channel) => !channel.endsWith("Offset")).map((channel) => ({
       field: channel,
       type: "nominal",
-      title: keyText(axes[channel as ChannelName]!.title),
+      title: titleText(axes[channel as ChannelName]!.title),
     })),
     ...[...BOX_MARKS, "rows"].map((field) => ({ field, type: "quantitative" })),
   ];
-  const thin = {
+  const medianMark = {
     type: "tick",
     aria: false,
     color: "white",
@@ -164,21 +166,20 @@ function boxLayers(design: Design, { axes }: ChartData, width: number): Spec {
     orient: value === "y" ? "horizontal" : "vertical",
   };
   const layer = [
-    { mark: { type: "rule", aria: false }, encoding: { ...from("min", "max"), tooltip } },
-    { mark: { type: "bar", aria: false, size: 14 }, encoding: { ...from("q1", "q3"), tooltip } },
-    { mark: { ...thin, size: 14 }, encoding: { ...from("median"), color: { value: "white" }, tooltip } },
+    { mark: { type: "rule", aria: false }, encoding: { ...valueEncoding("min", "max"), tooltip } },
+    { mark: { type: "bar", aria: false, size: 14 }, encoding: { ...valueEncoding("q1", "q3"), tooltip } },
+    { mark: { ...medianMark, size: 14 }, encoding: { ...valueEncoding("median"), color: { value: "white" }, tooltip } },
   ];
-  const { facet, ...shared } = encoding;
-  if (facet === undefined) return { encoding: shared, layer };
-  return { encoding: { ...shared, facet }, layer };
+  return { encoding, layer };
 }
 
-/** Merges an object into another recursively. Lists and other values are replaced. */
-function mergeSpec(under: Spec, over: Spec): Spec {
-  const names = new Set([...Object.keys(under), ...Object.keys(over)]);
+/** Merges a specification into another recursively. Lists and other values are replaced. */
+function mergeSpec(base: Spec, changes: Spec): Spec {
+  const names = new Set([...Object.keys(base), ...Object.keys(changes)]);
   return Object.fromEntries([...names].map((name) => {
-    const [low, high] = [ownValue(under, name), ownValue(over, name)];
-    return [name, high === undefined ? low : isObject(low) && isObject(high) ? mergeSpec(low, high) : high];
+    const [value, change] = [ownValue(base, name), ownValue(changes, name)];
+    if (change === undefined) return [name, value];
+    return [name, isObject(value) && isObject(change) ? mergeSpec(value, change) : change];
   }));
 }
 
@@ -186,6 +187,11 @@ function ownValue(spec: Spec, name: string): unknown {
   return Object.hasOwn(spec, name) ? spec[name] : undefined;
 }
 
-function isObject(value: unknown): value is Spec {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+/**
+ * A column's name as the title of an axis, which is also a key of tooltips and of descriptions. Vega-Lite writes the key into
+ * an expression without escaping backslashes, so quotes and backslashes become characters that look similar. Frontends give
+ * keys such as `image` and `title` a meaning, so every name ends with a zero-width space.
+ */
+function titleText(name: string): string {
+  return `${shortText(name).replaceAll('"', "\u201d").replaceAll("\\", "\u2216")}\u200b`;
 }

@@ -16,8 +16,8 @@ import {
   timeValue,
 } from "./source.ts";
 
-/** Runs a query in a SQL warehouse and gives its rows. */
-export type AskWarehouse = (query: Fragment) => Promise<Rows>;
+/** Runs a query in a SQL warehouse, and returns its rows. */
+export type QueryWarehouse = (query: Fragment) => Promise<Rows>;
 
 type Row = Record<string, unknown>;
 type Rows = readonly Row[] & { readonly fields: readonly Field[] };
@@ -31,51 +31,59 @@ function raw(text: string): Fragment {
   return new Fragment([text], []);
 }
 
-function list(items: readonly Fragment[], separator = ", "): Fragment {
+function join(items: readonly Fragment[], separator = ", "): Fragment {
   return new Fragment(["", ...items.slice(1).map(() => separator), ""], items);
 }
 
 /** The columns of a query. */
-export async function columnsInWarehouse(ask: AskWarehouse, query: Fragment): Promise<readonly Field[]> {
-  return (await ask(sql`SELECT * FROM (${query}) AS q LIMIT 0`)).fields;
+export async function columnsInWarehouse(
+  queryWarehouse: QueryWarehouse,
+  query: Fragment,
+): Promise<readonly Field[]> {
+  return (await queryWarehouse(sql`SELECT * FROM (${query}) AS q LIMIT 0`)).fields;
 }
 
 /**
- * The data of a chart, computed by a SQL warehouse. Only values that are drawn are fetched. The SQL uses what Spark and
- * Postgres have in common, so that the local warehouse can test it. Unlike statements for Postgres, these statements do not see one
- * state of the tables.
+ * Computes the data of a chart in a SQL warehouse. Only values that are drawn are fetched. The SQL uses what Spark and Postgres
+ * have in common, so that the local warehouse can test it. Unlike the statements for Postgres, these statements may see different
+ * states of the tables.
  *
- * @param ask Runs a query.
+ * @param queryWarehouse Runs a query.
  * @param query The query.
  * @param columns The columns of the query.
  */
-export function warehouseSource(ask: AskWarehouse, query: Fragment, columns: readonly PlotColumn[]): PlotSource {
+export function warehouseSource(
+  queryWarehouse: QueryWarehouse,
+  query: Fragment,
+  columns: readonly PlotColumn[],
+): PlotSource {
   const from = sql`FROM (${query}) AS q(${raw(columns.map(({ position }) => `c${position}`).join(", "))})`;
   const grouped = async (keys: readonly Key[], measures: readonly Fragment[], order: string, limit: number) => {
-    const shown = keys.map((key, index) => sql`${keySql(key)} AS ${raw(`k${index}`)}`);
-    const select = [...shown, ...measures, raw("count(*) AS n_rows"), raw("count(*) OVER () AS n_groups")];
-    const dropped = keys.filter(({ keep }) => keep?.rest === "drop").map((key) => sql`${keySql(key)} IS NOT NULL`);
-    const where = dropped.length === 0 ? raw("") : sql`WHERE ${list(dropped, " AND ")}`;
-    const by = keys.map((_, index) => `${index + 1}`).join(", ");
-    const tail = raw(`${by === "" ? "" : `GROUP BY ${by} `}ORDER BY ${order} LIMIT ${limit}`);
-    const rows = await ask(sql`SELECT ${list(select)} ${from} ${where} ${tail}`);
+    const selectedKeys = keys.map((key, index) => sql`${keySql(key)} AS ${raw(`k${index}`)}`);
+    const expressions = [...selectedKeys, ...measures, raw("count(*) AS n_rows"), raw("count(*) OVER () AS n_groups")];
+    const conditions = keys.filter(({ keep }) => keep?.rest === "drop").map((key) => sql`${keySql(key)} IS NOT NULL`);
+    const where = conditions.length === 0 ? raw("") : sql`WHERE ${join(conditions, " AND ")}`;
+    const groupBy = keys.length === 0 ? "" : `GROUP BY ${keys.map((_, index) => index + 1).join(", ")} `;
+    const rows = await queryWarehouse(
+      sql`SELECT ${join(expressions)} ${from} ${where} ${raw(`${groupBy}ORDER BY ${order} LIMIT ${limit}`)}`,
+    );
     return { rows, total: Number(rows[0]?.["n_groups"] ?? 0) };
   };
   return {
     columns,
     extent: async (column) => {
       const value = raw(valueSql(column));
-      const [row] = await ask(
+      const [row] = await queryWarehouse(
         sql`SELECT count(*) AS n_rows, min(${value}) AS least, max(${value}) AS greatest ${from}`,
       );
-      const at = (name: string) => numberOf(row![name], column);
-      return { rows: Number(row!["n_rows"]), min: at("least"), max: at("greatest") };
+      const [min, max] = ["least", "greatest"].map((name) => readValue(row![name], column) as number | null);
+      return { rows: Number(row!["n_rows"]), min: min!, max: max! };
     },
     groups: async (keys, measure, limit) => {
       const order = ["v DESC NULLS LAST", ...keys.map((_, index) => `k${index}`)].join(", ");
       const { rows, total } = await grouped(keys, [raw(`${measureSql(measure)} AS v`)], order, limit);
       const groups = rows.map((row) => ({
-        keys: keysOf(row, keys),
+        keys: readKeys(row, keys),
         value: numberValue(row["v"]),
         rows: Number(row["n_rows"]),
       }));
@@ -87,18 +95,19 @@ export function warehouseSource(ask: AskWarehouse, query: Fragment, columns: rea
       return { boxes: rows.map((row) => toBox(row, keys)), total };
     },
     points: (drawn, limit) => {
-      const select = list(drawn.map((column, index) => raw(`${pointSql(column)} AS v${index}`)));
+      const expressions = join(drawn.map((column, index) => raw(`${pointSql(column)} AS v${index}`)));
       return readPoints<Row>(limit, {
-        first: (rows) => ask(sql`SELECT ${select} ${from} LIMIT ${rows}`),
-        count: async () => Number((await ask(sql`SELECT count(*) AS n_rows ${from}`))[0]!["n_rows"]),
-        sample: (total) => ask(sql`SELECT ${select} ${from} WHERE random() < ${limit / total} LIMIT ${limit}`),
-        values: (row) => drawn.map((column, index) => read(row[`v${index}`], column)),
+        first: (rows) => queryWarehouse(sql`SELECT ${expressions} ${from} LIMIT ${rows}`),
+        count: async () => Number((await queryWarehouse(sql`SELECT count(*) AS n_rows ${from}`))[0]!["n_rows"]),
+        sample: (total) =>
+          queryWarehouse(sql`SELECT ${expressions} ${from} WHERE random() < ${limit / total} LIMIT ${limit}`),
+        values: (row) => drawn.map((column, index) => readValue(row[`v${index}`], column)),
       });
     },
   };
 }
 
-/** A number or a time; NULL for a number that has no position on an axis. NaN is greater than every number. */
+/** A number or a time; NULL for a number without a position on an axis. NaN is greater than every number. */
 function valueSql({ type, position }: PlotColumn): string {
   const value = `q.c${position}`;
   if (type === "date") return `CAST(${value} AS timestamp)`;
@@ -125,14 +134,14 @@ function keySql({ column, scale, bins, unit, keep }: Key): Fragment {
         ? raw(`WHEN ${text} IS NULL THEN ${index + 1}`)
         : sql`WHEN ${raw(text)} = ${kept} THEN ${raw(`${index + 1}`)}`
     );
-    return cases.length === 0 ? raw("NULL") : sql`CASE ${list(cases, " ")} END`;
+    return cases.length === 0 ? raw("NULL") : sql`CASE ${join(cases, " ")} END`;
   }
   if (scale === "text") return raw(textSql(column));
   const value = valueSql(column);
   if (scale === "time") return raw(unit === undefined ? value : `date_trunc('${unit}', ${value})`);
   if (bins === undefined) return raw(value);
-  const inner = bins.slice(1, -1).map((bound, index) => `WHEN ${value} < ${bound} THEN ${index + 1}`);
-  return raw(`CASE WHEN ${value} IS NULL THEN NULL ${inner.join(" ")} ELSE ${inner.length + 1} END`);
+  const cases = bins.slice(1, -1).map((bound, index) => `WHEN ${value} < ${bound} THEN ${index + 1}`);
+  return raw(`CASE WHEN ${value} IS NULL THEN NULL ${cases.join(" ")} ELSE ${cases.length + 1} END`);
 }
 
 /** The expression of a measure. */
@@ -144,30 +153,25 @@ function measureSql({ aggregate, column }: Measure): string {
   return `${aggregate === "stddev" ? "stddev_samp" : aggregate}(${value})`;
 }
 
-const QUARTERS = [0.25, 0.5, 0.75];
-
+/** The expressions of a box. */
 function boxSql(column: PlotColumn): Fragment[] {
   const value = valueSql(column);
-  const quarters = QUARTERS.map((part, index) =>
-    `percentile_cont(${part}) WITHIN GROUP (ORDER BY ${value}) AS m${index + 1}`
+  const quartiles = [0.25, 0.5, 0.75].map((fraction, index) =>
+    `percentile_cont(${fraction}) WITHIN GROUP (ORDER BY ${value}) AS m${index + 1}`
   );
-  return [`min(${value}) AS m0`, ...quarters, `max(${value}) AS m4`, `count(${value}) AS filled`].map(raw);
+  return [`min(${value}) AS m0`, ...quartiles, `max(${value}) AS m4`, `count(${value}) AS filled`].map(raw);
 }
 
-function read(value: unknown, { scale }: Pick<PlotColumn, "scale">): PlotValue {
+function readValue(value: unknown, { scale }: Pick<PlotColumn, "scale">): PlotValue {
   if (scale === "text") return value === null || value === undefined ? null : String(value);
   return scale === "time" ? timeValue(value) : numberValue(value);
 }
 
-function numberOf(value: unknown, { scale }: PlotColumn): number | null {
-  return scale === "time" ? timeValue(value) : numberValue(value);
-}
-
-function keysOf(row: Row, keys: readonly Key[]): Group["keys"] {
+function readKeys(row: Row, keys: readonly Key[]): Group["keys"] {
   return keys.map(({ scale, keep, bins }, index) => {
     const value = row[`k${index}`];
     return keep === undefined
-      ? read(value, { scale: bins === undefined ? scale : "number" })
+      ? readValue(value, { scale: bins === undefined ? scale : "number" })
       : keptText(value, keep.texts);
   });
 }
@@ -175,11 +179,10 @@ function keysOf(row: Row, keys: readonly Key[]): Group["keys"] {
 function toBox(row: Row, keys: readonly Key[]): Box {
   const marks = [0, 1, 2, 3, 4].map((index) => numberValue(row[`m${index}`]));
   const rows = Number(row["n_rows"]);
-  const filled = Number(row["filled"]);
   return {
-    keys: keysOf(row, keys),
+    keys: readKeys(row, keys),
     marks: marks.includes(null) ? null : marks as number[],
     rows,
-    empty: rows - filled,
+    empty: rows - Number(row["filled"]),
   };
 }
