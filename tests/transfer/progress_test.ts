@@ -34,7 +34,7 @@ Deno.test("progressText() shows only what is known", () => {
   }
 });
 
-Deno.test("partDone() is between 0 and 1 whatever was estimated", () => {
+Deno.test("partDone() is between 0 and 1, however wrong the estimate is", () => {
   const cases: [Partial<Progress>, number | undefined][] = [
     [{}, undefined],
     [{ rows: 1, totalRows: 4 }, 0.25],
@@ -60,50 +60,50 @@ Deno.test("outcomeText() distinguishes a complete transfer from a stopped one, a
   );
 });
 
-/** A meter on a clock that the test moves, and its output. */
-function rig(options: Partial<MeterOptions> = {}) {
+/** A meter on a clock that the test moves, and what it shows. */
+function meterOnClock(options: Partial<MeterOptions> = {}) {
   const clock: Clock = install({ toFake: ["setTimeout", "clearTimeout", "performance"] });
-  const seen: string[] = [];
+  const shown: string[] = [];
   const view: ProgressView = {
-    draw: ({ rows, totalRows }) => void seen.push(`${rows}${totalRows === undefined ? "" : ` of ${totalRows}`}`),
-    end: ({ rows, done }) => void seen.push(`${done ? "whole" : "stopped"} ${rows}`),
+    draw: ({ rows, totalRows }) => void shown.push(`${rows}${totalRows === undefined ? "" : ` of ${totalRows}`}`),
+    end: ({ rows, done }) => void shown.push(`${done ? "whole" : "stopped"} ${rows}`),
   };
   const meter = startMeter({ action: "Pulling", name: "trips", view, ...options });
-  return { clock, seen, meter, [Symbol.dispose]: () => clock.uninstall() };
+  return { clock, shown, meter, [Symbol.dispose]: () => clock.uninstall() };
 }
 
 Deno.test("a meter shows nothing of a transfer that ends within a second", async () => {
-  using r = rig();
-  r.meter.add(10, 100);
-  await r.clock.tickAsync(999);
-  await r.meter.complete();
-  await r.meter[Symbol.asyncDispose]();
-  await r.clock.tickAsync(5000);
-  assert.deepEqual(r.seen, []);
+  using test = meterOnClock();
+  test.meter.add(10, 100);
+  await test.clock.tickAsync(999);
+  await test.meter.complete();
+  await test.meter[Symbol.asyncDispose]();
+  await test.clock.tickAsync(5000);
+  assert.deepEqual(test.shown, []);
 });
 
 Deno.test("a meter shows a longer transfer at most four times a second, and its end once", async () => {
   for (const whole of [true, false]) {
-    using r = rig();
+    using test = meterOnClock();
     for (let ms = 0; ms < 2000; ms++) {
-      r.meter.add(1, 10);
-      await r.clock.tickAsync(1);
+      test.meter.add(1, 10);
+      await test.clock.tickAsync(1);
     }
-    assert.ok(r.seen.length >= 4 && r.seen.length <= 5, String(r.seen.length));
-    if (whole) await r.meter.complete();
-    await r.meter[Symbol.asyncDispose]();
-    await r.meter[Symbol.asyncDispose]();
-    await r.clock.tickAsync(5000);
-    assert.equal(r.seen.at(-1), `${whole ? "whole" : "stopped"} 2000`);
-    assert.equal(r.seen.filter((line) => /whole|stopped/.test(line)).length, 1);
+    assert.ok(test.shown.length >= 4 && test.shown.length <= 5, String(test.shown.length));
+    if (whole) await test.meter.complete();
+    await test.meter[Symbol.asyncDispose]();
+    await test.meter[Symbol.asyncDispose]();
+    await test.clock.tickAsync(5000);
+    assert.equal(test.shown.at(-1), `${whole ? "whole" : "stopped"} 2000`);
+    assert.equal(test.shown.filter((line) => /whole|stopped/.test(line)).length, 1);
   }
 });
 
-Deno.test("a meter shows that a transfer waits, and goes on when a view fails or is slow", async () => {
-  using r = rig();
-  await r.clock.tickAsync(3000);
-  assert.ok(r.seen.length > 5 && r.seen.every((line) => line === "0"), String(r.seen));
-  await r.meter[Symbol.asyncDispose]();
+Deno.test("a meter shows that a transfer waits, and continues if a view fails or is slow", async () => {
+  using test = meterOnClock();
+  await test.clock.tickAsync(3000);
+  assert.ok(test.shown.length > 5 && test.shown.every((line) => line === "0"), String(test.shown));
+  await test.meter[Symbol.asyncDispose]();
 
   let draws = 0;
   const slow = startMeter({
@@ -111,28 +111,28 @@ Deno.test("a meter shows that a transfer waits, and goes on when a view fails or
     name: "trips",
     view: { draw: () => (draws++, new Promise((resolve) => setTimeout(resolve, 1000))), end: () => Promise.reject(1) },
   });
-  await r.clock.tickAsync(4000);
+  await test.clock.tickAsync(4000);
   assert.ok(draws === 3 || draws === 4, String(draws));
   const ended = slow[Symbol.asyncDispose]();
-  await r.clock.tickAsync(1000);
+  await test.clock.tickAsync(1000);
   await ended;
 
   const broken = startMeter({ action: "Pulling", name: "trips", view: { draw: () => assert.fail(), end() {} } });
-  await r.clock.tickAsync(1500);
+  await test.clock.tickAsync(1500);
   await broken[Symbol.asyncDispose]();
 });
 
 Deno.test("onProgress is called at most four times a second, and at the end", async () => {
-  const heard: Progress[] = [];
-  using r = rig({ show: false, totalBytes: 4000, onProgress: (progress) => heard.push(progress) });
+  const reports: Progress[] = [];
+  using test = meterOnClock({ show: false, totalBytes: 4000, onProgress: (progress) => reports.push(progress) });
   for (let ms = 0; ms < 2000; ms++) {
-    await r.clock.tickAsync(1);
-    r.meter.add(1, 2);
+    await test.clock.tickAsync(1);
+    test.meter.add(1, 2);
   }
-  await r.meter.complete();
-  await r.meter[Symbol.asyncDispose]();
-  assert.equal(heard.length, 9);
-  assert.deepEqual(heard[0], {
+  await test.meter.complete();
+  await test.meter[Symbol.asyncDispose]();
+  assert.equal(reports.length, 9);
+  assert.deepEqual(reports[0], {
     rows: 250,
     bytes: 500,
     elapsed: 250,
@@ -141,94 +141,95 @@ Deno.test("onProgress is called at most four times a second, and at the end", as
     totalBytes: 4000,
     done: false,
   });
-  assert.deepEqual([heard.at(-1)!.rows, heard.at(-1)!.done, heard.at(-2)!.done], [2000, true, false]);
-  assert.deepEqual(r.seen, []);
+  assert.deepEqual([reports.at(-1)!.rows, reports.at(-1)!.done, reports.at(-2)!.done], [2000, true, false]);
+  assert.deepEqual(test.shown, []);
 });
 
 Deno.test("an error of onProgress is thrown where rows are counted", async () => {
-  const own = new Error("mine");
-  using r = rig({
+  const error = new Error("mine");
+  using test = meterOnClock({
     onProgress: () => {
-      throw own;
+      throw error;
     },
   });
-  r.meter.add(1, 1);
-  await r.clock.tickAsync(300);
-  assert.throws(() => r.meter.add(1, 1), own);
-  await assert.rejects(r.meter.complete(), own);
-  await r.meter[Symbol.asyncDispose]();
+  test.meter.add(1, 1);
+  await test.clock.tickAsync(300);
+  assert.throws(() => test.meter.add(1, 1), error);
+  await assert.rejects(test.meter.complete(), error);
+  await test.meter[Symbol.asyncDispose]();
 });
 
 Deno.test("a rejection of onProgress is thrown by the next count, or at the end", async () => {
-  const own = new Error("mine");
+  const error = new Error("mine");
   for (const next of ["count", "end", "none"]) {
-    using r = rig({ onProgress: () => Promise.reject(own) });
-    await r.clock.tickAsync(300);
-    r.meter.add(1, 1);
-    await r.clock.tickAsync(1);
-    if (next === "count") assert.throws(() => r.meter.add(1, 1), own);
-    if (next === "end") await assert.rejects(r.meter.complete(), own);
-    await r.meter[Symbol.asyncDispose](); // and where nothing comes, it is no error that nobody handles
+    using test = meterOnClock({ onProgress: () => Promise.reject(error) });
+    await test.clock.tickAsync(300);
+    test.meter.add(1, 1);
+    await test.clock.tickAsync(1);
+    if (next === "count") assert.throws(() => test.meter.add(1, 1), error);
+    if (next === "end") await assert.rejects(test.meter.complete(), error);
+    await test.meter[Symbol.asyncDispose](); // with neither, the rejection is still handled
   }
 });
 
-Deno.test("the end waits for onProgress, which is not called again before it has settled", async () => {
-  const heard: string[] = [];
-  using r = rig({
+Deno.test("complete() waits for onProgress, which is not called again before its promise has settled", async () => {
+  const calls: string[] = [];
+  using test = meterOnClock({
     onProgress: async ({ rows, done }) => {
-      heard.push(`${rows}`);
+      calls.push(`${rows}`);
       await new Promise((resolve) => setTimeout(resolve, 1000));
-      heard.push(`${rows} heard`);
+      calls.push(`${rows} settled`);
       if (done) throw new Error("at the end");
     },
   });
   for (let ms = 0; ms < 900; ms++) {
-    await r.clock.tickAsync(1);
-    r.meter.add(1, 1);
+    await test.clock.tickAsync(1);
+    test.meter.add(1, 1);
   }
-  const ended = r.meter.complete().catch((error) => heard.push(error.message));
-  await r.clock.tickAsync(3000);
+  const ended = test.meter.complete().catch((error) => calls.push(error.message));
+  await test.clock.tickAsync(3000);
   await ended;
-  assert.deepEqual(heard, ["250", "250 heard", "900", "900 heard", "at the end"]);
-  await r.meter[Symbol.asyncDispose]();
+  assert.deepEqual(calls, ["250", "250 settled", "900", "900 settled", "at the end"]);
+  await test.meter[Symbol.asyncDispose]();
 });
 
 Deno.test("the total is requested once, after the first second, and may fail or arrive late", async () => {
   let asked = 0;
-  using r = rig({
+  using test = meterOnClock({
     totalRows: async () => {
       asked++;
       await new Promise((resolve) => setTimeout(resolve, 600));
       return 77;
     },
   });
-  await r.clock.tickAsync(999);
+  await test.clock.tickAsync(999);
   assert.equal(asked, 0);
-  await r.clock.tickAsync(2000);
+  await test.clock.tickAsync(2000);
   assert.equal(asked, 1);
-  assert.deepEqual([r.seen[0], r.seen.at(-1)], ["0", "0 of 77"]);
-  await r.meter[Symbol.asyncDispose]();
+  assert.deepEqual([test.shown[0], test.shown.at(-1)], ["0", "0 of 77"]);
+  await test.meter[Symbol.asyncDispose]();
 
-  const fails: (() => Promise<number | undefined>)[] = [
+  const estimates: (() => Promise<number | undefined>)[] = [
     () => Promise.reject(new Error("no")),
     () => {
       throw new Error("no");
     },
     () => Promise.resolve(undefined),
   ];
-  for (const totalRows of fails) {
-    using quiet = startable({ totalRows });
-    await r.clock.tickAsync(1500);
-    assert.deepEqual(quiet.seen.at(-1), "undefined");
+  for (const totalRows of estimates) {
+    using quiet = anotherMeter({ totalRows });
+    await test.clock.tickAsync(1500);
+    assert.deepEqual(quiet.shown.at(-1), "undefined");
     await quiet.meter[Symbol.asyncDispose]();
   }
 });
 
-function startable(options: Partial<MeterOptions>) {
-  const seen: string[] = [];
-  const view: ProgressView = { draw: ({ totalRows }) => void seen.push(String(totalRows)), end() {} };
+/** A meter on the clock of another one. */
+function anotherMeter(options: Partial<MeterOptions>) {
+  const shown: string[] = [];
+  const view: ProgressView = { draw: ({ totalRows }) => void shown.push(String(totalRows)), end() {} };
   const meter = startMeter({ action: "Pulling", name: "trips", view, ...options });
-  return { seen, meter, [Symbol.dispose]() {} };
+  return { shown, meter, [Symbol.dispose]() {} };
 }
 
 Deno.test("terminalView() uses one line, and erases it", async () => {

@@ -27,7 +27,7 @@ pullTest("a table without columns is loaded back, but into no other table", asyn
 });
 
 pullTest(
-  "(slow) composites are loaded back from every format but NDJSON, whose error says what to do",
+  "(slow) composites are loaded back from every format except NDJSON, whose error says what to do",
   async ({ db, folder }) => {
     await db.query(`CREATE TYPE place AS (x int, name text);
     CREATE TABLE places AS SELECT ROW(1, 'a,b')::place AS one, ARRAY[ROW(2, NULL)::place] AS more, '1 2'::int2vector AS v;
@@ -58,7 +58,7 @@ pullTest(
   },
 );
 
-pullTest("a text for a json column is already JSON; null is NULL", async ({ db, folder }) => {
+pullTest("a text for a json column must be JSON, and null is NULL", async ({ db, folder }) => {
   await db.query("CREATE TABLE documents (id int, doc jsonb)");
   try {
     const docs = ['"Harlem"', "null", null, ["a"], { a: 1 }, 7];
@@ -67,7 +67,7 @@ pullTest("a text for a json column is already JSON; null is NULL", async ({ db, 
     assert.deepEqual(await texts(), ['"Harlem"', "null", null, '["a"]', '{"a": 1}', "7"]);
     const query = db.sql`SELECT * FROM documents`;
     await db.load("documents", await query, { mode: "replace" });
-    assert.deepEqual(await texts(), ['"Harlem"', null, null, '["a"]', '{"a": 1}', "7"]); // a result has one null only
+    assert.deepEqual(await texts(), ['"Harlem"', null, null, '["a"]', '{"a": 1}', "7"]); // a result does not tell the null of JSON from NULL
     await db.load("documents", docs.map((doc, id) => ({ id, doc })), { mode: "replace" });
     await db.load("documents", query, { mode: "replace" });
     assert.deepEqual(await texts(), ['"Harlem"', "null", null, '["a"]', '{"a": 1}', "7"]);

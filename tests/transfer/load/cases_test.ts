@@ -14,8 +14,8 @@ exec(compile(small, "make.py", "exec"))
 print("null")
 `;
 
-/** The expected result of each file, by the way in which it is loaded: the rows as `json`, or the words of the error. */
-const CASES: [file: string, options: LoadOptions, right: unknown[][] | RegExp][] = [
+/** The expected result of loading each file with some options: its rows as JSON, or the error. */
+const CASES: [file: string, options: LoadOptions, expected: unknown[][] | RegExp][] = [
   ["int96.parquet", {}, [
     ["0001-01-01T00:00:00"],
     ["1600-01-01T00:00:00"],
@@ -57,18 +57,18 @@ Deno.test({
     try {
       await python(MAKE, `${casesFolder()}/make.py`, folder);
       await using db = await connect({ local: {} });
-      for (const [index, [file, options, right]] of CASES.entries()) {
+      for (const [index, [file, options, expected]] of CASES.entries()) {
         const table = `case_${index}`;
         const load = () => db.load(table, `${folder}/${file}`, { create: true, ...options });
-        if (right instanceof RegExp) {
-          await assert.rejects(load, right, file);
+        if (expected instanceof RegExp) {
+          await assert.rejects(load, expected, file);
           continue;
         }
-        assert.equal((await load()).rows, right.length, file);
+        assert.equal((await load()).rows, expected.length, file);
         const rows = await db.query(`SELECT to_json(t) AS row FROM ${table} AS t`);
         const found = rows.map((row) => Object.values((row as { row: object }).row));
         const inOrder = (list: unknown[][]) => list.map((row) => JSON.stringify(row)).sort();
-        assert.deepEqual(inOrder(found), inOrder(right), file);
+        assert.deepEqual(inOrder(found), inOrder(expected), file);
       }
     } finally {
       await Deno.remove(folder, { recursive: true });

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { DelimitedScan } from "../../../src/transfer/load/delimited_copy.ts";
 import { usualDialect } from "../../../src/transfer/load/dialect.ts";
 
-/** The position at which data would be lost, with the text cut into pieces of a given length. */
-function found(text: string, quotes: boolean, length: number): number | undefined {
+/** The line at which data would be lost in a text that is cut into chunks of a given length. */
+function faultLine(text: string, quotes: boolean, length: number): number | undefined {
   const scan = new DelimitedScan(usualDialect(quotes), false);
   const bytes = new TextEncoder().encode(text);
   for (let at = 0; at < bytes.length; at += length) {
@@ -30,38 +30,38 @@ Deno.test("DelimitedScan finds the line after which PostgreSQL reads no more, wh
   for (const [text, csv, tsv] of CASES) {
     for (let length = 1; length <= text.length + 1; length++) {
       assert.equal(
-        found(text, true, length) !== undefined,
+        faultLine(text, true, length) !== undefined,
         csv !== undefined,
         `CSV ${JSON.stringify(text)} by ${length}`,
       );
       assert.equal(
-        found(text, false, length) !== undefined,
+        faultLine(text, false, length) !== undefined,
         tsv !== undefined,
         `TSV ${JSON.stringify(text)} by ${length}`,
       );
     }
-    assert.equal(found(text, true, 100), csv, JSON.stringify(text));
-    assert.equal(found(text, false, 100), tsv, JSON.stringify(text));
+    assert.equal(faultLine(text, true, 100), csv, JSON.stringify(text));
+    assert.equal(faultLine(text, false, 100), tsv, JSON.stringify(text));
   }
 });
 
-Deno.test("DelimitedScan counts the lines that are not inside of quotes", () => {
+Deno.test("DelimitedScan counts only the line ends outside quotes", () => {
   const scan = new DelimitedScan(usualDialect(true), false);
   scan.push(new TextEncoder().encode('a,b\n"1\n2",3\n4,5\n'));
   assert.equal(scan.lines, 3);
 });
 
-/** The bytes that are sent for a text that is cut into pieces of a given length. */
+/** The text that is sent for a text that is cut into chunks of a given length. */
 function sent(text: string, length: number, escape = '"'): string {
   const scan = new DelimitedScan({ ...usualDialect(true), escape }, false);
   const bytes = new TextEncoder().encode(text);
-  const parts: Uint8Array[] = [];
+  const chunks: Uint8Array[] = [];
   for (let at = 0; at < bytes.length; at += length) {
-    const part = scan.push(bytes.subarray(at, at + length));
-    assert.ok(part instanceof Uint8Array);
-    parts.push(part);
+    const chunk = scan.push(bytes.subarray(at, at + length));
+    assert.ok(chunk instanceof Uint8Array);
+    chunks.push(chunk);
   }
-  return new TextDecoder().decode(Uint8Array.from(parts.flatMap((part) => [...part])));
+  return new TextDecoder().decode(Uint8Array.from(chunks.flatMap((chunk) => [...chunk])));
 }
 
 const KEPT: readonly (readonly [text: string, sent: string])[] = [
@@ -75,7 +75,7 @@ const KEPT: readonly (readonly [text: string, sent: string])[] = [
   ['"a\n6"" x",1\n6",2', '"a\n6"" x",1\n6"""",2'],
 ];
 
-Deno.test("DelimitedScan keeps quotes that belong to the text, wherever the bytes are cut", () => {
+Deno.test("DelimitedScan keeps quotes that are part of the text, wherever the bytes are cut", () => {
   for (const [text, expected] of KEPT) {
     for (let length = 1; length <= text.length; length++) {
       assert.equal(sent(text, length), expected, `${JSON.stringify(text)} by ${length}`);
@@ -87,14 +87,14 @@ Deno.test("DelimitedScan keeps quotes that belong to the text, wherever the byte
 Deno.test("DelimitedScan finds a backslash that may escape a quote, wherever the bytes are cut", () => {
   const text = new TextEncoder().encode('id,v\n1,"C:\\"\n2,"say \\"hi\\""\n');
   for (let length = 1; length <= text.length; length++) {
-    for (const isSaid of [false, true]) {
-      const scan = new DelimitedScan(usualDialect(true), isSaid);
+    for (const isKnown of [false, true]) {
+      const scan = new DelimitedScan(usualDialect(true), isKnown);
       const faults: unknown[] = [];
       for (let at = 0; at < text.length && faults.length === 0; at += length) {
         const sent = scan.push(text.subarray(at, at + length));
         if (!(sent instanceof Uint8Array)) faults.push(sent);
       }
-      assert.deepEqual(faults, isSaid ? [] : [{ line: 3, what: "escape" }], `by ${length}`);
+      assert.deepEqual(faults, isKnown ? [] : [{ line: 3, what: "escape" }], `by ${length}`);
     }
   }
 });

@@ -19,16 +19,16 @@ const CASES: readonly (readonly [what: string, text: string, dialect: Dialect, (
   ["no line end at the end", "a\nb", CSV, [["a"], ["b"]]],
   ["NULL and the empty text", 'a,b\n,""\n', CSV, [["a", "b"], [null, ""]]],
   ["quotes", '"a,""b""\nc",d\n', CSV, [['a,"b"\nc', "d"]]],
-  ["quotes in the middle, which are the text's own", 'a"b,"c,d\n', CSV, [['a"b', "c,d\n"]]],
-  ["inches", '6" x,7"\n"8"" y",9\n', CSV, [['6" x', '7"'], ['8" y', "9"]]],
-  ["JSON without quotes round it", '{"a": 1},"{""b"": 2}"\n', CSV, [['{"a": 1}', '{"b": 2}']]],
+  ["quotes inside a value, which are part of the text", 'a"b,"c,d\n', CSV, [['a"b', "c,d\n"]]],
+  ["inch marks", '6" x,7"\n"8"" y",9\n', CSV, [['6" x', '7"'], ['8" y', "9"]]],
+  ["JSON that is not quoted", '{"a": 1},"{""b"": 2}"\n', CSV, [['{"a": 1}', '{"b": 2}']]],
   ["spaces before a quote, which are part of the value", '1, "a,b"\n', CSV, [["1", " a,b"]]],
-  ["text behind a closing quote", '"a" b,c\n', CSV, [["a b", "c"]]],
-  ["a back-slash as the escape", '"say \\"hi\\"","a\\\\b","c\\d"\n', SPARK, [['say "hi"', "a\\b", "c\\d"]]],
+  ["text after a closing quote", '"a" b,c\n', CSV, [["a b", "c"]]],
+  ["a backslash as the escape", '"say \\"hi\\"","a\\\\b","c\\d"\n', SPARK, [['say "hi"', "a\\b", "c\\d"]]],
   ["apostrophes", "'a,''b'',c',d\n", { ...CSV, quote: "'", escape: "'" }, [["a,'b',c", "d"]]],
-  ["back-slashes, which CSV has not", "a\\,b\n", CSV, [["a\\", "b"]]],
+  ["backslashes, which mean nothing in CSV", "a\\,b\n", CSV, [["a\\", "b"]]],
   ["another delimiter and NULL", "a;-\n", { ...CSV, delimiter: ";", nullText: "-" }, [["a", null]]],
-  ["NULL in quotes is a text", '"-"\n', { ...CSV, nullText: "-" }, [["-"]]],
+  ["quoted NULL, which is a text", '"-"\n', { ...CSV, nullText: "-" }, [["-"]]],
   ["TSV", 'a\t"b"\n\\N\t\n', TSV, [["a", '"b"'], [null, ""]]],
   ["escapes", "a\\tb\\nc\\\\N\\x41\\101\\q\t1\n", TSV, [["a\tb\nc\\NAAq", "1"]]],
 ];
@@ -37,36 +37,36 @@ for (const [what, text, dialect, expected] of CASES) {
   Deno.test(`records() reads ${what}`, () => assert.deepEqual([...records(text, dialect, true)], expected));
 }
 
-Deno.test("records() gives no record whose end has not arrived", () => {
+Deno.test("records() leaves out a record whose end has not arrived", () => {
   assert.deepEqual([...records('a,b\n"1,\n2', CSV, false)], [["a", "b"]]);
   assert.deepEqual([...records("a,b\n1,2", CSV, false)], [["a", "b"]]);
   assert.deepEqual([...records("", CSV, false)], []);
   assert.deepEqual([...records("", CSV, true)], []);
 });
 
-Deno.test("RecordReader gives the same records, wherever the text is cut", () => {
+Deno.test("RecordReader finds the same records wherever the text is cut", () => {
   const text = '\ufeffa,"b\r\n""c"""\r\n6" x,\r\r"\\",2\n\n"end\nless"';
-  const bounds = (last: boolean) => [...records(text, CSV, last)].length;
+  const count = (last: boolean) => [...records(text, CSV, last)].length;
   for (let size = 1; size <= text.length; size++) {
     const reader = new RecordReader(CSV);
     const found: string[] = [];
     for (let at = 0; at < text.length; at += size) found.push(...reader.push(text.slice(at, at + size)));
-    assert.equal(found.length, bounds(false), `by ${size}`);
+    assert.equal(found.length, count(false), `by ${size}`);
     found.push(...reader.push("", true));
     assert.deepEqual(found, ['\ufeffa,"b\r\n""c"""', '6" x,', "", '"\\",2', "", '"end\nless"'], `by ${size}`);
   }
 });
 
-Deno.test("RecordReader refuses a quote that nothing closes", () => {
+Deno.test("RecordReader refuses a quote that is never closed", () => {
   const reader = new RecordReader(CSV);
   assert.deepEqual(reader.push('a\n"b'), ["a"]);
   assert.throws(() => reader.push("\nc", true), /a quote is never closed/);
 });
 
-Deno.test("RecordReader reads a record of 100,000 pieces in linear time", () => {
+Deno.test("RecordReader reads a record of 100,000 chunks in linear time", () => {
   const reader = new RecordReader(CSV);
   reader.push('"');
-  for (let piece = 0; piece < 100_000; piece++) assert.deepEqual(reader.push("x".repeat(64)), []);
+  for (let chunk = 0; chunk < 100_000; chunk++) assert.deepEqual(reader.push("x".repeat(64)), []);
   assert.equal(reader.push('"', true)[0]!.length, 6_400_002);
 });
 
@@ -78,20 +78,20 @@ const GUESSES: readonly (readonly [what: string, text: string, DialectGuess])[] 
   ["tabs", "id\tv\n1\ta,b\n", { delimiter: "\t" }],
   ["bars", "id|v\n1|a\n", { delimiter: "|" }],
   ["commas beside a semicolon in the header", "a;b,c\n1,2\n", {}],
-  ["back-slashes before quotes", 'id,said\n1,"say \\"hi, you\\""\n', { escape: "\\" }],
-  ["back-slashes that are text", 'id,path\n1,"C:\\"\n2,"D:\\x"\n', {}],
+  ["backslashes before quotes", 'id,said\n1,"say \\"hi, you\\""\n', { escape: "\\" }],
+  ["backslashes that are text", 'id,path\n1,"C:\\"\n2,"D:\\x"\n', {}],
   ["apostrophes", "'id','v'\n'1','a,b'\n'2','it''s'\n", { quote: "'" }],
-  ["apostrophes below a header without any", "a,b\n1,'x,y'\n2,'it''s'\n", { quote: "'" }],
-  ["apostrophes of the first values only", "a,b\n'x,y',1\n'z',2\n", { quote: "'" }],
+  ["apostrophes under a header without any", "a,b\n1,'x,y'\n2,'it''s'\n", { quote: "'" }],
+  ["apostrophes around the first values only", "a,b\n'x,y',1\n'z',2\n", { quote: "'" }],
   ["words that begin with an apostrophe", "a,b\n1,'tis\n2,'twas\n", {}],
   ["an apostrophe in a name", "it's,b\n1,2\n", {}],
-  ["rows of different lengths, which the server explains", "id;a\n1;2;3\n", {}],
+  ["rows of different lengths, which the server refuses", "id;a\n1;2;3\n", {}],
   ["blank lines", "id;v\n\n1;2\n\n", { delimiter: ";" }],
-  ["semicolons and back-slashes", 'id;v\n1;"a\\";b"\n', { delimiter: ";", escape: "\\" }],
+  ["semicolons and backslashes", 'id;v\n1;"a\\";b"\n', { delimiter: ";", escape: "\\" }],
 ];
 
 for (const [what, text, expected] of GUESSES) {
-  Deno.test(`detectDialect() looks at ${what}`, () => {
+  Deno.test(`detectDialect() detects the dialect of ${what}`, () => {
     const open = { delimiter: true, quote: true, escape: true };
     assert.deepEqual(detectDialect(text, true, CSV, open), expected);
   });

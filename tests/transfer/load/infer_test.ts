@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Lakebase } from "../../../mod.ts";
 import {
   commonType,
   listType,
@@ -7,7 +8,10 @@ import {
   typeOfText,
   typeOfValue,
   typeOfWord,
+  widerType,
 } from "../../../src/transfer/load/infer.ts";
+import { errorOf } from "../../support/queries.ts";
+import { pullTest } from "../../support/transfers.ts";
 
 const TEXTS: readonly (readonly [text: string, type: NewType])[] = [
   ["0", "bigint"],
@@ -106,7 +110,7 @@ for (const [value, type] of VALUES) {
   Deno.test(`typeOfValue(${Deno.inspect(value)}) is ${type}`, () => assert.equal(typeOfValue(value), type));
 }
 
-Deno.test("commonType() is a type that holds both", () => {
+Deno.test("commonType() holds the values of both types", () => {
   const cases: [NewType | undefined, NewType | undefined, NewType | undefined][] = [
     [undefined, undefined, undefined],
     [undefined, "uuid", "uuid"],
@@ -143,3 +147,87 @@ Deno.test("sqlTypeName() has a type for a column of NULLs", () => {
     "numeric[]",
   ]);
 });
+
+Deno.test("widerType() holds the values of both types, if any type does", () => {
+  const cases: [a: string, b: string, wider: string | undefined][] = [
+    ["smallint", "bigint", "bigint"],
+    ["integer", "real", "double precision"],
+    ["bigint", "double precision", "numeric"],
+    ["numeric(5,2)", "numeric(6,4)", "numeric(7,4)"],
+    ["numeric(5,2)", "bigint", "numeric(21,2)"],
+    ["numeric", "smallint", "numeric"],
+    ["date", "timestamp", "timestamp"],
+    ["integer[]", "bigint[]", "bigint[]"],
+    ["timestamp", "timestamptz", undefined],
+    ["text", "integer", undefined],
+    ["boolean", "integer", undefined],
+    ["integer[]", "integer", undefined],
+  ];
+  for (const [a, b, wider] of cases) {
+    assert.equal(widerType(a, b), wider, `${a}, ${b}`);
+    assert.equal(widerType(b, a), wider, `${b}, ${a}`);
+  }
+});
+
+/** The type of a new table's one column, and its values as texts. */
+async function created(db: Lakebase, source: string | object[]): Promise<[type: string, values: (string | null)[]]> {
+  await db.load("created", source as string, { create: true });
+  try {
+    const { type } = (await db.describe("created"))[0]!;
+    const rows = await db.query("SELECT a::text FROM created");
+    return [type, rows.map((row) => row["a"] as string | null)];
+  } finally {
+    await db.query("DROP TABLE created");
+  }
+}
+
+const WIDE = "9007199254740993";
+const LONG = "0.12345678901234567890";
+
+/** Texts of numbers, and the type of a column that has them. */
+const NUMBERS: [texts: string[], type: string][] = [
+  [[WIDE, "1e5"], "numeric"],
+  [["1e5", LONG], "numeric"],
+  [["1.234567890123456789e0"], "numeric"],
+  [["1e400", "7"], "numeric"],
+  [["1e5", "0.30000000000000004", "9007199254740992"], "double precision"],
+  [["1.50", "1e-7"], "double precision"],
+  [[WIDE, "7"], "bigint"],
+];
+
+pullTest("load() with create rounds no number, and makes a column numeric only if it must", async ({ db, folder }) => {
+  for (const [texts, type] of NUMBERS) {
+    await Deno.writeTextFile(`${folder}/a.csv`, `a\n${texts.join("\n")}\n`);
+    await Deno.writeTextFile(`${folder}/a.ndjson`, texts.map((text) => `{"a": ${text}}\n`).join(""));
+    for (const name of ["a.csv", "a.ndjson"]) {
+      const [actual, values] = await created(db, `${folder}/${name}`);
+      assert.equal(actual, type, `${name}: ${texts}`);
+      const same = await db.sql`SELECT ${texts}::numeric[] = ${values}::numeric[]`.value();
+      assert.ok(same, `${name}: ${texts} became ${values}`);
+    }
+  }
+  assert.deepEqual(await created(db, [{ a: 9007199254740993n }, { a: 0.5 }]), ["numeric", [WIDE, "0.5"]]);
+});
+
+pullTest("a table of numerics with NaN is loaded back unchanged from a CSV file", async ({ db, folder }) => {
+  const path = `${folder}/n.csv`;
+  await db.pull(db.sql`SELECT a::numeric FROM (VALUES (${LONG}), ('NaN')) AS v(a)`, path);
+  assert.deepEqual(await created(db, path), ["numeric", [LONG, "NaN"]]);
+  await db.pull(db.sql`SELECT a::float8 FROM (VALUES ('0.1'), ('NaN'), ('-0'), ('-Infinity')) AS v(a)`, path);
+  assert.deepEqual(await created(db, path), ["double precision", ["0.1", "NaN", "-0", "-Infinity"]]);
+});
+
+pullTest(
+  "the error for bytes of a Parquet file that are not text does not suggest an encoding",
+  async ({ db, folder }) => {
+    await db.sql`SELECT decode('64ff', 'hex') AS b`.pull(`${folder}/bytes.parquet`);
+    const { message } = await errorOf(
+      db.load("bytes", `${folder}/bytes.parquet`, { create: true, types: { b: "text" } }),
+    );
+    assert.match(
+      message,
+      /row 1, column b: [^]*HINT: these bytes are not text in UTF-8; .*\{ types: \{ "b": "bytea" \} \}/,
+    );
+    assert.doesNotMatch(message, /encoding:/);
+  },
+);

@@ -37,23 +37,23 @@ type Case = readonly [
 ];
 
 const CASES: readonly Case[] = [
-  ["quotes that are inches", "a.csv", 'id,v\n1,6" x\n2,7" y\n', {}, [["id", "v"], [1, '6" x'], [2, '7" y']]],
+  ["quotes that are inch marks", "a.csv", 'id,v\n1,6" x\n2,7" y\n', {}, [["id", "v"], [1, '6" x'], [2, '7" y']]],
   [
-    "quotes of JSON and of words",
+    "quotes of JSON and around words",
     "a.csv",
     'id,v\n1,{"a": 1}\n2,a "b" c\n',
     {},
     [["id", "v"], [1, '{"a": 1}'], [2, 'a "b" c']],
   ],
   [
-    "a back-slash that escapes, as it is said",
+    "a backslash that escapes, as an option says",
     "a.csv",
     'id,v\n1,"say \\"hi\\""\n2,"a\\\\b"\n',
     { escape: "\\" },
     [["id", "v"], [1, 'say "hi"'], [2, "a\\b"]],
   ],
   [
-    "a back-slash that escapes, as it is found",
+    "a backslash that escapes, as the file shows",
     "a.csv",
     'id,v\n1,"say \\"hi\\""\n2,"a\\\\b"\n',
     {},
@@ -69,10 +69,10 @@ const CASES: readonly Case[] = [
     { delimiter: ";" },
   ],
   ["apostrophes", "a.csv", "'id','v'\n'1','a,''b'\n", {}, [["id", "v"], [1, "a,'b"]], { quote: "'" }],
-  ["an index that is left out", "a.csv", ",id,v\n0,1,a\n1,2,b\n", { index: "drop" }, [["id", "v"], [1, "a"], [2, "b"]]],
-  ["an index that gets a name", "a.csv", ",id\n0,5\n", { index: "row" }, [["row", "id"], [0, 5]]],
+  ["an index that is dropped", "a.csv", ",id,v\n0,1,a\n1,2,b\n", { index: "drop" }, [["id", "v"], [1, "a"], [2, "b"]]],
+  ["an index that is named", "a.csv", ",id\n0,5\n", { index: "row" }, [["row", "id"], [0, 5]]],
   ["latin1", "a.csv", latin1("id,name\n1,Zo\u00eb\n"), { encoding: "latin1" }, [["id", "name"], [1, "Zoë"]]],
-  ["UTF-16 with its mark", "a.csv", utf16("id,name\n1,Zoë\n"), {}, [["id", "name"], [1, "Zoë"]], {
+  ["UTF-16 with a byte order mark", "a.csv", utf16("id,name\n1,Zoë\n"), {}, [["id", "name"], [1, "Zoë"]], {
     encoding: "utf-16le",
   }],
   ["blank lines", "a.csv", "id,v\n1,a\n\n2,b\n\n", { skipBlankLines: true }, [["id", "v"], [1, "a"], [2, "b"]]],
@@ -91,23 +91,23 @@ const CASES: readonly Case[] = [
     { columns: { "Trip ID": "trip" } },
     [["trip", "v"], [1, "a"]],
   ],
-  ["an array of JSON", "a.json", '[{"id": 1, "v": "a"},\n {"id": 2, "v": null}]\n', {}, [["id", "v"], [1, "a"], [
+  ["a JSON array", "a.json", '[{"id": 1, "v": "a"},\n {"id": 2, "v": null}]\n', {}, [["id", "v"], [1, "a"], [
     2,
     null,
   ]]],
   [
-    "JSON over several lines",
+    "JSON whose values have several lines",
     "a.json",
     '\ufeff[\r\n {\r\n "id": 1,\r\n "v": [1,\n2]}\r\n,\n{"id":2}\n]\n',
     {},
     [["id", "v"], [1, [1, 2]], [2, null]],
   ],
-  ["lines of JSON called .json", "a.json", '{"id":1}\n{"id":2}', {}, [["id"], [1], [2]]],
-  ["objects without anything between", "a.json", '{"v":"}]"}{"v":"\\""}', {}, [["v"], ["}]"], ['"']]],
-  ["JSON without a name's end", "rows", '[{"id": 1}]', {}, [["id"], [1]]],
-  ["CSV packed by zstd", "a.csv.zst", zstdCompressSync("id,v\n1,a\n"), {}, [["id", "v"], [1, "a"]]],
+  ["NDJSON in a file named .json", "a.json", '{"id":1}\n{"id":2}', {}, [["id"], [1], [2]]],
+  ["JSON objects with nothing between them", "a.json", '{"v":"}]"}{"v":"\\""}', {}, [["v"], ["}]"], ['"']]],
+  ["JSON in a file without an extension", "rows", '[{"id": 1}]', {}, [["id"], [1]]],
+  ["CSV packed with zstd", "a.csv.zst", zstdCompressSync("id,v\n1,a\n"), {}, [["id", "v"], [1, "a"]]],
   [
-    "two parts of zstd",
+    "two zstd frames",
     "a.ndjson.zst",
     new Uint8Array([...zstdCompressSync('{"id":1}\n'), ...zstdCompressSync('{"id":2}\n')]),
     {},
@@ -120,8 +120,8 @@ for (const [what, name, bytes, options, rows, guess] of CASES) {
     const found = await loaded(test, name, bytes, options);
     assert.deepEqual(found.rows, rows);
     assert.deepEqual(found.result.guess, guess);
-    const said = guess === undefined ? /^\d+ rows? into the new table public\.dialect, / : /\(found: \w+ "/;
-    assert.match(String(found.result), said);
+    const text = guess === undefined ? /^\d+ rows? into the new table public\.dialect, / : /\(found: \w+ "/;
+    assert.match(String(found.result), text);
   });
 }
 
@@ -246,13 +246,13 @@ pullTest("load() reads what records() reads, of random CSV", async (test) => {
   }
 });
 
-/** Whether the last value begins with a quote that is not closed, which the server refuses. */
+/** Whether the last quote is not closed, which the server refuses. */
 function isOpen(text: string): boolean {
   return [...records(`${text}\n|`, usualDialect(true), true)].at(-1)!.join() !== "|";
 }
 
 pullTest(
-  "load() takes the bytes of a Parquet column for text where the table's column is text",
+  "load() reads the bytes of a Parquet column as text if the column of the table is text",
   async ({ db, folder }) => {
     await db.sql`SELECT convert_to('Zoë', 'UTF8') AS name, decode('00ff', 'hex') AS raw`.pull(
       `${folder}/bytes.parquet`,

@@ -376,10 +376,12 @@ queryTest("load() accepts a view only if it has an INSTEAD OF INSERT trigger", a
 queryTest(
   "load() with create keeps a name that SQL can't read without quotes, and folds any other name",
   async ({ db }) => {
-    for (const [name, made] of [["My Table", "My Table"], ["MyTable", "mytable"], ['"MyOther"', "MyOther"]] as const) {
+    for (
+      const [name, created] of [["My Table", "My Table"], ["MyTable", "mytable"], ['"MyOther"', "MyOther"]] as const
+    ) {
       await db.load(name, [{ flag: "T" }, { flag: "F" }], { create: true });
-      assert.deepEqual([...await db.sql`SELECT flag FROM ${db.sql.id(made)}`], [{ flag: "T" }, { flag: "F" }]);
-      await db.sql`DROP TABLE ${db.sql.id(made)}`;
+      assert.deepEqual([...await db.sql`SELECT flag FROM ${db.sql.id(created)}`], [{ flag: "T" }, { flag: "F" }]);
+      await db.sql`DROP TABLE ${db.sql.id(created)}`;
     }
   },
 );

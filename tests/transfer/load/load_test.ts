@@ -67,7 +67,7 @@ queryTest(
   },
 );
 
-queryTest("load() takes anything that can be iterated, a query and its columns too", async ({ db }) => {
+queryTest("load() takes anything iterable, a query, and its columns", async ({ db }) => {
   await withTable(db, "id int, name text", async (table) => {
     const rows = function* (from: number) {
       for (let id = from; id < from + 1000; id++) yield { id, name: `row ${id}` };
@@ -75,8 +75,15 @@ queryTest("load() takes anything that can be iterated, a query and its columns t
     const slow = async function* () {
       for (const row of rows(1000)) yield await Promise.resolve(row);
     };
-    const made = db.sql`SELECT id, 'row ' || id AS name FROM generate_series(2000, 4999) AS id`;
-    const sources = [new Set(rows(0)), slow(), ReadableStream.from(rows(5000)), made, await made, await made.columns()];
+    const query = db.sql`SELECT id, 'row ' || id AS name FROM generate_series(2000, 4999) AS id`;
+    const sources = [
+      new Set(rows(0)),
+      slow(),
+      ReadableStream.from(rows(5000)),
+      query,
+      await query,
+      await query.columns(),
+    ];
     let total = 0;
     for (const source of sources) {
       const { rows } = await db.load(table, source as AsyncIterable<object>);
@@ -186,7 +193,7 @@ queryTest("load() with create makes a table with the types of the rows", async (
   }
 });
 
-queryTest("a table that load() has created is gone if the rows are refused", async ({ db }) => {
+queryTest("a table that load() creates does not exist if the rows are refused", async ({ db }) => {
   const rows = [{ id: 1 }, ...Array(20_000).fill({ id: 1.5 }), { id: "x" }];
   const error = await errorOf(db.load("never_made", rows, { create: true }));
   assert.match(error.message, /row 20,002, column id: invalid input[^]*HINT: .* types: \{ "id": "text" \}/);
@@ -238,7 +245,7 @@ queryTest("load() in a transaction is part of it, and undoes only its own change
   });
 });
 
-queryTest("load() refuses anything but tables, and loads into the partitions of one", async ({ db }) => {
+queryTest("load() refuses views, and loads into the partitions of a table", async ({ db }) => {
   await withTable(db, "id int", async (table) => {
     await db.query(`CREATE VIEW ${table}_view AS SELECT * FROM ${table}`);
     await db.query(`CREATE MATERIALIZED VIEW ${table}_kept AS SELECT * FROM ${table}`);
@@ -288,4 +295,58 @@ queryTest("load() refuses unknown options and sources", async ({ db }) => {
   for (const table of ["", "a..b", 5, db.sql`SELECT 1`]) {
     assert.equal((await errorOf(db.load(table as string, rows))).code, "BAD_PARAMETER");
   }
+});
+
+queryTest("load() of a query keeps every digit of its values", async ({ db }) => {
+  const query = db
+    .sql`SELECT '2026-01-31 12:34:56.789012+00'::timestamptz AS at, '{"a": 1.10, "b": 12345678901234567890}'::json AS doc,
+    '"5"'::jsonb AS text, '{"2026-01-31 12:34:56.789012+00"}'::timestamptz[] AS times, '[0:1]={1,2}'::int[] AS list,
+    '{"a,b","NULL",NULL}'::text[] AS tags, '\\x00ff'::bytea AS raw, 'NaN'::numeric(5, 2) AS fare, 9007199254740993 AS big`;
+  for (const create of [true, false]) await db.load("exact_query", query, { create });
+  const rows = await db.query("SELECT q::text AS q FROM exact_query AS q");
+  const [expected] = await db.sql<{ q: string }>`SELECT q::text AS q FROM (${query}) AS q`;
+  assert.deepEqual(rows.map(({ q }) => q), [expected!.q, expected!.q]);
+  await db.query("DROP TABLE exact_query");
+});
+
+queryTest(
+  "load() creates columns with a query's types, even if the type's bare name means another type",
+  async ({ db }) => {
+    const query = db
+      .sql`SELECT '101'::bit(3) AS bits, ARRAY['101'::bit(3)] AS lists, 'a'::"char" AS letter, 'ab'::char(3) AS word`;
+    const types = `SELECT array_agg(format_type(atttypid, atttypmod) ORDER BY attnum) FROM pg_attribute
+    WHERE attrelid = 'types_of'::regclass AND attnum > 0`;
+    for (const source of [query, await query, await query.columns()]) {
+      await db.load("types_of", source, { create: true });
+      const { 0: row } = await db.query(types);
+      assert.deepEqual(row, { array_agg: ["bit varying", "bit varying[]", '"char"', "bpchar"] });
+      await db.query("DROP TABLE types_of");
+    }
+  },
+);
+
+queryTest("load() replaces the rows of a table with those of a query that reads the table", async ({ open }) => {
+  const db = await open({ max: 1 });
+  await db.query("CREATE TABLE own_rows AS SELECT n % 2 AS n FROM generate_series(1, 1000) AS n");
+  await db.load("own_rows", db.sql`SELECT DISTINCT n FROM own_rows`, { mode: "replace" });
+  assert.equal(await db.sql`SELECT count(*) FROM own_rows`.value(), 2);
+  await db.transaction(async (tx) => {
+    await tx.load("own_rows", tx.sql`SELECT n + 10 AS n FROM own_rows`);
+  });
+  assert.equal(await db.sql`SELECT count(*) FROM own_rows`.value(), 4);
+  await db.query("DROP TABLE own_rows");
+});
+
+queryTest("stopping a load also stops its query", async ({ open }) => {
+  const db = await open({ max: 1 });
+  await db.query("CREATE TABLE stopped_rows (n int)");
+  const slow = db.sql`SELECT 1 AS n FROM pg_sleep(600)`;
+  const late = await errorOf(db.load("stopped_rows", slow, { timeout: 0.2 }));
+  assert.equal(late.code, "CANCELED");
+  const reason = new Error("enough");
+  await assert.rejects(db.load("stopped_rows", slow, { signal: AbortSignal.abort(reason) }), reason);
+  const inTime = await errorOf(db.load("stopped_rows", slow.with({ timeout: 0.2 })));
+  assert.equal(inTime.code, "CANCELED");
+  assert.equal(await db.sql`SELECT count(*) FROM stopped_rows`.value(), 0);
+  await db.query("DROP TABLE stopped_rows");
 });
