@@ -6,21 +6,21 @@ import { type RandomAccess, UnsupportedFeature } from "../../file_rows.ts";
 import { HybridReader, PackedReader } from "./hybrid_reader.ts";
 import {
   countOf,
-  MOST_BYTES,
+  MAX_PAGE_BYTES,
   type PageValueReader,
   pageValueReader,
   type PageValues,
   type PhysicalStorage,
 } from "./page_values.ts";
 
-/** The number of bytes to read for a page's header; doubled until the header fits. */
-const HEAD_BYTES = 16_384;
+/** The number of bytes to read for a page's header. It is doubled until the header fits. */
+const HEADER_BYTES = 16_384;
 
 /**
  * The most values of a page with lists. Such a page is read at once, because only the start of the next row shows where
  * a row ends.
  */
-const MOST_LISTED = 2 ** 25;
+const MAX_LIST_VALUES = 2 ** 25;
 
 /** A column as the file stores it. */
 export interface StoredColumn extends PhysicalStorage {
@@ -46,7 +46,7 @@ export interface Levels {
 
 /** A page after its header was read. */
 interface Page {
-  /** The number of levels left to read. */
+  /** The number of levels that are not read yet. */
   left: number;
   repetition: HybridReader | PackedReader | undefined;
   definition: HybridReader | PackedReader | undefined;
@@ -59,22 +59,23 @@ export class ChunkReader {
   readonly #column: StoredColumn;
   readonly #codec: CompressionCodec;
   /** The position of the next page. */
-  #at: number;
+  #pageAt: number;
   /** The number of levels in the pages that are not read yet. */
   #left: number;
   #page: Page | undefined;
   #dictionary: PageValues | undefined;
-  #window = { at: 0, bytes: new Uint8Array() };
+  /** The bytes of the last read, and their position. */
+  #lastRead = { at: 0, bytes: new Uint8Array() };
 
-  /** Takes the column's metadata from the footer. */
+  /** @param chunk The column's metadata in the footer. */
   constructor(file: RandomAccess, column: StoredColumn, chunk: ColumnMetaData) {
     this.#file = file;
     this.#column = column;
     this.#codec = chunk.codec;
-    this.#left = whole(chunk.num_values);
-    const [data, dictionary] = [whole(chunk.data_page_offset), whole(chunk.dictionary_page_offset ?? 0n)];
+    this.#left = footerNumber(chunk.num_values);
+    const [data, dictionary] = [footerNumber(chunk.data_page_offset), footerNumber(chunk.dictionary_page_offset ?? 0n)];
     // Without a dictionary, some writers give 0 as its position, and others a position after the values.
-    this.#at = dictionary > 0 && dictionary < data ? dictionary : data;
+    this.#pageAt = dictionary > 0 && dictionary < data ? dictionary : data;
   }
 
   /** Returns up to `most` levels, or with lists the rest of the page; `undefined` at the end of the column. */
@@ -86,50 +87,45 @@ export class ChunkReader {
     const page = this.#page;
     const count = this.#column.repetition > 0 ? page.left : Math.min(most, page.left);
     page.left -= count;
-    const repetition = levels(page.repetition, count);
-    const definition = levels(page.definition, count, this.#column.definition);
-    const there = definition === undefined ? count : countEqual(definition, this.#column.definition);
+    const repetition = readLevels(page.repetition, count);
+    const definition = readLevels(page.definition, count, this.#column.definition);
+    const valueCount = definition === undefined ? count : countEqual(definition, this.#column.definition);
     return {
       count,
       ...(repetition === undefined ? {} : { repetition }),
       ...(definition === undefined ? {} : { definition }),
-      values: page.values.read(there),
+      values: page.values.read(valueCount),
     };
   }
 
   async #readPage(): Promise<Page | undefined> {
-    const { header, length } = await this.#header();
+    const { header, length } = await this.#readHeader();
     const size = header.compressed_page_size;
     // A damaged header may lack fields that the library's types require.
     if (!(size >= 0) || header.type === undefined) throw new Error("it has a page without a size or a kind");
-    const bytes = await this.#bytes(this.#at + length, size);
-    this.#at += length + size;
+    const bytes = await this.#read(this.#pageAt + length, size);
+    this.#pageAt += length + size;
     // If the writer added a checksum, it reveals a damaged page before the page is decoded.
     if (header.crc !== undefined && zlib.crc32(bytes) !== header.crc >>> 0) {
-      throw new Error("the sum of a page is wrong");
+      throw new Error("the checksum of a page is wrong");
     }
     const { dictionary_page_header, data_page_header, data_page_header_v2 } = header;
     if (data_page_header !== undefined) return this.#dataPage(bytes, header, data_page_header);
     if (data_page_header_v2 !== undefined) return this.#dataPage2(bytes, header, data_page_header_v2);
-    if (dictionary_page_header === undefined) return undefined; // a page with an index
+    if (dictionary_page_header === undefined) return undefined; // a page of an index
     const { num_values } = dictionary_page_header;
-    const values = pageValueReader(
-      "PLAIN",
-      this.#column,
-      this.#unpack(bytes, header.uncompressed_page_size),
-      0,
-      undefined,
-    );
+    const plainBytes = this.#decompress(bytes, header.uncompressed_page_size);
+    const values = pageValueReader("PLAIN", this.#column, plainBytes, 0, undefined);
     this.#dictionary = values.read(num_values);
     if (countOf(this.#dictionary) !== num_values) throw new Error(`it has a dictionary of ${num_values} values`);
     return undefined;
   }
 
-  #dataPage(packed: Uint8Array, header: PageHeader, page: NonNullable<PageHeader["data_page_header"]>): Page {
-    const bytes = this.#unpack(packed, header.uncompressed_page_size);
+  #dataPage(compressed: Uint8Array, header: PageHeader, page: NonNullable<PageHeader["data_page_header"]>): Page {
+    const bytes = this.#decompress(compressed, header.uncompressed_page_size);
     const count = this.#count(page.num_values);
     let at = 0;
-    const take = (highest: number, encoding: string): Page["definition"] => {
+    const levelsReader = (highest: number, encoding: string): Page["definition"] => {
       if (highest === 0) return undefined;
       const width = widthOf(highest);
       if (encoding === "BIT_PACKED") {
@@ -142,42 +138,43 @@ export class ChunkReader {
       at += 4 + length;
       return new HybridReader(this.#inside(bytes, at - length, length), width);
     };
-    const repetition = take(this.#column.repetition, page.repetition_level_encoding);
-    const definition = take(this.#column.definition, page.definition_level_encoding);
+    const repetition = levelsReader(this.#column.repetition, page.repetition_level_encoding);
+    const definition = levelsReader(this.#column.definition, page.definition_level_encoding);
     const values = pageValueReader(page.encoding, this.#column, bytes.subarray(at), count, this.#dictionary);
     return { left: count, repetition, definition, values };
   }
 
   #dataPage2(bytes: Uint8Array, header: PageHeader, page: NonNullable<PageHeader["data_page_header_v2"]>): Page {
     const count = this.#count(page.num_values);
-    const [repeated, defined] = [page.repetition_levels_byte_length, page.definition_levels_byte_length];
-    const take = (highest: number, from: number, length: number) =>
+    const [repetitionBytes, definitionBytes] = [page.repetition_levels_byte_length, page.definition_levels_byte_length];
+    const levelsReader = (highest: number, from: number, length: number) =>
       highest === 0 ? undefined : new HybridReader(this.#inside(bytes, from, length), widthOf(highest));
-    const repetition = take(this.#column.repetition, 0, repeated);
-    const definition = take(this.#column.definition, repeated, defined);
-    const packed = this.#inside(bytes, repeated + defined, bytes.length - repeated - defined);
-    const size = header.uncompressed_page_size - repeated - defined;
+    const repetition = levelsReader(this.#column.repetition, 0, repetitionBytes);
+    const definition = levelsReader(this.#column.definition, repetitionBytes, definitionBytes);
+    const levelBytes = repetitionBytes + definitionBytes;
+    const stored = this.#inside(bytes, levelBytes, bytes.length - levelBytes);
+    const size = header.uncompressed_page_size - levelBytes;
     // Some writers do not compress an empty page. Old Arrow writers mark compressed pages as uncompressed, so the size
     // decides.
-    const isPacked = packed.length > 0 && (page.is_compressed !== false || packed.length !== size);
-    const unpacked = isPacked ? this.#unpack(packed, size) : packed;
-    const values = pageValueReader(page.encoding, this.#column, unpacked, count, this.#dictionary);
+    const isCompressed = stored.length > 0 && (page.is_compressed !== false || stored.length !== size);
+    const plainBytes = isCompressed ? this.#decompress(stored, size) : stored;
+    const values = pageValueReader(page.encoding, this.#column, plainBytes, count, this.#dictionary);
     return { left: count, repetition, definition, values };
   }
 
+  /** Checks the number of levels of a page, and subtracts it from those that are left. */
   #count(count: number): number {
     if (!(count >= 0 && count <= this.#left)) {
       throw new Error(`it has a page of ${count} values where ${this.#left} are left`);
     }
     this.#left -= count;
-    return this.#column.repetition > 0 ? this.#countListed(count) : count;
+    if (this.#column.repetition === 0 || count <= MAX_LIST_VALUES) return count;
+    throw new UnsupportedFeature(
+      `it has a page of ${count} values; pages of up to ${MAX_LIST_VALUES} can be read here`,
+    );
   }
 
-  #countListed(count: number): number {
-    if (count <= MOST_LISTED) return count;
-    throw new UnsupportedFeature(`it has a page of ${count} values; pages of up to ${MOST_LISTED} can be read here`);
-  }
-
+  /** Returns a part of the bytes, after a check that it is in them. */
   #inside(bytes: Uint8Array, from: number, length: number): Uint8Array {
     if (!(from >= 0 && length >= 0 && from + length <= bytes.length)) {
       throw new Error("it breaks off within its levels");
@@ -185,21 +182,21 @@ export class ChunkReader {
     return bytes.subarray(from, from + length);
   }
 
-  #unpack(bytes: Uint8Array, size: number): Uint8Array {
-    if (size < 0 || size > MOST_BYTES) {
+  #decompress(bytes: Uint8Array, size: number): Uint8Array {
+    if (size < 0 || size > MAX_PAGE_BYTES) {
       const found = size < 0 ? "more than 2 GB" : `${(size / 1e9).toFixed(1)} GB`;
       throw new UnsupportedFeature(`it has a page of ${found}; pages of up to 1 GB can be read here`);
     }
-    const unpacked = plain(unpack(this.#codec, bytes, size));
-    if (unpacked.length !== size) throw new Error(`it has a page of ${unpacked.length} bytes that should be ${size}`);
-    return unpacked;
+    const decompressed = plain(decompress(this.#codec, bytes, size));
+    if (decompressed.length === size) return decompressed;
+    throw new Error(`it has a page of ${decompressed.length} bytes where its header has ${size}`);
   }
 
-  async #header(): Promise<{ header: PageHeader; length: number }> {
-    const most = this.#file.size - this.#at;
+  async #readHeader(): Promise<{ header: PageHeader; length: number }> {
+    const most = this.#file.size - this.#pageAt;
     if (most <= 0) throw new Error("it points beyond the file's end");
-    for (let size = Math.min(most, HEAD_BYTES);; size = Math.min(most, size * 2)) {
-      const bytes = await this.#bytes(this.#at, size);
+    for (let size = Math.min(most, HEADER_BYTES);; size = Math.min(most, size * 2)) {
+      const bytes = await this.#read(this.#pageAt, size);
       const reader = { view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), offset: 0 };
       try {
         return { header: parquetHeader(reader), length: reader.offset };
@@ -209,41 +206,42 @@ export class ChunkReader {
     }
   }
 
-  /** Returns bytes of the file, from the last read if it has them. */
-  async #bytes(at: number, length: number): Promise<Uint8Array> {
-    const from = at - this.#window.at;
-    if (from < 0 || from + length > this.#window.bytes.length) {
-      this.#window = { at, bytes: await this.#file.read(at, length) };
-      return this.#window.bytes;
+  /** Returns bytes of the file. Uses those of the last read if possible. */
+  async #read(at: number, length: number): Promise<Uint8Array> {
+    const from = at - this.#lastRead.at;
+    if (from < 0 || from + length > this.#lastRead.bytes.length) {
+      this.#lastRead = { at, bytes: await this.#file.read(at, length) };
+      return this.#lastRead.bytes;
     }
-    return this.#window.bytes.subarray(from, from + length);
+    return this.#lastRead.bytes.subarray(from, from + length);
   }
 }
 
 /** Reads the next levels. Returns `undefined` if there are none, or if all of them are `highest`. */
-function levels(from: Page["definition"], count: number, highest?: number): Uint8Array | undefined {
-  if (from === undefined || count === 0) return undefined;
-  const constant = from.constant(count);
+function readLevels(reader: Page["definition"], count: number, highest?: number): Uint8Array | undefined {
+  if (reader === undefined || count === 0) return undefined;
+  const constant = reader.constant(count);
   if (constant !== undefined && constant === highest) return undefined;
-  const read = new Uint8Array(count);
-  if (constant === undefined) from.fill(read);
-  else read.fill(constant);
-  return read;
+  const levels = new Uint8Array(count);
+  if (constant === undefined) reader.fill(levels);
+  else levels.fill(constant);
+  return levels;
 }
 
-/** Converts a number of the footer. In a damaged footer it may be negative or missing. */
-function whole(value: bigint | undefined): number {
+/** Converts a number of the footer. In a damaged footer, the number may be negative or missing. */
+function footerNumber(value: bigint | undefined): number {
   const number = Number(value);
   if (Number.isSafeInteger(number) && number >= 0) return number;
   throw new Error("its footer does not tell where it is");
 }
 
-function countEqual(levels: Uint8Array, wanted: number): number {
+function countEqual(levels: Uint8Array, level: number): number {
   let count = 0;
-  for (let at = 0; at < levels.length; at++) if (levels[at] === wanted) count++;
+  for (let at = 0; at < levels.length; at++) if (levels[at] === level) count++;
   return count;
 }
 
+/** The bits of a level. */
 function widthOf(highest: number): number {
   return 32 - Math.clz32(highest);
 }
@@ -253,7 +251,7 @@ function plain({ buffer, byteOffset, byteLength }: Uint8Array): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
-function unpack(codec: CompressionCodec, bytes: Uint8Array, size: number): Uint8Array {
+function decompress(codec: CompressionCodec, bytes: Uint8Array, size: number): Uint8Array {
   const limit = { maxOutputLength: Math.max(1, size) };
   switch (codec) {
     case "UNCOMPRESSED":
@@ -269,6 +267,8 @@ function unpack(codec: CompressionCodec, bytes: Uint8Array, size: number): Uint8
     case "LZ4_RAW":
       return compressors[codec]!(bytes, size);
     default:
-      throw new UnsupportedFeature(`it is packed with ${codec ?? "an unknown compression"}, which can't be read here`);
+      throw new UnsupportedFeature(
+        `it is compressed with ${codec ?? "an unknown compression"}, which can't be read here`,
+      );
   }
 }

@@ -18,7 +18,7 @@ import {
 import type { SchemaElement } from "npm:hyparquet@1.33.0";
 import { CellProblem, isSet } from "../../../columns/batch.ts";
 import { UnsupportedFeature } from "../../file_rows.ts";
-import type { Dense } from "./row_reader.ts";
+import type { DenseValues } from "./row_reader.ts";
 
 /** Values in Arrow's memory layout. */
 interface ArrowValues {
@@ -32,16 +32,17 @@ type StoredArray = Int16Array | Uint16Array | Int32Array | Uint32Array | BigInt6
 export interface Conversion {
   /** The matching Arrow type. */
   type: DataType;
-  /** The name of the Arrow extension type. `parquet.interval` is used only in this project. */
+  /** The name of the Arrow extension type. Only this project uses `parquet.interval`. */
   extension?: string;
-  /** Converts values to Arrow's layout. Data in the place of a NULL has no meaning. */
-  convert(values: Dense, present: Uint8Array | undefined): ArrowValues;
+  /** Converts values to Arrow's layout. What stands in the place of a NULL has no meaning. */
+  convert(values: DenseValues, present: Uint8Array | undefined): ArrowValues;
 }
 
 const DAY_MICROSECONDS = 86_400_000_000n;
 /** The Julian day number of 1970-01-01. */
 const JULIAN_1970 = 2_440_588;
-const MOST = 2n ** 63n - 1n;
+/** The greatest time in a column, in microseconds. */
+const MAX_TIME = 2n ** 63n - 1n;
 
 /** The most digits in 128 bits, and the bits per digit. */
 const DIGITS_128 = 38;
@@ -61,25 +62,25 @@ export function conversionOf(element: SchemaElement, name: string, duration: Dat
   if (logical?.type === "NULL") return { type: new Null(), convert: () => ({ values: new Uint8Array() }) };
   switch (type) {
     case "BOOLEAN":
-      return { type: new Bool(), convert: bits };
+      return { type: new Bool(), convert: packBooleans };
     case "INT32":
       return ofInt32(element);
     case "INT64":
-      return duration === undefined ? ofInt64(element) : { type: duration, convert: same };
+      return duration === undefined ? ofInt64(element) : { type: duration, convert: unchanged };
     case "INT96":
-      return { type: new Timestamp(TimeUnit.MICROSECOND), convert: julian };
+      return { type: new Timestamp(TimeUnit.MICROSECOND), convert: julianTimestamps };
     case "FLOAT":
-      return { type: new Float(Precision.SINGLE), convert: same };
+      return { type: new Float(Precision.SINGLE), convert: unchanged };
     case "DOUBLE":
-      return { type: new Float(Precision.DOUBLE), convert: same };
+      return { type: new Float(Precision.DOUBLE), convert: unchanged };
     case "FIXED_LEN_BYTE_ARRAY":
-      if (logical?.type === "FLOAT16" && width === 2) return { type: new Float(Precision.HALF), convert: halves };
-      return { type: new FixedSizeBinary(width!), convert: same, ...fixedExtension(element) };
+      if (logical?.type === "FLOAT16" && width === 2) return { type: new Float(Precision.HALF), convert: halfFloats };
+      return { type: new FixedSizeBinary(width!), convert: unchanged, ...fixedExtension(element) };
     default:
       if (logical?.type === "JSON" || converted === "JSON") {
-        return { type: new Utf8(), extension: "arrow.json", convert: same };
+        return { type: new Utf8(), extension: "arrow.json", convert: unchanged };
       }
-      return { type: isText(element) ? new Utf8() : new Binary(), convert: same };
+      return { type: isText(element) ? new Utf8() : new Binary(), convert: unchanged };
   }
 }
 
@@ -94,14 +95,14 @@ function fixedExtension({ logical_type, converted_type }: SchemaElement): { exte
 
 function ofInt32(element: SchemaElement): Conversion {
   const { logical_type: logical, converted_type: converted } = element;
-  if (logical?.type === "DATE" || converted === "DATE") return { type: new Date_(DateUnit.DAY), convert: same };
+  if (logical?.type === "DATE" || converted === "DATE") return { type: new Date_(DateUnit.DAY), convert: unchanged };
   if (logical?.type === "TIME" || converted === "TIME_MILLIS") {
-    return { type: new Time(TimeUnit.MILLISECOND, 32), convert: same };
+    return { type: new Time(TimeUnit.MILLISECOND, 32), convert: unchanged };
   }
   const { signed, width } = integerOf(element, 32);
   const type = new Int(signed, width as 8);
   if (width === 32) {
-    return { type, convert: signed ? same : (values) => ({ values: new Uint32Array(bufferOf(values)) }) };
+    return { type, convert: signed ? unchanged : (values) => ({ values: new Uint32Array(bufferOf(values)) }) };
   }
   const Narrow = width === 16 ? (signed ? Int16Array : Uint16Array) : (signed ? Int8Array : Uint8Array);
   return { type, convert: (values, present) => narrow(values, present, Narrow) };
@@ -111,65 +112,71 @@ function ofInt64(element: SchemaElement): Conversion {
   const { logical_type: logical, converted_type: converted } = element;
   if (logical?.type === "TIMESTAMP") {
     const zone = logical.isAdjustedToUTC ? "UTC" : null;
-    return { type: new Timestamp(unitOf(logical.unit), zone), convert: same };
+    return { type: new Timestamp(unitOf(logical.unit), zone), convert: unchanged };
   }
-  if (logical?.type === "TIME") return { type: new Time(unitOf(logical.unit), 64), convert: same };
-  if (converted === "TIMESTAMP_MILLIS") return { type: new Timestamp(TimeUnit.MILLISECOND, "UTC"), convert: same };
-  if (converted === "TIMESTAMP_MICROS") return { type: new Timestamp(TimeUnit.MICROSECOND, "UTC"), convert: same };
-  if (converted === "TIME_MICROS") return { type: new Time(TimeUnit.MICROSECOND, 64), convert: same };
-  return { type: new Int(integerOf(element, 64).signed, 64), convert: same };
+  if (logical?.type === "TIME") return { type: new Time(unitOf(logical.unit), 64), convert: unchanged };
+  if (converted === "TIMESTAMP_MILLIS") return { type: new Timestamp(TimeUnit.MILLISECOND, "UTC"), convert: unchanged };
+  if (converted === "TIMESTAMP_MICROS") return { type: new Timestamp(TimeUnit.MICROSECOND, "UTC"), convert: unchanged };
+  if (converted === "TIME_MICROS") return { type: new Time(TimeUnit.MICROSECOND, 64), convert: unchanged };
+  return { type: new Int(integerOf(element, 64).signed, 64), convert: unchanged };
 }
 
 function unitOf(unit: "MILLIS" | "MICROS" | "NANOS"): TimeUnit {
   return { MILLIS: TimeUnit.MILLISECOND, MICROS: TimeUnit.MICROSECOND, NANOS: TimeUnit.NANOSECOND }[unit];
 }
 
-function integerOf({ logical_type, converted_type }: SchemaElement, own: number): { signed: boolean; width: number } {
+/** The signedness and the bits of an integer type. */
+function integerOf(
+  { logical_type, converted_type }: SchemaElement,
+  storedWidth: number,
+): { signed: boolean; width: number } {
   if (logical_type?.type === "INTEGER") {
-    return { signed: logical_type.isSigned, width: Math.min(own, logical_type.bitWidth) };
+    return { signed: logical_type.isSigned, width: Math.min(storedWidth, logical_type.bitWidth) };
   }
   const [, unsigned, width] = /^(U?)INT_(\d+)$/.exec(converted_type ?? "") ?? [];
   return width === undefined
-    ? { signed: true, width: own }
-    : { signed: unsigned === "", width: Math.min(own, Number(width)) };
+    ? { signed: true, width: storedWidth }
+    : { signed: unsigned === "", width: Math.min(storedWidth, Number(width)) };
 }
 
-function same(values: Dense): ArrowValues {
+/** Returns values whose layout is that of Arrow. */
+function unchanged(values: DenseValues): ArrowValues {
   if (values.kind === "numbers") return { values: values.values };
   return values.kind === "fixed" ? { values: values.bytes } : { values: values.bytes, offsets: values.offsets };
 }
 
-function bufferOf(values: Dense): ArrayBuffer {
-  const { values: own } = same(values);
-  return own.buffer.slice(own.byteOffset, own.byteOffset + own.byteLength) as ArrayBuffer;
+/** Copies the bytes of values to a buffer of their own. */
+function bufferOf(values: DenseValues): ArrayBuffer {
+  const { values: { buffer, byteOffset, byteLength } } = unchanged(values);
+  return buffer.slice(byteOffset, byteOffset + byteLength) as ArrayBuffer;
 }
 
-function isThere(present: Uint8Array | undefined, at: number): boolean {
+function isPresent(present: Uint8Array | undefined, at: number): boolean {
   return present === undefined || isSet(present, at);
 }
 
 /** Packs booleans into one bit each. */
-function bits(values: Dense): ArrowValues {
-  const { bytes } = values as Dense & { kind: "fixed" };
+function packBooleans(values: DenseValues): ArrowValues {
+  const { bytes } = values as DenseValues & { kind: "fixed" };
   const packed = new Uint8Array((bytes.length + 7) >> 3);
   for (let at = 0; at < bytes.length; at++) packed[at >> 3]! |= bytes[at]! << (at & 7);
   return { values: packed };
 }
 
-function halves(values: Dense): ArrowValues {
+function halfFloats(values: DenseValues): ArrowValues {
   return { values: new Uint16Array(bufferOf(values)) };
 }
 
 /** Narrows integers to their logical width. Rejects larger values, because narrowing would change them. */
 function narrow(
-  values: Dense,
+  values: DenseValues,
   present: Uint8Array | undefined,
   Narrow: Int8ArrayConstructor | Uint8ArrayConstructor | Int16ArrayConstructor | Uint16ArrayConstructor,
 ): ArrowValues {
-  const { values: wide } = values as Dense & { kind: "numbers" };
+  const { values: wide } = values as DenseValues & { kind: "numbers" };
   const narrowed = new Narrow(wide as Int32Array);
   for (let at = 0; at < wide.length; at++) {
-    if (narrowed[at] !== wide[at] && isThere(present, at)) {
+    if (narrowed[at] !== wide[at] && isPresent(present, at)) {
       throw new CellProblem(at, `the number ${wide[at]} has more bits than its type`);
     }
   }
@@ -177,16 +184,16 @@ function narrow(
 }
 
 /** Converts INT96 timestamps of older Spark, Hive and Impala (nanoseconds and Julian day) to microseconds since 1970. */
-function julian(values: Dense, present: Uint8Array | undefined): ArrowValues {
-  const { bytes } = values as Dense & { kind: "fixed" };
+function julianTimestamps(values: DenseValues, present: Uint8Array | undefined): ArrowValues {
+  const { bytes } = values as DenseValues & { kind: "fixed" };
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const times = new BigInt64Array(bytes.length / 12);
   for (let at = 0; at < times.length; at++) {
-    if (!isThere(present, at)) continue;
+    if (!isPresent(present, at)) continue;
     const day = view.getInt32(at * 12 + 8, true) - JULIAN_1970;
     const time = BigInt(day) * DAY_MICROSECONDS + view.getBigInt64(at * 12, true) / 1000n;
-    if (time > MOST || time < -MOST) {
-      throw new CellProblem(at, `the time of day ${day} since 1970 is beyond what Postgres can hold`);
+    if (time > MAX_TIME || time < -MAX_TIME) {
+      throw new CellProblem(at, `a time on day ${day} after 1970-01-01 is beyond what Postgres can hold`);
     }
     times[at] = time;
   }
@@ -211,23 +218,23 @@ function decimal(element: SchemaElement, name: string): Conversion {
   throw new UnsupportedFeature(`column ${JSON.stringify(name)} is a decimal in the form of ${type}`);
 }
 
-function wholeDecimals(values: Dense, words: number): ArrowValues {
-  const { values: whole } = values as Dense & { kind: "numbers" };
+function wholeDecimals(values: DenseValues, words: number): ArrowValues {
+  const { values: whole } = values as DenseValues & { kind: "numbers" };
   const out = new Uint32Array(whole.length * words);
-  const own = whole instanceof BigInt64Array ? 2 : 1;
-  const source = new Int32Array(whole.buffer, whole.byteOffset, whole.length * own);
+  const stored = whole instanceof BigInt64Array ? 2 : 1; // words of each number
+  const source = new Int32Array(whole.buffer, whole.byteOffset, whole.length * stored);
   for (let at = 0; at < whole.length; at++) {
-    const high = source[at * own + own - 1]!;
+    const high = source[at * stored + stored - 1]!;
     for (let word = 0; word < words; word++) {
-      out[at * words + word] = word < own ? source[at * own + word]! : high >> 31;
+      out[at * words + word] = word < stored ? source[at * stored + word]! : high >> 31;
     }
   }
   return { values: out };
 }
 
 /** Converts decimals that are stored with the highest byte first. */
-function byteDecimals(values: Dense, present: Uint8Array | undefined, words: number): ArrowValues {
-  const { bytes } = values as Exclude<Dense, { kind: "numbers" }>;
+function byteDecimals(values: DenseValues, present: Uint8Array | undefined, words: number): ArrowValues {
+  const { bytes } = values as Exclude<DenseValues, { kind: "numbers" }>;
   const { width, offsets } = values as { width?: number; offsets?: Int32Array };
   const count = offsets === undefined ? bytes.length / width! : offsets.length - 1;
   const out = new Uint32Array(count * words);
@@ -241,9 +248,9 @@ function byteDecimals(values: Dense, present: Uint8Array | undefined, words: num
     for (let byte = 0; byte < words * 4; byte++) {
       target[place + byte] = byte < end - start ? bytes[end - 1 - byte]! : sign;
     }
-    const more = end - start - words * 4;
-    for (let byte = start; byte < start + more; byte++) {
-      if (bytes[byte] !== sign && isThere(present, at)) {
+    const extra = end - start - words * 4;
+    for (let byte = start; byte < start + extra; byte++) {
+      if (bytes[byte] !== sign && isPresent(present, at)) {
         throw new CellProblem(at, "the number has more digits than its type");
       }
     }

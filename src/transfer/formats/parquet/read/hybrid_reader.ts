@@ -6,12 +6,15 @@ export class HybridReader {
   #at: number;
   /** The numbers left in the current run. */
   #left = 0;
-  /** The number that the run repeats, or `undefined` if its numbers are packed. */
-  #same: number | undefined;
+  /** The number that the run repeats; `undefined` if the run is packed. */
+  #repeated: number | undefined;
   /** The position of the next packed number, in bits. */
   #bit = 0;
 
-  /** Takes the bytes from the first run on, and the number of bits per number, at most 32. */
+  /**
+   * @param bytes The runs.
+   * @param width The number of bits of each number, at most 32.
+   */
   constructor(bytes: Uint8Array, width: number) {
     if (width > 32) throw new Error(`it has indices of ${width} bits`);
     this.#bytes = bytes;
@@ -20,12 +23,12 @@ export class HybridReader {
     this.#at = 0;
   }
 
-  /** If one run has the next `count` numbers, skips them and returns their value; else returns `undefined`. */
+  /** Skips the next `count` numbers and returns their value if one run has all of them; else returns `undefined`. */
   constant(count: number): number | undefined {
     if (this.#left === 0) this.#next();
-    if (this.#same === undefined || this.#left < count) return undefined;
+    if (this.#repeated === undefined || this.#left < count) return undefined;
     this.#left -= count;
-    return this.#same;
+    return this.#repeated;
   }
 
   /** Fills `out` with the next numbers. */
@@ -33,8 +36,8 @@ export class HybridReader {
     for (let at = 0; at < out.length;) {
       if (this.#left === 0) this.#next();
       const count = Math.min(this.#left, out.length - at);
-      if (this.#same === undefined) this.#unpack(out, at, count);
-      else out.fill(this.#same, at, at + count);
+      if (this.#repeated === undefined) this.#unpack(out, at, count);
+      else out.fill(this.#repeated, at, at + count);
       this.#left -= count;
       at += count;
     }
@@ -42,22 +45,22 @@ export class HybridReader {
 
   #next(): void {
     if (this.#width === 0) {
-      this.#same = 0;
+      this.#repeated = 0;
       this.#left = Infinity;
       return;
     }
-    const head = this.#varint();
-    if ((head & 1) === 0) {
-      this.#left = head >>> 1;
-      this.#same = 0;
-      for (let byte = 0; byte * 8 < this.#width; byte++) this.#same |= this.#byte() << byte * 8;
+    const header = this.#varint();
+    if ((header & 1) === 0) {
+      this.#left = header >>> 1;
+      this.#repeated = 0;
+      for (let byte = 0; byte * 8 < this.#width; byte++) this.#repeated |= this.#byte() << byte * 8;
       return;
     }
-    this.#left = (head >>> 1) * 8;
-    this.#same = undefined;
+    this.#left = (header >>> 1) * 8;
+    this.#repeated = undefined;
     this.#bit = this.#at * 8;
     // The last run may be shorter than its header says, because the header counts in groups of eight numbers.
-    this.#at = Math.min(this.#bytes.length, this.#at + (head >>> 1) * this.#width);
+    this.#at = Math.min(this.#bytes.length, this.#at + (header >>> 1) * this.#width);
   }
 
   #unpack(out: Uint8Array | Int32Array, from: number, count: number): void {
@@ -101,7 +104,7 @@ export class PackedReader {
   readonly #width: number;
   #bit = 0;
 
-  /** Takes the bytes, and the number of bits per number. */
+  /** @param width The number of bits of each number. */
   constructor(bytes: Uint8Array, width: number) {
     this.#bytes = bytes;
     this.#width = width;

@@ -19,16 +19,16 @@ import { assemble, type LeafRows, WholeRowReader } from "./row_reader.ts";
 const MAGIC = "PAR1";
 const ENCRYPTED = "PARE";
 /** The size of the smallest file: the magic string twice, and the footer's length. */
-const LEAST_BYTES = 12;
+const MIN_FILE_BYTES = 12;
 const TAIL_BYTES = 8;
 
 /** The limits of a batch: rows, and approximate bytes. */
 const BATCH_ROWS = 65_536;
 const BATCH_BYTES = 16 * 1_048_576;
 /** The approximate bytes of text in a batch. A longer row is a batch of its own. */
-const BATCH_TEXT = 64 * 1_048_576;
-/** The fewest bytes to assume per value, because an encoding such as a dictionary stores values in fewer. */
-const VALUE_BYTES = 12;
+const BATCH_TEXT_BYTES = 64 * 1_048_576;
+/** The fewest bytes to assume for each value, because an encoding such as a dictionary stores a value in fewer. */
+const MIN_VALUE_BYTES = 12;
 
 /**
  * Opens a Parquet file.
@@ -56,13 +56,11 @@ export async function openParquet(source: string | RandomAccess): Promise<FileRo
   }
 }
 
-/** Reads the footer, after a check of both ends of the file. */
+/** Reads the footer, after checks of both ends of the file. */
 async function readFooter(file: RandomAccess): Promise<FileMetaData> {
   const { name, size } = file;
-  const head = size < LEAST_BYTES ? "" : textOf(await file.read(0, MAGIC.length));
-  if (head === ENCRYPTED) {
-    throw unreadable(name, "it is encrypted");
-  }
+  const head = size < MIN_FILE_BYTES ? "" : textOf(await file.read(0, MAGIC.length));
+  if (head === ENCRYPTED) throw unreadable(name, "it is encrypted");
   if (head !== MAGIC) throw unreadable(name, "it is not a Parquet file");
   const tail = await file.read(size - TAIL_BYTES, TAIL_BYTES);
   if (textOf(tail.subarray(4)) !== MAGIC) {
@@ -73,11 +71,11 @@ async function readFooter(file: RandomAccess): Promise<FileMetaData> {
   try {
     return parquetMetadata(joinBytes([bytes, tail]), { geoparquet: false });
   } catch (cause) {
-    throw new Error("its footer makes no sense", { cause });
+    throw new Error("its footer can't be read", { cause });
   }
 }
 
-/** Checks that every column can be read, before the first is read. */
+/** Checks that every column can be read, before the first one is read. */
 function expectReadable(name: string, { row_groups }: FileMetaData, { leaves }: ReadSchema): void {
   for (const { columns } of row_groups) {
     if (columns.length !== leaves.length) {
@@ -100,12 +98,12 @@ function expectReadable(name: string, { row_groups }: FileMetaData, { leaves }: 
  * @returns The types of these columns, by their dotted paths.
  */
 function durationsOf({ key_value_metadata }: FileMetaData): Map<string, DataType> {
-  const found = new Map<string, DataType>();
+  const durations = new Map<string, DataType>();
   const encoded = key_value_metadata?.find(({ key }) => key === ARROW_SCHEMA)?.value;
-  if (encoded === undefined) return found;
+  if (encoded === undefined) return durations;
   const collect = (fields: readonly Field[], path: string): void => {
     for (const { name, type } of fields) {
-      if (type.typeId === Type.Duration) found.set(path + name, type);
+      if (type.typeId === Type.Duration) durations.set(path + name, type);
       collect((type.children ?? []) as Field[], `${path}${name}.`);
     }
   };
@@ -115,7 +113,7 @@ function durationsOf({ key_value_metadata }: FileMetaData): Map<string, DataType
   } catch {
     // The rows can be read without this schema: durations are then plain numbers.
   }
-  return found;
+  return durations;
 }
 
 async function* batches(
@@ -135,9 +133,9 @@ async function* batches(
     });
     const rows = Number(group.num_rows);
     if (!Number.isSafeInteger(rows) || rows < 0) throw new Error(`it has a row group of ${rows} rows`);
-    const most = batchRows(stored.map((at) => group.columns[at]!), rows);
+    const maxRows = batchRows(stored.map((at) => group.columns[at]!), rows);
     for (let left = rows; left > 0;) {
-      const count = await ready(readers, Math.min(left, most));
+      const count = await stageRows(readers, Math.min(left, maxRows));
       const leaves: LeafRows[] = [];
       for (const { at, leaf, rows } of readers) leaves[at] = inColumn(leaf, () => rows.take(count));
       const children = nodes.map((node): Data => {
@@ -171,20 +169,20 @@ function leavesOf(node: Node): number[] {
 /** Chooses the rows of a batch by the size of the chosen columns in the file. */
 function batchRows(columns: FileMetaData["row_groups"][number]["columns"], rows: number): number {
   const bytes = columns.reduce((sum, { meta_data }) => {
-    return sum + Math.max(VALUE_BYTES * rows, Number(meta_data!.total_uncompressed_size));
+    return sum + Math.max(MIN_VALUE_BYTES * rows, Number(meta_data!.total_uncompressed_size));
   }, 0);
   const fit = Math.floor(BATCH_BYTES / Math.max(1, bytes / Math.max(1, rows)));
   return columns.length === 0 ? BATCH_ROWS : Math.max(1, Math.min(BATCH_ROWS, fit));
 }
 
-/** Reads from all columns until each has `wanted` rows. Returns the number of rows for the next batch. */
-async function ready(readers: readonly LeafReader[], wanted: number): Promise<number> {
+/** Reads from all columns until each has so many rows. Returns how many of them the next batch takes. */
+async function stageRows(readers: readonly LeafReader[], count: number): Promise<number> {
   for (const { leaf, rows } of readers) {
-    const there = await inColumn(leaf, () => rows.stage(wanted));
-    if (there < wanted) throw new Error(`column "${leaf.name}" has fewer rows than its row group`);
+    const staged = await inColumn(leaf, () => rows.stage(count));
+    if (staged < count) throw new Error(`column "${leaf.name}" has fewer rows than its row group`);
   }
   const texts = readers.filter(({ leaf }) => leaf.type === "BYTE_ARRAY").length;
-  return readers.reduce((fit, { rows }) => rows.fits(fit, BATCH_TEXT / Math.max(1, texts)), wanted);
+  return readers.reduce((fit, { rows }) => rows.countFitting(fit, BATCH_TEXT_BYTES / Math.max(1, texts)), count);
 }
 
 async function expectEnd(readers: readonly LeafReader[], expected: number): Promise<void> {

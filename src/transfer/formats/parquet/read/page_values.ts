@@ -42,53 +42,54 @@ const NUMBERS: Partial<Record<ParquetType, new (buffer: ArrayBuffer) => StoredNu
   DOUBLE: Float64Array,
 };
 
-const BITS_32 = 4;
+/** The number of bytes of a length. */
+const LENGTH_BYTES = 4;
 
-/** The most bytes of a page. No Postgres value is longer. */
-export const MOST_BYTES = 2 ** 30;
+/** The most bytes of a page. No value of Postgres is longer. */
+export const MAX_PAGE_BYTES = 2 ** 30;
 
 /**
  * Creates the reader for the values of a page.
  *
  * @param bytes The bytes after the levels.
- * @param most The most values that the page may have.
+ * @param maxCount The most values that the page may have.
  * @throws {Error} If the encoding is unknown or unsupported, or the values are damaged.
  */
 export function pageValueReader(
   encoding: string | undefined,
   storage: PhysicalStorage,
   bytes: Uint8Array,
-  most: number,
+  maxCount: number,
   dictionary: PageValues | undefined,
 ): PageValueReader {
-  if (encoding === undefined) throw new Error("it has values in an encoding that nobody knows");
+  if (encoding === undefined) throw new Error("it has values of an unknown encoding");
   switch (encoding) {
     case "PLAIN":
       return plainReader(storage, bytes);
     case "PLAIN_DICTIONARY":
     case "RLE_DICTIONARY":
-      if (dictionary === undefined) throw new Error("it points into a dictionary that is not there");
+      if (dictionary === undefined) throw new Error("its dictionary is missing");
       return dictionaryReader(new HybridReader(bytes.subarray(1), bytes[0] ?? 0), dictionary);
     case "RLE":
       if (storage.type !== "BOOLEAN") throw new Error(`values of the type ${storage.type} can't be in runs`);
-      return runsOfBits(bytes);
+      return runReader(bytes);
     default:
-      return decoded(decodeAll(encoding, storage, bytes, most));
+      return decodedReader(decodeAll(encoding, storage, bytes, maxCount));
   }
 }
 
 function plainReader(storage: PhysicalStorage, bytes: Uint8Array): PageValueReader {
-  if (storage.type === "BYTE_ARRAY") return plainBytes(bytes);
-  if (storage.type === "BOOLEAN") return plainBits(bytes);
+  if (storage.type === "BYTE_ARRAY") return plainBytesReader(bytes);
+  if (storage.type === "BOOLEAN") return plainBitReader(bytes);
   const width = widthOf(storage);
   let at = 0;
   return {
     read: (count) => {
       const end = at + count * width;
       if (end > bytes.length) throw new Error("it breaks off within its values");
-      const own = bytes.slice(at, end);
+      const values = bytes.slice(at, end);
       at = end;
-      return fixedValues(storage, own);
+      return fixedValues(storage, values);
     },
   };
 }
@@ -109,14 +110,14 @@ function widthOf({ type, width }: PhysicalStorage): number {
 }
 
 /** Wraps bytes that nothing else uses as values of the stored type. */
-function fixedValues(storage: PhysicalStorage, own: Uint8Array<ArrayBuffer>): PageValues {
+function fixedValues(storage: PhysicalStorage, bytes: Uint8Array<ArrayBuffer>): PageValues {
   const Numbers = NUMBERS[storage.type];
-  if (Numbers !== undefined) return { kind: "numbers", values: new Numbers(own.buffer) };
-  return { kind: "fixed", bytes: own, width: widthOf(storage) };
+  if (Numbers !== undefined) return { kind: "numbers", values: new Numbers(bytes.buffer) };
+  return { kind: "fixed", bytes, width: widthOf(storage) };
 }
 
 /** Reads values that each follow their length. */
-function plainBytes(bytes: Uint8Array): PageValueReader {
+function plainBytesReader(bytes: Uint8Array): PageValueReader {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let at = 0;
   return {
@@ -124,19 +125,19 @@ function plainBytes(bytes: Uint8Array): PageValueReader {
       const starts = new Int32Array(count);
       const lengths = new Int32Array(count);
       for (let index = 0; index < count; index++) {
-        if (at + BITS_32 > bytes.length) throw new Error("it breaks off within its values");
+        if (at + LENGTH_BYTES > bytes.length) throw new Error("it breaks off within its values");
         const length = view.getUint32(at, true);
-        if (length > bytes.length - at - BITS_32) throw new Error("it has a value that is longer than its page");
-        starts[index] = at + BITS_32;
+        if (length > bytes.length - at - LENGTH_BYTES) throw new Error("it has a value that is longer than its page");
+        starts[index] = at + LENGTH_BYTES;
         lengths[index] = length;
-        at += BITS_32 + length;
+        at += LENGTH_BYTES + length;
       }
       return { kind: "bytes", bytes, starts, lengths };
     },
   };
 }
 
-function plainBits(bytes: Uint8Array): PageValueReader {
+function plainBitReader(bytes: Uint8Array): PageValueReader {
   let at = 0;
   return {
     read: (count) => {
@@ -148,8 +149,8 @@ function plainBits(bytes: Uint8Array): PageValueReader {
   };
 }
 
-function runsOfBits(bytes: Uint8Array): PageValueReader {
-  const runs = new HybridReader(bytes.subarray(BITS_32), 1);
+function runReader(bytes: Uint8Array): PageValueReader {
+  const runs = new HybridReader(bytes.subarray(LENGTH_BYTES), 1);
   return {
     read: (count) => {
       const bits = new Uint8Array(count);
@@ -168,7 +169,7 @@ function dictionaryReader(runs: HybridReader, dictionary: PageValues): PageValue
       for (let at = 0; at < count; at++) {
         if (indices[at]! >>> 0 >= size) throw new Error(`it points beyond its dictionary of ${size} values`);
       }
-      return pick(dictionary, indices);
+      return lookUpValues(dictionary, indices);
     },
   };
 }
@@ -179,12 +180,13 @@ export function countOf(values: PageValues): number {
   return values.kind === "fixed" ? values.bytes.length / values.width : values.starts.length;
 }
 
-function pick(from: PageValues, indices: Int32Array): PageValues {
+/** Returns the values at the indices. */
+function lookUpValues(from: PageValues, indices: Int32Array): PageValues {
   const { length } = indices;
-  if (from.kind === "numbers") return { kind: "numbers", values: picked(from.values, indices) };
+  if (from.kind === "numbers") return { kind: "numbers", values: lookUpNumbers(from.values, indices) };
   if (from.kind === "bytes") {
     const { bytes, starts, lengths } = from;
-    return { kind: "bytes", bytes, starts: picked(starts, indices), lengths: picked(lengths, indices) };
+    return { kind: "bytes", bytes, starts: lookUpNumbers(starts, indices), lengths: lookUpNumbers(lengths, indices) };
   }
   const { bytes, width } = from;
   const out = new Uint8Array(length * width);
@@ -195,33 +197,33 @@ function pick(from: PageValues, indices: Int32Array): PageValues {
   return { kind: "fixed", bytes: out, width };
 }
 
-function picked<Numbers extends StoredNumbers>(from: Numbers, indices: Int32Array): Numbers {
+function lookUpNumbers<Numbers extends StoredNumbers>(from: Numbers, indices: Int32Array): Numbers {
   const out = new (from.constructor as new (length: number) => Numbers)(indices.length);
   for (let at = 0; at < indices.length; at++) out[at] = from[indices[at]!]!;
   return out;
 }
 
-/** Reads from values that are decoded already. */
-function decoded(all: PageValues): PageValueReader {
+/** Reads values that are already decoded. */
+function decodedReader(all: PageValues): PageValueReader {
   let at = 0;
   return {
     read: (count) => {
       if (at + count > countOf(all)) throw new Error("it breaks off within its values");
       at += count;
-      return part(all, at - count, at);
+      return sliceValues(all, at - count, at);
     },
   };
 }
 
 /** Returns the values from `from` up to `to`. They are copied, except for the contents of texts and bytes. */
-export function part(all: PageValues, from: number, to: number): PageValues {
+export function sliceValues(all: PageValues, from: number, to: number): PageValues {
   if (all.kind === "numbers") return { kind: "numbers", values: all.values.slice(from, to) };
   if (all.kind === "fixed") return { ...all, bytes: all.bytes.slice(from * all.width, to * all.width) };
   return { ...all, starts: all.starts.slice(from, to), lengths: all.lengths.slice(from, to) };
 }
 
 /** Decodes the rarer encodings, mostly with the library. */
-function decodeAll(encoding: string, storage: PhysicalStorage, bytes: Uint8Array, most: number): PageValues {
+function decodeAll(encoding: string, storage: PhysicalStorage, bytes: Uint8Array, maxCount: number): PageValues {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const reader = { view, offset: 0 };
   if (encoding === "BYTE_STREAM_SPLIT") {
@@ -231,7 +233,7 @@ function decodeAll(encoding: string, storage: PhysicalStorage, bytes: Uint8Array
     return { kind: "fixed", bytes: joinBytes(values as Uint8Array[]), width: storage.width };
   }
   const count = deltaCount(view);
-  if (count > most) throw new Error(`it has ${count} values where ${most} are`);
+  if (count > maxCount) throw new Error(`it has ${count} values where its header has ${maxCount}`);
   switch (encoding) {
     case "DELTA_BINARY_PACKED": {
       const values = storage.type === "INT32" ? new Int32Array(count) : new BigInt64Array(count);
@@ -250,7 +252,7 @@ function decodeAll(encoding: string, storage: PhysicalStorage, bytes: Uint8Array
   }
 }
 
-/** Returns the number of values: the third number of the header. */
+/** Returns the number of values, which is the third number of the header. */
 function deltaCount(view: DataView): number {
   const reader = { view, offset: 0 };
   if (view.byteLength === 0) return 0;
@@ -259,7 +261,7 @@ function deltaCount(view: DataView): number {
   return readVarInt(reader) >>> 0;
 }
 
-/** Decodes values that each start with a prefix of the one before. Their suffixes follow after all the lengths. */
+/** Decodes values that start with a prefix of the previous value. The suffixes of all values follow their lengths. */
 function deltaBytes(
   reader: { view: DataView; offset: number },
   prefixes: Int32Array,
@@ -272,8 +274,10 @@ function deltaBytes(
   const source = new Uint8Array(buffer, byteOffset, reader.view.byteLength);
   const lengths = prefixes.map((prefix, at) => prefix + suffixes[at]!);
   const total = lengths.reduce((sum, length) => sum + length, 0);
-  if (total > MOST_BYTES) {
-    throw new UnsupportedFeature(`its values are ${total} bytes; a page of ${MOST_BYTES} can be read here`);
+  if (total > MAX_PAGE_BYTES) {
+    throw new UnsupportedFeature(
+      `it has a page of ${total} bytes; pages of up to ${MAX_PAGE_BYTES} bytes can be read here`,
+    );
   }
   const bytes = new Uint8Array(total);
   const starts = new Int32Array(count);

@@ -2,22 +2,22 @@ import { Data } from "npm:apache-arrow@21.2.0";
 import { problemAt } from "../../../columns/batch.ts";
 import { UnsupportedFeature } from "../../file_rows.ts";
 import type { ChunkReader, Levels, StoredColumn } from "./chunk_reader.ts";
-import { countOf, type PageValues, part, type StoredNumbers } from "./page_values.ts";
+import { countOf, type PageValues, sliceValues, type StoredNumbers } from "./page_values.ts";
 import type { Node } from "./schema.ts";
 
-/** A loop copies texts and bytes up to this length faster than a call does. */
+/** Up to this many bytes, a loop copies a value faster than `set`. */
 const SHORT = 48;
 
 /** The values that are not NULL, without gaps between them. */
-export type Dense =
+export type DenseValues =
   | Exclude<PageValues, { kind: "bytes" }>
   | { kind: "bytes"; bytes: Uint8Array<ArrayBuffer>; offsets: Int32Array };
 
 /** Some rows of a column: the levels, and the values that are not NULL. */
-export type LeafRows = Omit<Levels, "values"> & { values: Dense };
+export type LeafRows = Omit<Levels, "values"> & { values: DenseValues };
 
-/** Levels that were read, and the positions of the first level and the first value not taken yet. */
-interface Piece extends Levels {
+/** Levels that were read, and the positions of the first level and the first value that are not taken yet. */
+interface StagedLevels extends Levels {
   at: number;
   valuesAt: number;
 }
@@ -26,12 +26,12 @@ interface Piece extends Levels {
 export class WholeRowReader {
   readonly #column: StoredColumn;
   readonly #chunk: ChunkReader;
-  #pieces: Piece[] = [];
-  /** The rows that have started and are not taken yet. */
-  #begun = 0;
+  #staged: StagedLevels[] = [];
+  /** The number of rows that have started and are not taken yet. */
+  #startedRows = 0;
   #ended = false;
 
-  /** Takes the stored column and the reader of its pages. */
+  /** @param chunk The reader of the column's pages. */
   constructor(column: StoredColumn, chunk: ChunkReader) {
     this.#column = column;
     this.#chunk = chunk;
@@ -39,33 +39,35 @@ export class WholeRowReader {
 
   /** Reads until `rows` rows are ready or the column ends. Returns the number of ready rows, at most `rows`. */
   async stage(rows: number): Promise<number> {
-    while (this.#whole < rows && !this.#ended) {
-      const levels = await this.#chunk.next(rows - this.#whole);
+    while (this.#completeRows < rows && !this.#ended) {
+      const levels = await this.#chunk.next(rows - this.#completeRows);
       if (levels === undefined) this.#ended = true;
       else this.#add(levels);
     }
-    return Math.min(rows, this.#whole);
+    return Math.min(rows, this.#completeRows);
   }
 
   /** The number of complete rows. The last list may continue on the next page. */
-  get #whole(): number {
-    return this.#ended || this.#column.repetition === 0 ? this.#begun : Math.max(0, this.#begun - 1);
+  get #completeRows(): number {
+    return this.#ended || this.#column.repetition === 0 ? this.#startedRows : Math.max(0, this.#startedRows - 1);
   }
 
   #add(levels: Levels): void {
     const { repetition, count } = levels;
-    if (this.#begun === 0 && repetition !== undefined && repetition[0] !== 0) {
+    if (this.#startedRows === 0 && repetition !== undefined && repetition[0] !== 0) {
       throw new Error("it begins within a list");
     }
-    this.#pieces.push({ ...levels, at: 0, valuesAt: 0 });
-    this.#begun += repetition === undefined ? count : repetition.reduce((sum, level) => level === 0 ? sum + 1 : sum, 0);
+    this.#staged.push({ ...levels, at: 0, valuesAt: 0 });
+    this.#startedRows += repetition === undefined
+      ? count
+      : repetition.reduce((sum, level) => level === 0 ? sum + 1 : sum, 0);
   }
 
-  /** Returns how many of the ready rows fit into about `bytes` bytes of text; at least one. */
-  fits(rows: number, bytes: number): number {
+  /** Returns how many of the ready rows fit into about `bytes` bytes of text, at least one. */
+  countFitting(rows: number, bytes: number): number {
     let row = 0;
     let size = 0;
-    for (const { count, at, valuesAt, repetition, definition, values } of this.#pieces) {
+    for (const { count, at, valuesAt, repetition, definition, values } of this.#staged) {
       if (values.kind !== "bytes") return rows;
       let value = valuesAt;
       for (let level = at; level < count; level++) {
@@ -83,75 +85,75 @@ export class WholeRowReader {
   take(rows: number): LeafRows {
     const taken: Levels[] = [];
     let left = rows;
-    while (this.#pieces.length > 0) {
-      const piece = this.#pieces[0]!;
-      const [to, found] = this.#reach(piece, left);
-      if (to > piece.at) taken.push(this.#cut(piece, to));
-      left -= found;
-      if (piece.at < piece.count) break;
-      this.#pieces.shift();
+    while (this.#staged.length > 0) {
+      const levels = this.#staged[0]!;
+      const [to, started] = this.#endOfRows(levels, left);
+      if (to > levels.at) taken.push(this.#takeLevels(levels, to));
+      left -= started;
+      if (levels.at < levels.count) break;
+      this.#staged.shift();
     }
-    this.#begun -= rows;
-    return joined(taken, this.#column);
+    this.#startedRows -= rows;
+    return joinLevels(taken, this.#column);
   }
 
-  /** Returns where the given number of rows ends in a piece, and how many of them start in it. */
-  #reach({ at, count, repetition }: Piece, rows: number): [to: number, rows: number] {
+  /** Returns where a number of rows ends in the levels, and how many of the rows start there. */
+  #endOfRows({ at, count, repetition }: StagedLevels, rows: number): [to: number, rows: number] {
     if (repetition === undefined) {
       const most = Math.min(rows, count - at);
       return [at + most, most];
     }
-    let begun = 0;
+    let started = 0;
     let to = at;
     for (; to < count; to++) {
       if (repetition[to] !== 0) continue;
-      if (begun === rows) break;
-      begun++;
+      if (started === rows) break;
+      started++;
     }
-    return [to, begun];
+    return [to, started];
   }
 
-  #cut(piece: Piece, to: number): Levels {
-    const { at, valuesAt, repetition, definition, values, count } = piece;
-    piece.at = to;
-    if (at === 0 && to === count) return piece;
-    const defined = definition?.subarray(at, to);
-    const there = defined === undefined
+  #takeLevels(staged: StagedLevels, to: number): Levels {
+    const { at, valuesAt, repetition, definition, values, count } = staged;
+    staged.at = to;
+    if (at === 0 && to === count) return staged;
+    const takenDefinition = definition?.subarray(at, to);
+    const valueCount = takenDefinition === undefined
       ? to - at
-      : defined.reduce((sum, level) => level === this.#column.definition ? sum + 1 : sum, 0);
-    piece.valuesAt += there;
+      : takenDefinition.reduce((sum, level) => level === this.#column.definition ? sum + 1 : sum, 0);
+    staged.valuesAt += valueCount;
     return {
       count: to - at,
       ...(repetition === undefined ? {} : { repetition: repetition.subarray(at, to) }),
-      ...(defined === undefined ? {} : { definition: defined }),
-      values: part(values, valuesAt, valuesAt + there),
+      ...(takenDefinition === undefined ? {} : { definition: takenDefinition }),
+      values: sliceValues(values, valuesAt, valuesAt + valueCount),
     };
   }
 }
 
-function joined(pieces: readonly Levels[], column: StoredColumn): LeafRows {
-  const count = pieces.reduce((sum, piece) => sum + piece.count, 0);
-  const join = (of: "repetition" | "definition", absent: number) => {
-    if (pieces.every((piece) => piece[of] === undefined)) return {};
-    const whole = new Uint8Array(count);
+function joinLevels(parts: readonly Levels[], column: StoredColumn): LeafRows {
+  const count = parts.reduce((sum, part) => sum + part.count, 0);
+  const join = (kind: "repetition" | "definition", absent: number) => {
+    if (parts.every((part) => part[kind] === undefined)) return {};
+    const all = new Uint8Array(count);
     let at = 0;
-    for (const piece of pieces) {
-      const levels = piece[of];
-      if (levels === undefined) whole.fill(absent, at, at + piece.count);
-      else whole.set(levels, at);
-      at += piece.count;
+    for (const part of parts) {
+      const levels = part[kind];
+      if (levels === undefined) all.fill(absent, at, at + part.count);
+      else all.set(levels, at);
+      at += part.count;
     }
-    return { [of]: whole };
+    return { [kind]: all };
   };
   return {
     count,
     ...join("repetition", 0),
     ...join("definition", column.definition),
-    values: dense(pieces.map(({ values }) => values), column),
+    values: joinValues(parts.map(({ values }) => values), column),
   };
 }
 
-function dense(values: readonly PageValues[], { type, width }: StoredColumn): Dense {
+function joinValues(values: readonly PageValues[], { type, width }: StoredColumn): DenseValues {
   const count = values.reduce((sum, each) => sum + countOf(each), 0);
   const [first] = values;
   if (first === undefined) {
@@ -159,7 +161,7 @@ function dense(values: readonly PageValues[], { type, width }: StoredColumn): De
       ? { kind: "bytes", bytes: new Uint8Array(), offsets: new Int32Array(1) }
       : { kind: "fixed", bytes: new Uint8Array(), width };
   }
-  if (first.kind === "bytes") return denseBytes(values as (PageValues & { kind: "bytes" })[], count);
+  if (first.kind === "bytes") return joinByteValues(values as (PageValues & { kind: "bytes" })[], count);
   if (values.length === 1) return first;
   if (first.kind === "numbers") {
     const whole = new (first.values.constructor as new (length: number) => StoredNumbers)(count);
@@ -179,7 +181,7 @@ function dense(values: readonly PageValues[], { type, width }: StoredColumn): De
   return { ...first, bytes: whole };
 }
 
-function denseBytes(values: readonly (PageValues & { kind: "bytes" })[], count: number): Dense {
+function joinByteValues(values: readonly (PageValues & { kind: "bytes" })[], count: number): DenseValues {
   const total = values.reduce((sum, { lengths }) => lengths.reduce((sum, length) => sum + length, sum), 0);
   if (total > 2 ** 31 - 1) {
     throw new UnsupportedFeature(`a row has ${(total / 1e9).toFixed(1)} GB; up to 2 GB can be read here`);
@@ -271,23 +273,23 @@ function offsetsOf(
   return offsets;
 }
 
-/** Moves the values to their places and leaves gaps for the NULLs. */
-function withGaps(values: Dense, length: number, present: Uint8Array | undefined): Dense {
+/** Moves the values to their places, with gaps for the NULLs. */
+function withGaps(values: DenseValues, length: number, present: Uint8Array | undefined): DenseValues {
   if (present === undefined) return values;
-  const isThere = (at: number) => present[at >> 3]! >> (at & 7) & 1;
+  const isPresent = (at: number) => present[at >> 3]! >> (at & 7) & 1;
   let from = 0;
   switch (values.kind) {
     case "numbers": {
       const out = new (values.values.constructor as Int32ArrayConstructor)(length);
       const source = values.values as Int32Array;
-      for (let at = 0; at < length; at++) if (isThere(at)) out[at] = source[from++]!;
+      for (let at = 0; at < length; at++) if (isPresent(at)) out[at] = source[from++]!;
       return { kind: "numbers", values: out };
     }
     case "fixed": {
       const { bytes, width } = values;
       const out = new Uint8Array(length * width);
       for (let at = 0; at < length; at++) {
-        if (!isThere(at)) continue;
+        if (!isPresent(at)) continue;
         for (let byte = 0; byte < width; byte++) out[at * width + byte] = bytes[from + byte]!;
         from += width;
       }
@@ -295,7 +297,7 @@ function withGaps(values: Dense, length: number, present: Uint8Array | undefined
     }
     case "bytes": {
       const offsets = new Int32Array(length + 1);
-      for (let at = 0; at < length; at++) offsets[at + 1] = values.offsets[isThere(at) ? ++from : from]!;
+      for (let at = 0; at < length; at++) offsets[at + 1] = values.offsets[isPresent(at) ? ++from : from]!;
       return { ...values, offsets };
     }
   }

@@ -36,8 +36,8 @@ export interface ReadSchema {
   leaves: StoredColumn[];
 }
 
-/** The deepest nesting that is accepted. No sensible schema is deeper. */
-const DEEPEST = 64;
+/** The deepest nesting that is read. No sensible schema is deeper. */
+const MAX_DEPTH = 64;
 
 /** The levels of a node. */
 type Place = Pick<Part, "definition" | "place" | "repetition">;
@@ -63,7 +63,7 @@ class SchemaReader {
   }
 
   node(tree: SchemaTree, around: Place): Node {
-    if (tree.path.length > DEEPEST) throw new Error("its schema has no end");
+    if (tree.path.length > MAX_DEPTH) throw new Error("its schema is nested too deep");
     const { repetition_type } = tree.element;
     if (repetition_type !== "REPEATED") {
       return this.#present(tree, {

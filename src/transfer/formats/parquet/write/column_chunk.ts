@@ -139,7 +139,7 @@ function varint(value: number): number[] {
   return value < 128 ? [value] : [(value & 127) | 128, ...varint(value >>> 7)];
 }
 
-/** Up to this many bytes, a loop copies a text faster than `set`. */
+/** Below this many bytes, a loop copies a text faster than `set`. */
 const SHORT = 24;
 
 /** Encodes a range of values as PLAIN: one after another, without the NULLs. */
