@@ -5,7 +5,7 @@ import { hasBinaryForm } from "../columns/copy_cells.ts";
 import { BINARY_HEADER } from "../copy/messages.ts";
 import { BATCH, type Columns } from "../columns/columns.ts";
 import type { ColumnarFile, RangeSource } from "../formats/columnar_reader.ts";
-import { type CopyChoice, type CopyRows, copyRows, type SentColumn } from "../formats/copy_rows.ts";
+import { type CopyChoice, copyRows, type SentColumn } from "../formats/copy_rows.ts";
 import type { FileColumn } from "../formats/file_rows.ts";
 import type { LoadBytes } from "./bytes.ts";
 import { type FileType, typeOfField } from "./infer.ts";
@@ -19,7 +19,7 @@ import {
   renamed,
   type SourceOptions,
 } from "./options.ts";
-import { COLUMNS_OPTION, type LoadColumn, type LoadTable, matchColumns, namesIn } from "./table.ts";
+import { COLUMNS_OPTION, type LoadColumn, type LoadTable, matchColumns, namesIn, type NameSource } from "./table.ts";
 
 /** Opens an Arrow or Parquet file by its path, a stream of Arrow, or a Parquet file of a store. */
 export async function openColumnar(
@@ -66,7 +66,7 @@ export async function openArrowRows(
 }
 
 /** Opens the columns of a query. */
-export function columnsIncoming(columns: Columns, options: LoadOptions): Incoming {
+export function openResultColumns(columns: Columns, options: LoadOptions): Incoming {
   const batch = columns[BATCH];
   const fileColumns = columns.fields.map(({ key, oid }, index) => ({
     name: key,
@@ -139,29 +139,15 @@ class Columnar implements Incoming {
   }
 
   copy(table: LoadTable): IncomingCopy {
-    const fileNames = namesIn(
-      this.name,
-      this.#indexes.map((at) => this.#file.columns[at]!.name),
-      this.names,
-      this.refuse,
-    );
-    const isListed = listedColumns(this.#options) !== undefined;
-    const matched = matchColumns(table, this.names, isListed ? COLUMNS_OPTION : fileNames);
+    const matched = matchColumns(table, this.names, this.#nameSource());
     const indexes = this.#indexes.filter((_, index) => !matched[index]!.generated);
     const columns = matched.filter(({ generated }) => !generated);
-    const expected = new Map(this.#options.expected);
     const targets = columns.map(({ name, type }, at) => ({ index: indexes[at]!, name, bytesAsText: isText(type) }));
     const binary = this.#isBinary(targets, columns) ? columns.map(({ oid }) => oid) : undefined;
-    const choice: CopyChoice = {
-      name: this.name,
-      columns: targets,
-      binary,
-      expected: this.#file.columns.flatMap(({ name }, index) =>
-        expected.has(name) ? [{ index, name, value: expected.get(name)! }] : []
-      ),
-    };
+    const choice = { name: this.name, columns: targets, binary, expected: this.#expectedValues() };
+    const copy = this.#file.copy(choice); // a worker begins to read
     let rows = 0;
-    const bytes = async function* (copy: AsyncIterable<CopyRows>, follows: boolean) {
+    const bytes = async function* (follows: boolean) {
       if (binary !== undefined && !follows) yield BINARY_HEADER;
       for await (const chunk of copy) {
         rows += chunk.rows;
@@ -169,11 +155,10 @@ class Columnar implements Incoming {
         release(chunk.bytes);
       }
     };
-    const copy = this.#file.copy(choice); // a worker begins to read
     return {
       columns,
       options: binary === undefined ? "FORMAT text" : "FORMAT binary",
-      bytes: (follows) => bytes(copy, follows),
+      bytes,
       lines: () => rows,
       rows: () => rows,
       place: (row) => `row ${row.toLocaleString("en-US")}`,
@@ -182,6 +167,20 @@ class Columnar implements Incoming {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#file[Symbol.asyncDispose]();
+  }
+
+  #nameSource(): NameSource {
+    if (listedColumns(this.#options) !== undefined) return COLUMNS_OPTION;
+    const fileNames = this.#indexes.map((index) => this.#file.columns[index]!.name);
+    return namesIn(this.name, fileNames, this.names, this.refuse);
+  }
+
+  /** The columns of the file that are also partitions, with the values that their folders give. */
+  #expectedValues(): CopyChoice["expected"] {
+    const { expected = new Map<string, string | null>() } = this.#options;
+    return this.#file.columns.flatMap(({ name }, index) =>
+      expected.has(name) ? [{ index, name, value: expected.get(name)! }] : []
+    );
   }
 
   /** Whether every value can be sent in binary. The partitions of a dataset are put before each row as text. */
@@ -207,10 +206,10 @@ function release({ buffer }: Uint8Array): void {
 function columnIndexes(name: string, columns: readonly FileColumn[], listed: readonly string[] | undefined): number[] {
   if (listed === undefined) return columns.map((_, index) => index);
   return listed.map((column) => {
-    const index = columns.findIndex((found) => found.name === column);
+    const index = columns.findIndex(({ name }) => name === column);
     if (index !== -1) return index;
     throw badLoadOption(
-      `${name} has no column ${JSON.stringify(column)}; it has: ${columns.map((found) => found.name).join(", ")}`,
+      `${name} has no column ${JSON.stringify(column)}; it has: ${columns.map(({ name }) => name).join(", ")}`,
     );
   });
 }

@@ -89,11 +89,9 @@ async function commonFormat(
   for (const { path } of files) formats.push(await formatOf(path));
   const other = formats.findIndex((format) => format !== formats[0]);
   if (other === -1) return formats[0]!;
+  const found = [0, other].map((index) => `${files[index]!.path} is ${formats[index]}`).join(", and ");
   throw badData(
-    `${files[0]!.path} is ${formats[0]}, and ${files[other]!.path} is ${
-      formats[other]
-    }; the files of one load are of one ` +
-      `format: name the files to load, such as "*.${formats[0]}"`,
+    `${found}; the files of one load must have one format: name the files to load, such as "*.${formats[0]}"`,
   );
 }
 

@@ -60,10 +60,9 @@ export function expectSamePartitions(files: readonly PartitionedFile[]): void {
   const other = others.find(({ partitions }) => [...partitions.keys()].sort().join("/") !== joined);
   if (other === undefined) return;
   const listed = ({ partitions }: PartitionedFile) => [...partitions.keys()].join(", ") || "none";
+  const found = `${listed(first!)}; ${listed(other)}`;
   throw badData(
-    `the folders of ${first!.path} and ${other.path} do not agree in their partitions (${listed(first!)}; ${
-      listed(other)
-    }); ` +
+    `the folders of ${first!.path} and ${other.path} do not agree in their partitions (${found}); ` +
       `load them one by one, or use ${optionText({ partitions: false })}`,
   );
 }

@@ -70,8 +70,8 @@ export async function openSource(
 async function openColumns(columns: Columns, options: LoadOptions): Promise<Incoming> {
   checkFormatOptions(options, undefined);
   if (options.format !== undefined) throw badLoadOption("format is for files and streams of bytes, not for columns");
-  const { columnsIncoming } = await import("./columnar.ts");
-  return columnsIncoming(columns, options);
+  const { openResultColumns } = await import("./columnar.ts");
+  return openResultColumns(columns, options);
 }
 
 /**

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { ColumnData, ColumnType } from "../../../src/transfer/columns/batch.ts";
 import { binaryCellWriter, hasBinaryForm } from "../../../src/transfer/columns/copy_cells.ts";
 import { CopyBinaryWriter } from "../../../src/transfer/copy/binary_writer.ts";
-import { columnsIncoming } from "../../../src/transfer/load/columnar.ts";
+import { openResultColumns } from "../../../src/transfer/load/columnar.ts";
 import type { LoadColumn, LoadTable } from "../../../src/transfer/load/table.ts";
 import { errorOf } from "../../support/queries.ts";
 import { pullTest } from "../../support/transfers.ts";
@@ -58,7 +58,7 @@ pullTest("binary rows have the values of their text, for each type", async ({ db
       form: "scalar",
       generated: false,
     }));
-    assert.equal(columnsIncoming(columns, {}).copy({ columns: target } as LoadTable)?.options, "FORMAT binary");
+    assert.equal(openResultColumns(columns, {}).copy({ columns: target } as LoadTable)?.options, "FORMAT binary");
     await db.load("encoded_copy", columns);
     for (const [at, [type]] of types.entries()) {
       const texts = async (
