@@ -1,22 +1,12 @@
 /** Faults of Lakebase, of the network and of the workspace that hit a working connection. */
 import assert from "node:assert/strict";
-import { connect, type Lakebase, LakebaseError } from "../mod.ts";
+import { connect, type Lakebase } from "../mod.ts";
 import { type LocalLakebase, startLocal } from "../src/local/mod.ts";
 import { eventually } from "./support/eventually.ts";
 import { optionsOf } from "./support/lakebase.ts";
 import { postgresMissing, startPostgres } from "./support/postgres.ts";
-import { queryTest, untilDropped, untilEnded, untilSent } from "./support/queries.ts";
+import { errorOf, queryTest, untilDropped, untilEnded, untilSent } from "./support/queries.ts";
 import { requires } from "./support/requirements.ts";
-
-async function errorOf(work: PromiseLike<unknown>): Promise<LakebaseError> {
-  try {
-    await work;
-  } catch (error) {
-    assert.ok(error instanceof LakebaseError, String(error));
-    return error;
-  }
-  throw new Error("it succeeded");
-}
 
 /** A table in which a statement that runs twice leaves two rows. */
 async function counter(db: Lakebase): Promise<{ rows: () => Promise<number> } & AsyncDisposable> {
@@ -45,7 +35,7 @@ queryTest("a token that expires during a query or a transaction does not end it"
 });
 
 /** Drops all connections, and waits until the client has noticed it. */
-async function dropped(db: Lakebase, local: LocalLakebase): Promise<void> {
+async function dropAll(db: Lakebase, local: LocalLakebase): Promise<void> {
   local.faults.dropConnections();
   await untilDropped(db);
 }
@@ -60,7 +50,7 @@ for (const [when, request] of [["before TLS", []], ["while TLS begins", [0, 0, 0
       assert.equal(bytes[0], "S".charCodeAt(0));
     }
     const answer = socket.read(bytes);
-    const suspending = setInterval(() => local.faults.suspend({ wakeAfter: 1 }), 20); // the server may not know it at first
+    const suspending = setInterval(() => local.faults.suspend({ wakeAfter: 1 }), 20); // the server may not have accepted the socket at first
     const read = await answer.finally(() => clearInterval(suspending));
     assert.equal(read, null, new TextDecoder().decode(bytes.subarray(0, read ?? 0)));
     local.faults.reset();
@@ -70,7 +60,7 @@ for (const [when, request] of [["before TLS", []], ["while TLS begins", [0, 0, 0
 queryTest("an outage of the workspace does not matter while the token is valid", async ({ open, local }) => {
   const db = await open({ max: 3 });
   local.faults.workspace("*", { status: 503 });
-  await dropped(db, local); // so that the next query has to log in anew
+  await dropAll(db, local); // so that the next query has to log in anew
   assert.equal(await db.sql`SELECT 1`.value(), 1);
 });
 
@@ -78,11 +68,11 @@ queryTest("after the token has expired, the error names the outage of the worksp
   const db = await open({ connectTimeout: 5 });
   local.faults.workspace("*", { status: 503 });
   local.faults.expireTokens();
-  await dropped(db, local);
+  await dropAll(db, local);
   const error = await errorOf(db.sql`SELECT 1`);
   assert.equal(error.code, "WORKSPACE_UNAVAILABLE", error.message);
   local.faults.reset();
-  assert.equal(await db.sql`SELECT 1`.value(), 1, "it comes back by itself");
+  assert.equal(await db.sql`SELECT 1`.value(), 1, "it recovers by itself");
 });
 
 for (const minutes of [10, -10]) {
@@ -94,10 +84,10 @@ for (const minutes of [10, -10]) {
       using clock = new LaterClock();
       const db = await open({ tokenTtl: 300 });
       const [minted, logins] = [mints(), local.logins.length];
-      // By this machine's clock it would live for 15 minutes, or would have ended 5 minutes ago.
-      for (const [seconds, expected] of [[200, 0], [294, 0], [299, 1], [301, 1]] as const) { // HTTP tells whole seconds
+      // By this machine's clock, the token would live for 15 minutes, or would have expired 5 minutes ago.
+      for (const [seconds, expected] of [[200, 0], [294, 0], [299, 1], [301, 1]] as const) { // HTTP's Date has whole seconds
         clock.set(seconds);
-        await dropped(db, local);
+        await dropAll(db, local);
         assert.equal(await db.sql`SELECT 1`.value(), 1);
         assert.equal(mints() - minted, expected, `after ${seconds} s`);
       }
@@ -158,15 +148,15 @@ for (const seconds of [0.1, 8]) {
 }
 
 queryTest(
-  "50 running statements that lose their connections at once are each told, and none runs twice",
+  "50 running statements that lose their connections at once all fail, and none runs twice",
   async (test) => {
     const { open, local } = test;
     const db = await open({ max: 52 });
     await using _ran = await counter(db);
     const active = async () =>
       await db.sql`SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'INSERT%'`.value();
-    // These statements wait for a lock whose owner loses its connection too, so the server then runs all of them. They
-    // are made outside of the transaction's function, because inside they would belong to the transaction.
+    // These statements wait for a lock whose holder also loses its connection, so that the server then runs all of
+    // them. They are made outside the transaction's function, because inside it they would belong to the transaction.
     const locked = Promise.withResolvers<void>();
     const dropped = Promise.withResolvers<void>();
     const locking = db.transaction(async (tx) => {
@@ -187,7 +177,7 @@ queryTest(
     for (const outcome of outcomes) {
       assert.equal(outcome.status === "rejected" && outcome.reason.code, "CONNECTION_LOST");
     }
-    await eventually("the server has done what nobody waits for", async () => await active() === 0);
+    await eventually("the server has ended the statements that nobody waits for", async () => await active() === 0);
     const rows = await db.sql<{ n: number; times: number }>`SELECT n, count(*) AS times FROM ran GROUP BY n`;
     assert.ok(rows.every(({ times }) => times === 1), "a statement ran twice");
   },
@@ -198,7 +188,7 @@ queryTest("all callers that need a connection wait for a full server", async ({ 
   const db = await open({ max: 10 });
   await db.sql`SELECT 1`;
   local.faults.maxConnections = local.connections;
-  const busy = db.sql`SELECT 0 AS n FROM pg_sleep(0.5)`.value(); // takes the only one there is
+  const busy = db.sql`SELECT 0 AS n FROM pg_sleep(0.5)`.value(); // takes the only connection there is
   const others = Array.from({ length: 8 }, (_, n) => db.sql`SELECT ${n + 1}::int AS n`.value());
   await eventually("somebody is refused", () => local.logins.some(({ outcome }) => outcome === "53300"));
   local.faults.maxConnections = undefined;
@@ -208,7 +198,7 @@ queryTest("all callers that need a connection wait for a full server", async ({ 
 queryTest("a server that stays full is reported as full", async ({ open, local }) => {
   const db = await open({ connectTimeout: 5 });
   local.faults.maxConnections = 0;
-  await dropped(db, local);
+  await dropAll(db, local);
   const error = await errorOf(db.sql`SELECT 1`);
   assert.deepEqual([error.code, error.sqlstate], ["TOO_MANY_CONNECTIONS", "53300"], error.message);
 });
@@ -216,7 +206,7 @@ queryTest("a server that stays full is reported as full", async ({ open, local }
 queryTest("a later silence does not hide the error of a server", async ({ open, local }) => {
   const db = await open({ connectTimeout: 5 });
   local.faults.maxConnections = 0;
-  await dropped(db, local);
+  await dropAll(db, local);
   const refused = () => local.logins.filter(({ outcome }) => outcome === "53300").length;
   const before = refused();
   const failing = errorOf(db.sql`SELECT 1`);
@@ -237,7 +227,7 @@ Deno.test({
     await using ran = await counter(db);
     const running = errorOf(db.sql`INSERT INTO ran SELECT 1 FROM pg_sleep(30)`);
     const active = "SELECT FROM pg_stat_activity WHERE query LIKE 'INSERT%' AND state = 'active'";
-    await eventually("it runs", async () => (await db.pool.query(active)).rowCount === 1);
+    await eventually("the statement runs", async () => (await db.pool.query(active)).rowCount === 1);
     const restarting = server.restart();
     const error = await running;
     assert.equal(error.code, "CONNECTION_LOST", error.message);

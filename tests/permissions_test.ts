@@ -22,23 +22,23 @@ async function run(local: LocalLakebase, folder: string, file: string, flags: st
     args: ["run", "--no-prompt", "--no-check", ...LOCKED, ...flags, SCRIPT, `${folder}/${file}`],
     env: local.env,
   }).output();
-  return { success, said: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
+  return { success, output: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
 }
 
 test("(slow) a pull needs the two hosts, the environment, and the folder that it writes to", async ({ local }) => {
   const folder = await Deno.makeTempDir();
   const flags = flagsFor(local, folder);
   for (const file of ["out.csv", "out.csv.gz", "out.ndjson", "out.arrow", "out.parquet"]) {
-    const { success, said } = await run(local, folder, file, Object.values(flags));
-    assert.ok(success, said);
-    assert.match(said, /^1000 PostgreSQL/);
+    const { success, output } = await run(local, folder, file, Object.values(flags));
+    assert.ok(success, output);
+    assert.match(output, /^1000 PostgreSQL/);
     assert.ok((await Deno.stat(`${folder}/${file}`)).size > 0);
   }
   for (const missing of Object.keys(flags)) {
     const rest = Object.entries(flags).filter(([name]) => name !== missing).map(([, flag]) => flag);
-    const { success, said } = await run(local, folder, "never.csv", rest);
+    const { success, output } = await run(local, folder, "never.csv", rest);
     assert.ok(!success, `it worked without ${missing}`);
-    assert.match(said, new RegExp(`--allow-${missing}|${missing} access|permission`, "i"));
+    assert.match(output, new RegExp(`--allow-${missing}|${missing} access|permission`, "i"));
   }
   await Deno.remove(folder, { recursive: true });
 });
@@ -56,8 +56,8 @@ test("the doctor connects by the host's name, like connect(), if a program may r
   // No time limit of a step keeps the program from ending.
   const { stdout, stderr } = await inTime("the end of the program", running);
   await Deno.remove(script);
-  const said = new TextDecoder().decode(stdout);
-  assert.match(said, /^dns skipped Deno looks it up/m, new TextDecoder().decode(stderr));
-  assert.match(said, /^tcp ok 127\.0\.0\.1:\d+ answers$/m);
-  assert.match(said, /^query ok /m);
+  const output = new TextDecoder().decode(stdout);
+  assert.match(output, /^dns skipped Deno looks it up/m, new TextDecoder().decode(stderr));
+  assert.match(output, /^tcp ok 127\.0\.0\.1:\d+ answers$/m);
+  assert.match(output, /^query ok /m);
 });

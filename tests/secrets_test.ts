@@ -14,41 +14,41 @@ const test = bothTests({
 
 /** The texts that no output may contain: any JWT, the workspace's token, the password, the client secret. */
 function secretsOf({ env }: LocalLakebase): RegExp {
-  const known = [env["DATABRICKS_TOKEN"]!, PASSWORD, CLIENT_SECRET].map((secret) => RegExp.escape(secret));
+  const secrets = [env["DATABRICKS_TOKEN"]!, PASSWORD, CLIENT_SECRET].map((secret) => RegExp.escape(secret));
   const encoded = [PASSWORD, CLIENT_SECRET].map((secret) => RegExp.escape(btoa(secret).replace(/=+$/, "")));
   return new RegExp([
     "eyJ[\\w-]{4}", // a token that was cut off, too
     "Bearer \\w{8}",
-    ...known,
+    ...secrets,
     ...encoded,
   ].join("|"));
 }
 
-/** Removes the megabytes around a secret, if there are any. */
-function assertNone(said: string, secrets: RegExp): void {
-  const found = secrets.exec(said);
-  assert.equal(found === null ? "none" : said.slice(Math.max(0, found.index - 300), found.index + 40), "none");
+/** Fails if a text contains a secret. The message has only the text before the secret, which may be megabytes. */
+function assertNone(output: string, secrets: RegExp): void {
+  const found = secrets.exec(output);
+  assert.equal(found === null ? "none" : output.slice(Math.max(0, found.index - 300), found.index + 40), "none");
 }
 
-/** The output of a client for each of these options, with the given environment. */
-async function talk(local: LocalLakebase, ...options: unknown[]): Promise<string> {
+/** What a client that prints everything prints, with each of these options of `connect()`. */
+async function printedBy(local: LocalLakebase, ...options: unknown[]): Promise<string> {
   const script = new URL("./support/printing_client.ts", import.meta.url).href;
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", ...LOCKED, script, ...options.map((option) => JSON.stringify(option))],
     env: { ...local.env, NODE_DEBUG: "net,tls,http,https,stream,timer,pg", NO_COLOR: "1" },
   }).output();
-  const said = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
-  assert.match(said, /^(closed|connect) .*LakebaseError/m, said.slice(-2000));
-  return said;
+  const output = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+  assert.match(output, /^(closed|connect) .*LakebaseError/m, output.slice(-2000));
+  return output;
 }
 
-/** Without Node's debugger: the program's own output, as a person sees it. */
+/** The output of a command, without that of Node's debugger. */
 async function run(local: LocalLakebase, words: string[], env: Record<string, string> = {}): Promise<string> {
   const { stdout, stderr } = await lakebase(words, { env: { ...local.env, LAKEBASE_DEBUG: "1", ...env } });
   return stdout + stderr;
 }
 
-const FAULTS: [name: string, strike: (local: LocalLakebase) => void][] = [
+const FAULTS: [name: string, cause: (local: LocalLakebase) => void][] = [
   ["nothing", () => {}],
   ["a login that is refused", ({ faults }) => faults.failLogins({ times: 99 })],
   ["a workspace that refuses", ({ faults }) => faults.revokeToken()],
@@ -59,25 +59,25 @@ const FAULTS: [name: string, strike: (local: LocalLakebase) => void][] = [
   ["a server that does not speak Postgres", ({ faults }) => void (faults.greeting = "http")],
 ];
 
-for (const [name, strike] of FAULTS) {
-  // Each is a process that logs everything that it does.
+for (const [name, cause] of FAULTS) {
+  // Each is slow, because its process logs everything that it does.
   test(
     `${name === "a login that is refused" ? "" : "(slow) "}no secret is shown, whatever is printed: ${name}`,
     async ({ local }) => {
-      strike(local);
+      cause(local);
       const machine = {
         DATABRICKS_CLIENT_ID: "11111111-2222-3333-4444-555555555555",
         DATABRICKS_CLIENT_SECRET: CLIENT_SECRET,
       };
-      const said = await talk(
+      const output = await printedBy(
         local,
         { connectTimeout: 2 },
         { connectTimeout: 2, env: { ...machine, DATABRICKS_TOKEN: "", PGUSER: "" } },
         { connectTimeout: 2, env: { PGUSER: "app", PGPASSWORD: PASSWORD } },
         { connectTimeout: 2, user: "app", password: PASSWORD, database: "postgres" },
       );
-      assert.equal(said.match(/^connect /gm)?.length, 4);
-      assertNone(said, secretsOf(local));
+      assert.equal(output.match(/^connect /gm)?.length, 4);
+      assertNone(output, secretsOf(local));
     },
     name === "nothing" ? {} : { neverReached: "the workspace or the network is what fails" },
   );
@@ -91,8 +91,8 @@ for (const status of [403, 404, 409, 429, 503]) {
     `${status === 403 ? "" : "(slow) "}no secret is shown: a workspace that answers ${status} and quotes the login`,
     async ({ local }) => {
       local.faults.workspace("*", { status, message: `refused: Bearer ${local.env["DATABRICKS_TOKEN"]}` });
-      assertNone(await talk(local, QUICK), secretsOf(local));
-      if (status < 429) assertNone(await run(local, ["doctor"]), secretsOf(local)); // else it tries for a minute
+      assertNone(await printedBy(local, QUICK), secretsOf(local));
+      if (status < 429) assertNone(await run(local, ["doctor"]), secretsOf(local)); // for the others it retries for a minute
     },
     { neverReached: "the workspace is what fails" },
   );
@@ -100,14 +100,14 @@ for (const status of [403, 404, 409, 429, 503]) {
 
 test("(slow) no secret is shown: an answer that is cut off", async ({ local }) => {
   local.faults.workspace("POST *", { answer: "truncated" });
-  assertNone(await talk(local, QUICK), secretsOf(local));
+  assertNone(await printedBy(local, QUICK), secretsOf(local));
 }, { neverReached: "the workspace is what fails" });
 
 test("(slow) no secret is shown: a compute that suspends again and again, and connections that break", async ({ local }) => {
-  let over = false;
-  const striking = (async () => {
+  let ended = false;
+  const causing = (async () => {
     // On a busy machine a login takes longer, so it gets more time until one has succeeded.
-    for (let n = 0, before = local.logins.length, pause = 150; !over; n++) {
+    for (let n = 0, before = local.logins.length, pause = 150; !ended; n++) {
       await new Promise((resolve) => setTimeout(resolve, pause));
       pause = local.logins.slice(before).some(({ outcome }) => outcome === "ok") ? 150 : Math.min(pause * 2, 2400);
       before = local.logins.length;
@@ -115,20 +115,22 @@ test("(slow) no secret is shown: a compute that suspends again and again, and co
       else local.faults.dropConnections();
     }
   })();
-  const said = await talk(local, { connectTimeout: 20 }, { ...NATIVE, connectTimeout: 20 }).finally(() => over = true);
-  await striking;
-  assert.match(said, /CONNECTION_LOST/);
-  assertNone(said, secretsOf(local));
+  const output = await printedBy(local, { connectTimeout: 20 }, { ...NATIVE, connectTimeout: 20 }).finally(() =>
+    ended = true
+  );
+  await causing;
+  assert.match(output, /CONNECTION_LOST/);
+  assertNone(output, secretsOf(local));
 });
 
 test("(slow) no secret is shown: a server that is full, and names that lead nowhere", async ({ local }) => {
   local.faults.maxConnections = 0;
-  const said = await talk(local, QUICK, NATIVE, { ...QUICK, host: "ep-none.invalid" }, {
+  const output = await printedBy(local, QUICK, NATIVE, { ...QUICK, host: "ep-none.invalid" }, {
     ...QUICK,
     host: "ep-none-pooler.localhost",
   });
-  for (const code of ["TOO_MANY_CONNECTIONS", "DNS", "POOLED_HOST"]) assert.match(said, new RegExp(code));
-  assertNone(said, secretsOf(local));
+  for (const code of ["TOO_MANY_CONNECTIONS", "DNS", "POOLED_HOST"]) assert.match(output, new RegExp(code));
+  assertNone(output, secretsOf(local));
 }, { neverReached: "it fails before the database is reached" });
 
 /** A password in a wrong place, in every form in which people have it. */
@@ -145,10 +147,10 @@ test("(slow) no secret is shown: a password in a wrong place", async ({ local })
   const options = MISPLACED.flatMap((
     text,
   ) => [{ host: text }, { endpoint: text }, { database: text }, { instance: text }]);
-  const bad = [...options, { host: `app:${PASSWORD}@h` }, { local: { database: MISPLACED[0] } }];
-  const said = await talk(local, ...bad.map((each) => ({ ...QUICK, ...each })));
-  assert.match(said, /BAD_SETTING/);
-  assertNone(said, secretsOf(local));
+  const refused = [...options, { host: `app:${PASSWORD}@h` }, { local: { database: MISPLACED[0] } }];
+  const output = await printedBy(local, ...refused.map((each) => ({ ...QUICK, ...each })));
+  assert.match(output, /BAD_SETTING/);
+  assertNone(output, secretsOf(local));
 });
 
 test("no output of the program contains a secret", async ({ local }) => {
@@ -167,11 +169,11 @@ test("no output of the program contains a secret", async ({ local }) => {
     [["load", "nowhere", "/nowhere.csv"]],
   ];
   for (const [words, env] of cases) {
-    const said = await run(local, words, env);
-    assert.ok(said.length > 10, words.join(" "));
-    assertNone(said, secrets);
+    const output = await run(local, words, env);
+    assert.ok(output.length > 10, words.join(" "));
+    assertNone(output, secrets);
   }
-}, { neverReached: "what the server says is shown as in the first of these tests" });
+}, { neverReached: "the first of these tests covers what the server says" });
 
 /** The texts that a server may quote: the login, presigned addresses in several forms, connection strings. */
 function quoting({ env }: LocalLakebase): string {
@@ -180,9 +182,9 @@ function quoting({ env }: LocalLakebase): string {
     `postgres://app:${PASSWORD}@h/db, host=h password=${PASSWORD}, {"client_secret": "${CLIENT_SECRET}"}`;
 }
 
-const PLACE = "/Volumes/main/raw/landing";
+const FOLDER = "/Volumes/main/raw/landing";
 
-/** Each way to a warehouse or a Volume. */
+/** Each call that reaches a warehouse or a Volume. */
 const LAKE_WORK: Record<string, (db: Lakebase, lake: Lakehouse) => PromiseLike<unknown>> = {
   "the warehouse is found": (db) => db.lakehouse(),
   rows: (_, lake) => lake.sql`SELECT 1 AS n`,
@@ -190,12 +192,12 @@ const LAKE_WORK: Record<string, (db: Lakebase, lake: Lakehouse) => PromiseLike<u
   columns: (_, lake) => lake.sql`SELECT 1 AS n`.columns(),
   tables: (_, lake) => lake.tables(),
   "a load from the warehouse": (db, lake) => db.load("never", lake.sql`SELECT 1 AS n`, { create: true }),
-  "a pull of the warehouse": (_, lake) => lake.sql`SELECT 1 AS n`.pull(`${PLACE}/w.csv`),
-  "a pull into a Volume": (db) => db.pull("pg_am", `${PLACE}/new.csv`),
-  "a pull into a folder": (db) => db.pull("pg_am", `${PLACE}/new/`, { format: "csv", rowsPerFile: 1 }),
-  "a load from a Volume": (db) => db.load("never", `${PLACE}/t.csv`, { create: true }),
-  "a load of Parquet": (db) => db.load("never", `${PLACE}/t.parquet`, { create: true }),
-  "a load of a glob": (db) => db.load("never", `${PLACE}/*.csv`, { create: true }),
+  "a pull of the warehouse": (_, lake) => lake.sql`SELECT 1 AS n`.pull(`${FOLDER}/w.csv`),
+  "a pull into a Volume": (db) => db.pull("pg_am", `${FOLDER}/new.csv`),
+  "a pull into a folder": (db) => db.pull("pg_am", `${FOLDER}/new/`, { format: "csv", rowsPerFile: 1 }),
+  "a load from a Volume": (db) => db.load("never", `${FOLDER}/t.csv`, { create: true }),
+  "a load of Parquet": (db) => db.load("never", `${FOLDER}/t.parquet`, { create: true }),
+  "a load of a glob": (db) => db.load("never", `${FOLDER}/*.csv`, { create: true }),
 };
 
 const LAKE_FAULTS: Record<string, (local: LocalLakebase) => void> = Object.fromEntries([
@@ -229,14 +231,14 @@ const LAKE_FAULTS: Record<string, (local: LocalLakebase) => void> = Object.fromE
 test("(slow) no secret is shown: warehouses and Volumes that fail and quote", async ({ local, settings }) => {
   await using db = await connect(settings());
   const lake = await db.lakehouse();
-  for (const name of ["t.csv", "t.parquet"]) await db.pull("pg_am", `${PLACE}/${name}`);
+  for (const name of ["t.csv", "t.parquet"]) await db.pull("pg_am", `${FOLDER}/${name}`);
   const secrets = secretsOf(local);
-  for (const [fault, strike] of Object.entries(LAKE_FAULTS)) {
+  for (const [fault, cause] of Object.entries(LAKE_FAULTS)) {
     let failed = 0;
     for (const [name, work] of Object.entries(LAKE_WORK)) {
-      if (fault.startsWith("a link") && name !== "columns") continue; // each is asked for again for two seconds
+      if (fault.startsWith("a link") && name !== "columns") continue; // a link is requested again for two seconds
       local.faults.reset();
-      strike(local);
+      cause(local);
       try {
         await work(db, lake);
       } catch (error) {

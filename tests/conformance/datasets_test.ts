@@ -7,7 +7,7 @@ import { clientScript, type ConformanceTest, conformanceTest } from "./backends.
 const PYTHON = ["pyarrow", "polars", "duckdb"];
 const noPython = () => pythonWith(...PYTHON) ? undefined : `no Python with ${PYTHON.join(", ")}`;
 const noSpark = () => pythonWith("pyspark") ? undefined : "no Python with pyspark";
-const slow = () => "a cluster takes minutes to start; LAKEBASE_TEST_ALL=1 runs it";
+const clusterSkipped = () => "a cluster takes minutes to start; LAKEBASE_TEST_ALL=1 runs it";
 const noJava = () => {
   try {
     new Deno.Command("java", { args: ["-version"], stdout: "null", stderr: "null" }).outputSync();
@@ -22,8 +22,8 @@ const TABLE = `CREATE TABLE trips AS SELECT n AS id, CASE n % 3 WHEN 0 THEN NULL
   timestamptz '2024-03-02 12:30:00+00' + n * interval '1.000001 s' AS at, 2024 + n % 2 AS year,
   CASE n % 4 WHEN 0 THEN NULL WHEN 1 THEN 'Café / 1' ELSE 'SoHo %=' END AS zone FROM generate_series(1, 1000) AS n`;
 
-/** Pulls a table into folders, and calls `work`, in which other programs read them. */
-async function handOver({ local }: ConformanceTest, work: (db: Lakebase, folder: string) => Promise<void>) {
+/** Pulls a table into a folder, and calls `work`, which lets other programs read it. */
+async function withPulledFolder({ local }: ConformanceTest, work: (db: Lakebase, folder: string) => Promise<void>) {
   const folder = await Deno.makeTempDir({ prefix: "lakebase-datasets-" });
   await using db = await connect(optionsOf(local));
   try {
@@ -49,14 +49,14 @@ async function expectSame(db: Lakebase, folder: string): Promise<void> {
 }
 
 conformanceTest("pyarrow, polars and DuckDB read a folder that was pulled, and write what is loaded", async (test) => {
-  await handOver(test, async (db, folder) => {
+  await withPulledFolder(test, async (db, folder) => {
     assert.match(await test.program(pythonWith(...PYTHON)!, clientScript("python_datasets.py"), folder), /done\n$/);
     for (const writer of ["pulled-parquet", "pyarrow", "polars", "duckdb"]) await expectSame(db, `${folder}/${writer}`);
   });
 }, { needs: [noPython] });
 
 conformanceTest("a Spark cluster reads folders that were pulled, and writes what is loaded", async (test) => {
-  await handOver(test, async (db, folder) => {
+  await withPulledFolder(test, async (db, folder) => {
     await db.pull("trips", `${folder}/pulled-csv/`, { format: "csv", parallel: 2 });
     await db.pull("trips", `${folder}/pulled-ndjson/`, { format: "ndjson", rowsPerFile: 300 });
     assert.match(await test.program(pythonWith("pyspark")!, clientScript("spark_dataset.py"), folder), /done\n$/);
@@ -68,4 +68,7 @@ conformanceTest("a Spark cluster reads folders that were pulled, and writes what
       }
     }
   });
-}, { needs: [slow, noSpark, noJava], notOnPglite: "a cluster takes its time to start, and reads the same files" });
+}, {
+  needs: [clusterSkipped, noSpark, noJava],
+  notOnPglite: "a cluster takes its time to start, and reads the same files",
+});

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { ROOT } from "../support/files.ts";
 import { clientScript, conformanceTest } from "./backends.ts";
 
 const CLIENTS = [
@@ -9,12 +10,18 @@ const CLIENTS = [
 
 for (const [client, script] of CLIENTS) {
   conformanceTest(`${client} works unchanged`, async ({ program, local }) => {
-    const at = (path: string) => decodeURIComponent(new URL(`../../${path}`, import.meta.url).pathname);
-    const its = ["--no-check", "--config", at("deno.json"), "--lock", at("tests/deno.lock"), clientScript(script)];
+    const args = [
+      "--no-check",
+      "--config",
+      `${ROOT}deno.json`,
+      "--lock",
+      `${ROOT}tests/deno.lock`,
+      clientScript(script),
+    ];
     // Fetches the imports first, because the environment names an authority that is valid only for the local Lakebase.
-    await new Deno.Command(Deno.execPath(), { args: ["cache", ...its] }).output();
-    const said = await program(Deno.execPath(), "run", "-A", "--cached-only", ...its);
-    assert.match(said, /done\n$/);
+    await new Deno.Command(Deno.execPath(), { args: ["cache", ...args] }).output();
+    const output = await program(Deno.execPath(), "run", "-A", "--cached-only", ...args);
+    assert.match(output, /done\n$/);
     assert.ok((script.startsWith("warehouse") ? local.requests : local.logins).length > 0);
     assert.ok(local.logins.every(({ user }) => user === "you@example.com"));
   });

@@ -6,16 +6,8 @@ import { describeInDetail } from "../../src/explore/describe.ts";
 import { mint } from "../local/client.ts";
 import { eventually } from "../support/eventually.ts";
 import { optionsOf } from "../support/lakebase.ts";
-import { postgresMissing, startPostgres } from "../support/postgres.ts";
+import { postgresMissing, psqlMissing, startPostgres } from "../support/postgres.ts";
 import { requires } from "../support/requirements.ts";
-
-function psqlMissing(): string | undefined {
-  try {
-    return new Deno.Command("psql", { args: ["--version"] }).outputSync().success ? undefined : "psql does not run";
-  } catch {
-    return "no psql found; apt-get install postgresql-client";
-  }
-}
 
 const server = postgresMissing() === undefined ? await startPostgres({ password: "owner-secret" }) : undefined;
 const onPglite = await startLocal({ lockTimeout: 2000 });
@@ -136,11 +128,11 @@ psqlTest("Ctrl-C in psql cancels the query", async () => {
   const stderr = new Response(child.stderr).text();
   const reader = child.stdout.getReader();
   await reader.read(); // psql prints its query, and then sends it
-  let over = false;
-  child.status.then(() => over = true);
+  let hasEnded = false;
+  child.status.then(() => hasEnded = true);
   await eventually("psql has ended", () => {
-    if (!over) child.kill("SIGINT"); // one that comes before the query is sent does nothing
-    return over;
+    if (!hasEnded) child.kill("SIGINT"); // a signal before the query is sent does nothing
+    return hasEnded;
   });
   await reader.cancel();
   assert.match(await stderr, /canceling statement due to user request/);
@@ -171,14 +163,14 @@ psqlTest("\\d+ of a cell shows what psql's \\d+ does", async () => {
   await db.query("CREATE TRIGGER d_noted BEFORE INSERT ON d_zones FOR EACH ROW EXECUTE FUNCTION d_note()");
   const text = (value: unknown) => value === null ? "" : String(value);
   for (const name of ["d_zones", "d_trips", "d_trips_1", "d_view", "d_kept", "d_unlogged"]) {
-    const wanted = await psqlDetails(name);
+    const expected = await psqlDetails(name);
     const { rows, below = [], facts } = await describeInDetail(() => db[SESSION], name);
     const ours = rows.map((
       { name, type, collation, nullable, default: by, storage, compression, statistics, comment },
     ) => [name, type, collation, nullable ? "" : "not null", by, storage, compression, statistics, comment].map(text));
     // For a view, psql has no columns for the compression and the statistics.
     const isView = facts.kind === "view";
-    assert.deepEqual(isView ? ours.map((row) => row.toSpliced(6, 2)) : ours, wanted.rows, name);
+    assert.deepEqual(isView ? ours.map((row) => row.toSpliced(6, 2)) : ours, expected.rows, name);
     const other: Record<string, RegExp> = {
       "access method": /^Access method: (.*)$/m,
       options: /^Options: (.*)$/m,
@@ -192,7 +184,7 @@ psqlTest("\\d+ of a cell shows what psql's \\d+ does", async () => {
     const plain = (value: string | undefined) => value?.replace(/CREATE TRIGGER |TABLE |CONSTRAINT |[":\s,]/g, "");
     for (const [fact, pattern] of Object.entries(other)) {
       const found = below.find(([name]) => name === fact)?.[1];
-      assert.equal(plain(found), plain(pattern.exec(wanted.below)?.[1]), `${name}: ${fact}`);
+      assert.equal(plain(found), plain(pattern.exec(expected.below)?.[1]), `${name}: ${fact}`);
     }
   }
   const unlogged = await describeInDetail(() => db[SESSION], "d_unlogged");

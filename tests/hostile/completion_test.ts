@@ -30,9 +30,9 @@ queryTest("a hostile name is completed as a plain name, and can't begin code", a
   for (const name of NAMES) {
     const match = complete(name);
     assert.doesNotMatch(match, /\$\{|[\n\r\u202e\u200b]/, name);
-    await db.sql`CREATE TEMP TABLE ${db.sql.id(name)} (c text)`.catch(() => {}); // there is one from an earlier connection
-    const found = await db.query(`SELECT c FROM ${match}`).catch((error) => error);
-    assert.ok(Array.isArray(found) || /does not exist/.test(found.message), `${name}: ${match}: ${found.message}`);
+    await db.sql`CREATE TEMP TABLE ${db.sql.id(name)} (c text)`.catch(() => {}); // an earlier connection may have left it
+    const rows = await db.query(`SELECT c FROM ${match}`).catch((error) => error);
+    assert.ok(Array.isArray(rows) || /does not exist/.test(rows.message), `${name}: ${match}: ${rows.message}`);
     const [row] = await db.query(`SELECT ${match.replace(/"$/, '"')} FROM (SELECT 1) AS t (${match})`);
     assert.deepEqual(Object.keys(row!), [name]);
   }

@@ -70,7 +70,7 @@ Deno.test("(slow) all patterns for texts of a server, a file or a person take li
   for (const piece of PIECES) {
     const text = piece.repeat(Math.ceil(sized(1_000_000, 10_000_000) / piece.length));
     for (const [name, read] of Object.entries(READERS)) {
-      try { // what takes the square of its time takes hours
+      try { // quadratic time would take hours
         read(text);
       } catch (error) {
         assert.equal((error as Error).name, "LakebaseError", `${name} of ${JSON.stringify(piece)}: ${error}`);

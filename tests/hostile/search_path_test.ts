@@ -8,6 +8,7 @@ import type { LakebasePool } from "../../src/net/pool.ts";
 import { NotebookSession } from "../../src/sql/notebook_session.ts";
 import { poolSession } from "../../src/sql/session.ts";
 import { parserSource } from "../../src/sql/types.ts";
+import { temporaryFolder } from "../support/files.ts";
 import { optionsOf } from "../support/lakebase.ts";
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
 import { drawn, errorOf } from "../support/queries.ts";
@@ -239,9 +240,9 @@ Deno.test({
     await using local = await startLocal();
     await using db = await connect({ ...optionsOf(local), idleTimeout: 600, connectTimeout: 60 });
     await db.pool.query(HOSTILE);
-    await using twin = await db.branch(); // the same again would take longer
+    await using twin = await db.branch(); // making the hostile schema again would take longer
     for (const each of [db, twin]) onHostilePath(each);
-    await useAll(db, twin, /parallel|partitioned/); // for which it has no second connection
+    await useAll(db, twin, /parallel|partitioned/); // for these it has no second connection
   },
 });
 
@@ -254,20 +255,15 @@ function onHostilePath(db: Lakebase): void {
   });
 }
 
-/** Uses everything except what `without` names, on a connection whose `search_path` begins with the hostile schema. */
-async function useAll(db: Lakebase, twin: Lakebase, without = /^$/): Promise<void> {
+/** Makes all calls except those that `skipped` matches, on a connection whose `search_path` begins with the hostile schema. */
+async function useAll(db: Lakebase, twin: Lakebase, skipped = /^$/): Promise<void> {
   await using folder = await temporaryFolder();
   const hijacked = await errorOf(() => db.sql`SELECT upper('x')`);
   assert.match(hijacked.message, /hijacked/, "the schema is hostile");
   const failed: string[] = [];
   for (const [name, use] of Object.entries(USES)) {
-    if (without.test(name)) continue;
+    if (skipped.test(name)) continue;
     await use(db, folder.path, twin).then(undefined, (error: Error) => failed.push(`${name}: ${error.message}`));
   }
   assert.deepEqual(failed, []);
-}
-
-async function temporaryFolder(): Promise<AsyncDisposable & { path: string }> {
-  const path = await Deno.makeTempDir({ prefix: "lakebase-hostile-" });
-  return { path, [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }) };
 }

@@ -3,14 +3,14 @@ import { filesBelow, ROOT } from "../support/files.ts";
 import { unqualified } from "./sql_names.ts";
 
 /** The positions in which a piece of SQL may be. */
-const PLACES = [
+const POSITIONS = [
   (sql: string) => sql,
   (sql: string) => `SELECT ${sql}`,
   (sql: string) => `SELECT FROM pg_catalog.x AS q ${sql}`,
 ];
 
 /** Texts that look like SQL but are not sent: help, hints and examples. */
-const SHOWN =
+const NOT_SENT =
   /lakebase (query|pull|load|local|tables)|^Cannot |\bselect it as ::|\bwrite |an object is bound|value as text|a type as |\(\?:::jsonb\)/i;
 
 /** Files with SQL for a SQL warehouse, which has no search path. */
@@ -42,15 +42,15 @@ function textsOf(name: string, source: string): string[] {
 const LOOKS_LIKE_SQL =
   /\bpg_catalog\.|::[a-z](?!fter|ebkit)|^\s*(?:WITH|SELECT|CREATE|INSERT|UPDATE|DELETE|DECLARE|COPY|EXPLAIN)\b[^]*\s/;
 
-function looseIn(text: string): string[] {
-  for (const place of PLACES) {
+function unqualifiedIn(text: string): string[] {
+  for (const inPosition of POSITIONS) {
     try {
-      return unqualified(place(text)).filter((what) => !what.endsWith(" p1")); // a name that is put in
+      return unqualified(inPosition(text)).filter((what) => !what.endsWith(" p1")); // a name that is put in
     } catch {
-      // The file does not exist.
+      // It is not SQL in this position.
     }
   }
-  // A piece that is SQL only together with others: it looks like a call, a cast or an operator.
+  // A fragment that is SQL only together with others: what looks like a call, a cast or an operator.
   const code = text.replace(/'[^']*'/g, "''");
   return [
     ...code.matchAll(
@@ -62,20 +62,20 @@ function looseIn(text: string): string[] {
 }
 
 Deno.test("every SQL text in src names functions, operators and types with their schema", async () => {
-  const loose: string[] = [];
+  const names: string[] = [];
   let seen = 0;
   for (const path of filesBelow(`${ROOT}src`, ".ts")) {
     if (IN_A_WAREHOUSE.test(path)) continue;
     for (const text of textsOf(path, await Deno.readTextFile(path))) {
-      if (!LOOKS_LIKE_SQL.test(text) || SHOWN.test(text) || SENTENCE.test(text)) continue;
+      if (!LOOKS_LIKE_SQL.test(text) || NOT_SENT.test(text) || SENTENCE.test(text)) continue;
       seen++;
-      for (const what of new Set(looseIn(text))) {
-        loose.push(`${path.slice(ROOT.length)}: ${what}: ${text.slice(0, 200)}`);
+      for (const what of new Set(unqualifiedIn(text))) {
+        names.push(`${path.slice(ROOT.length)}: ${what}: ${text.slice(0, 200)}`);
       }
     }
   }
   assert.ok(seen > 100, `${seen} texts`);
-  assert.deepEqual(loose, []);
+  assert.deepEqual(names, []);
 });
 
 Deno.test("names that are left to the search path are found, in whole statements and in pieces", () => {
@@ -97,6 +97,9 @@ Deno.test("names that are left to the search path are found, in whole statements
     [") AS b, max(c) AND (", "max"],
     [") AS b, c::text AND (", "::text"],
   ];
-  for (const [sql, found] of cases) assert.ok(looseIn(sql).includes(found), `${sql}: ${looseIn(sql)}`);
-  assert.deepEqual(looseIn('SELECT pg_catalog.max(a OPERATOR(pg_catalog.+) 1)::int COLLATE pg_catalog."C" FROM b'), []);
+  for (const [sql, found] of cases) assert.ok(unqualifiedIn(sql).includes(found), `${sql}: ${unqualifiedIn(sql)}`);
+  assert.deepEqual(
+    unqualifiedIn('SELECT pg_catalog.max(a OPERATOR(pg_catalog.+) 1)::int COLLATE pg_catalog."C" FROM b'),
+    [],
+  );
 });

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { JupyterLab, jupyterLabMissing } from "../support/jupyterlab.ts";
 import type { LabNotebook } from "../support/lab_notebook.ts";
-import type { Notebook } from "../support/notebook.ts";
-import { notebookFolder } from "../support/notebook.ts";
+import { type Notebook, notebookFolder } from "../support/notebook.ts";
 import { requires } from "../support/requirements.ts";
 
 const NOTEBOOK = new URL("../../notebooks/charts.ipynb", import.meta.url);
@@ -32,25 +31,25 @@ Deno.test({
       if (code.includes(".profile(")) assert.ok(await notebook.outputs(index).locator("svg rect").count() > 10);
     }
     assert.equal(charts.length, 7);
-    for (const index of charts) await drawnAndSeen(notebook, index);
+    for (const index of charts) await assertDrawn(notebook, index);
     assert.equal(await notebook.emptyOutputs(), 0);
     await notebook.savePicture(PICTURE, charts[0]!, charts[1]!);
 
     // JupyterLab draws a chart for the theme that is set at that time.
     await notebook.setTheme("dark");
     for (const index of charts) {
-      const before = await lookOf(notebook, index);
+      const before = await appearanceOf(notebook, index);
       await notebook.run(index);
-      await drawnAndSeen(notebook, index);
-      const { clear, text } = await lookOf(notebook, index);
-      assert.ok(clear > 0.2, `in the dark, ${clear} of chart ${index} is clear`);
+      await assertDrawn(notebook, index);
+      const { clear, text } = await appearanceOf(notebook, index);
+      assert.ok(clear > 0.2, `in the dark theme, ${clear} of chart ${index} is transparent`);
       assert.ok(
         before.text < 100 && text > 150,
         `text of chart ${index}: ${before.text} when light, ${text} when dark`,
       );
     }
     const [color, background] = await notebook.page.evaluate(COLORS) as number[];
-    assert.ok(color! > 150 && background! < 100, `in the dark, a table has ${color} on ${background}`);
+    assert.ok(color! > 150 && background! < 100, `in the dark theme, a table has ${color} on ${background}`);
     await notebook.savePicture(DARK_PICTURE, charts[0]!, charts[1]!);
   },
 });
@@ -72,7 +71,7 @@ const COLORS = `{
 }`;
 
 /** The part of a chart that is transparent, and the brightness of its first opaque gray, which is the title. */
-async function lookOf({ page }: LabNotebook, cell: number): Promise<{ clear: number; text: number }> {
+async function appearanceOf({ page }: LabNotebook, cell: number): Promise<{ clear: number; text: number }> {
   return await page.evaluate(`{
     const canvas = document.querySelectorAll(".jp-Notebook .jp-Cell")[${cell}].querySelector("canvas");
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -90,7 +89,7 @@ async function lookOf({ page }: LabNotebook, cell: number): Promise<{ clear: num
 const FARE = 3;
 
 /** Vega draws on a canvas. A canvas with a single color would be blank. */
-async function drawnAndSeen({ page }: LabNotebook, cell: number): Promise<void> {
+async function assertDrawn({ page }: LabNotebook, cell: number): Promise<void> {
   const output = page.locator(".jp-Notebook .jp-Cell").nth(cell).locator(".vega-embed");
   await output.waitFor();
   await output.locator("canvas").waitFor();
@@ -115,10 +114,10 @@ async function browse(notebook: LabNotebook, cell: number): Promise<void> {
   await output.getByRole("button", { name: /^fare/ }).click();
   assert.equal(await output.locator('th[aria-sort="ascending"]').count(), 1);
   assert.equal(await status(), "rows 1 to 20 of 1,000");
-  const least = Number((await first())[FARE]);
+  const lowest = Number((await first())[FARE]);
   await output.getByRole("button", { name: /^fare/ }).press("Enter");
   assert.equal(await output.locator('th[aria-sort="descending"]').count(), 1);
-  assert.ok(Number((await first())[FARE]) > least + 20);
+  assert.ok(Number((await first())[FARE]) > lowest + 20);
   await output.getByRole("searchbox").fill("harlem");
   assert.match(await status(), /^rows 1 to 20 of \d+ that match$/);
   assert.equal((await first())[1], "Harlem");

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { install } from "../../src/kernel/install.ts";
+import { installedKernel } from "../kernel/support.ts";
 import { JupyterHome } from "../support/jupyter_home.ts";
 import { JupyterLab, jupyterLabMissing } from "../support/jupyterlab.ts";
 import type { LabNotebook } from "../support/lab_notebook.ts";
@@ -38,11 +38,11 @@ COMMENT ON TABLE "t<img src=x onerror=pwned()>" IS '<img src=x onerror=pwned()>'
 ];
 
 /** The language in which JupyterLab colors a cell, and the colors that it uses there. */
-async function coloured({ page }: LabNotebook, cell: number): Promise<{ language: string; colours: number }> {
+async function highlightingOf({ page }: LabNotebook, cell: number): Promise<{ language: string; colors: number }> {
   return await page.evaluate(`(() => {
     const { model, editor } = window.jupyterapp.shell.currentWidget.content.widgets[${cell}];
-    const colours = [...editor.host.querySelectorAll(".cm-line span")].map((span) => getComputedStyle(span).color);
-    return { language: model.mimeType, colours: new Set(colours).size };
+    const colors = [...editor.host.querySelectorAll(".cm-line span")].map((span) => getComputedStyle(span).color);
+    return { language: model.mimeType, colors: new Set(colors).size };
   })()`);
 }
 
@@ -52,7 +52,7 @@ async function edit({ page }: LabNotebook, cell: number): Promise<void> {
   await page.keyboard.press("Control+End");
 }
 
-/** Names that a page could treat as more than text, which are completed and looked at. */
+/** Completes and inspects names that a page could treat as more than text. */
 async function hostileNames(notebook: LabNotebook): Promise<void> {
   const { page } = notebook;
   await page.evaluate("window.ran = 0; window.pwned = () => window.ran++");
@@ -78,16 +78,14 @@ async function hostileNames(notebook: LabNotebook): Promise<void> {
 }
 
 Deno.test({
-  ...requires("JupyterLab colours %%sql cells as SQL, completes them, and Shift-Tab shows a table", jupyterLabMissing),
+  ...requires("JupyterLab colors %%sql cells as SQL, completes them, and Shift-Tab shows a table", jupyterLabMissing),
   fn: async () => {
     await using folder = await notebookFolder();
     await using home = await JupyterHome.make();
-    const prefix = await Deno.makeTempDir({ prefix: "lakebase-prefix-" });
-    await using _prefix = { [Symbol.asyncDispose]: () => Deno.remove(prefix, { recursive: true }) };
-    const { name } = await install({ prefix });
-    const env = { NO_COLOR: "1", JUPYTER_PATH: `${prefix}/share/jupyter` };
+    await using sqlKernel = await installedKernel();
+    const env = { ...sqlKernel.options.env, NO_COLOR: "1" };
     await using lab = await JupyterLab.start({ folder: folder.path, home, env });
-    await using notebook = await lab.open(notebookOf(CELLS, name), { width: 1150, height: 1000 });
+    await using notebook = await lab.open(notebookOf(CELLS, sqlKernel.options.kernel), { width: 1150, height: 1000 });
     const { page } = notebook;
 
     for (const cell of [0, 1, 2, 3, 4]) await notebook.run(cell);
@@ -98,23 +96,23 @@ Deno.test({
     assert.equal(await notebook.emptyOutputs(), 0);
     await notebook.savePicture(PICTURE, 0, 4);
 
-    assert.deepEqual(await coloured(notebook, 0).then(({ language }) => language), "application/typescript");
-    const sql = await coloured(notebook, 1);
+    assert.deepEqual(await highlightingOf(notebook, 0).then(({ language }) => language), "application/typescript");
+    const sql = await highlightingOf(notebook, 1);
     assert.equal(sql.language, "text/x-pgsql");
-    assert.ok(sql.colours >= 4, `${sql.colours} colours`);
+    assert.ok(sql.colors >= 4, `${sql.colors} colors`);
     await edit(notebook, 3);
     await page.keyboard.press("Control+A");
     await page.keyboard.type("%%sql\nSELECT 1");
-    assert.equal((await coloured(notebook, 3)).language, "text/x-pgsql");
+    assert.equal((await highlightingOf(notebook, 3)).language, "text/x-pgsql");
     await page.keyboard.press("Control+A");
     await page.keyboard.type("1 + 1");
-    assert.equal((await coloured(notebook, 3)).language, "application/typescript");
+    assert.equal((await highlightingOf(notebook, 3)).language, "application/typescript");
 
     await edit(notebook, 5);
     await page.keyboard.press("Backspace");
     await page.keyboard.press("Backspace");
     await page.keyboard.type(" FROM trips AS t");
-    for (let left = " FROM trips AS t".length; left > 0; left--) await page.keyboard.press("ArrowLeft");
+    for (const _ of " FROM trips AS t") await page.keyboard.press("ArrowLeft");
     await page.keyboard.press("Tab");
     const items = page.locator(".jp-Completer-item");
     await items.first().waitFor();

@@ -2,15 +2,18 @@ import assert from "node:assert/strict";
 import { type LocalLakebase, startLocal } from "../../src/local/mod.ts";
 import { installedKernel } from "../kernel/support.ts";
 import { eventually } from "../support/eventually.ts";
-import { type CellRun, jupyterMissing, runCells } from "../support/jupyter.ts";
+import { type CellRun, jupyterMissing, outputsOf, runCells } from "../support/jupyter.ts";
 import { notebookFolder } from "../support/notebook.ts";
 import { requires } from "../support/requirements.ts";
 
+/** The drawing, the output or the error of a cell. */
+const shown = (cell: CellRun) => JSON.stringify(outputsOf(cell));
+
 const STATEMENTS = "/api/2.0/sql/statements";
 
-/** Prints "go" once the server says so, because an earlier Stop belongs to the kernel. */
+/** `goes(event)` prints "go" after an event of the server, because an earlier Stop belongs to the kernel. */
 const FIRST = `import { lakehouse } from "lakebase"; const lake = await lakehouse(); let kept = 41;
-  const goes = (path) => void fetch(Deno.env.get("TOLD_BY") + path).then(() => console.log("go"));`;
+  const goes = (path) => void fetch(Deno.env.get("EVENTS") + path).then(() => console.log("go"));`;
 
 /** The API holds its first answer for five seconds. After that, a statement is polled. */
 const STOPPED: readonly string[] = [
@@ -25,10 +28,10 @@ const STOPPED: readonly string[] = [
  * submission's answer.
  */
 const APART = `((now) => Date.now = () => now() + 2000)(Date.now); kept++;
-  await (await fetch(Deno.env.get("TOLD_BY") + "/canceled")).text()`;
+  await (await fetch(Deno.env.get("EVENTS") + "/canceled")).text()`;
 
-/** Tells cells which requests the local Lakebase has received. */
-function teller(local: LocalLakebase) {
+/** Answers a cell's request when the local Lakebase has received a certain request. */
+function serveEvents(local: LocalLakebase) {
   const canceled = () => local.requests.flatMap(({ path }) => /statements\/([\w-]+)\/cancel$/.exec(path)?.[1] ?? []);
   const submitted = () => local.requests.filter(({ method, path }) => method === "POST" && path === STATEMENTS).length;
   const polls = () =>
@@ -51,10 +54,6 @@ function teller(local: LocalLakebase) {
   };
 }
 
-function shown({ messages }: CellRun): string {
-  return JSON.stringify(messages.filter(({ type }) => type !== "status" && type !== "execute_input"));
-}
-
 for (const kernel of ["Deno's own kernel", "the kernel with %%sql"]) {
   Deno.test({
     ...requires(`Stop cancels the running statements of a SQL warehouse, in ${kernel}`, jupyterMissing),
@@ -67,12 +66,12 @@ for (const kernel of ["Deno's own kernel", "the kernel with %%sql"]) {
       const own = kernel === "Deno's own kernel";
       const magic = own ? [] : ["%%sql lake\nSELECT ${(goes('/submitted'), 5)}"];
       const stopped = [...STOPPED, ...magic].map((code) => ({ code, interruptAt: '"go' }));
-      await using told = teller(local);
+      await using events = serveEvents(local);
       local.faults.warehouse.hold = "RUNNING"; // no statement ends by itself
       const { cells, alive } = await runCells([FIRST, ...stopped.flatMap((cell) => [cell, APART]), "kept"], {
         ...(own ? {} : { kernel: installed.options.kernel }),
         cwd: folder.path,
-        env: { ...installed.options.env, ...local.env, NO_COLOR: "1", TOLD_BY: told.address },
+        env: { ...installed.options.env, ...local.env, NO_COLOR: "1", EVENTS: events.address },
         timeout: 60,
       });
       assert.equal(alive, true, cells.map(shown).join("\n"));
@@ -82,8 +81,8 @@ for (const kernel of ["Deno's own kernel", "the kernel with %%sql"]) {
       );
       assert.match(shown(cells.at(-1)!), new RegExp(String(41 + stopped.length)));
 
-      assert.equal(told.submitted(), stopped.length);
-      for (const id of told.canceled()) {
+      assert.equal(events.submitted(), stopped.length);
+      for (const id of events.canceled()) {
         await eventually(`statement ${id} is CANCELED`, async () => {
           const headers = { authorization: `Bearer ${local.env["DATABRICKS_TOKEN"]}` };
           const answer = await fetch(`${local.env["DATABRICKS_HOST"]}${STATEMENTS}/${id}`, { headers });

@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
 import { installedKernel } from "../kernel/support.ts";
-import { type CellRun, GOES, jupyterMissing, type KernelCell, runCells, runNotebook } from "../support/jupyter.ts";
+import { temporaryFolder } from "../support/files.ts";
+import {
+  type CellRun,
+  GOES,
+  jupyterMissing,
+  type KernelCell,
+  outputsOf,
+  runCells,
+  runNotebook,
+} from "../support/jupyter.ts";
 import { notebookFolder, notebookOf } from "../support/notebook.ts";
 import { postgresMissing } from "../support/postgres.ts";
 import { pythonWith } from "../support/python.ts";
@@ -14,12 +23,8 @@ async function run(cells: (string | KernelCell)[]) {
   return await runCells(cells, kernel.options);
 }
 
-function outputs({ messages }: CellRun) {
-  return messages.filter(({ type }) => type !== "status" && type !== "execute_input");
-}
-
 function error(cell: CellRun): { ename: string; evalue: string; traceback: string[] } {
-  const errors = outputs(cell).filter(({ type }) => type === "error");
+  const errors = outputsOf(cell).filter(({ type }) => type === "error");
   assert.equal(errors.length, 1, JSON.stringify(cell));
   const { ename, evalue, traceback } = errors[0]!.content as ReturnType<typeof error>;
   assert.deepEqual([cell.reply?.ename, cell.reply?.evalue, cell.reply?.traceback], [ename, evalue, traceback]);
@@ -40,7 +45,7 @@ Deno.test({
     const { ename, evalue } = error(cells[2]!);
     assert.equal(ename, "UsageError");
     assert.match(evalue, /no magic %%nothing/);
-    assert.equal(error(cells[3]!).ename, "ReferenceError"); // nothing of the first cell was run
+    assert.equal(error(cells[3]!).ename, "ReferenceError"); // no part of the first cell ran
     assert.ok(alive);
   },
 });
@@ -57,9 +62,9 @@ Deno.test({
         `%lsmagic`,
       ][n % 4]!);
     const { cells } = await runNotebook(sources, { ...kernel.options, allowErrors: true });
-    const wanted = [["execute_result"], ["display_data"], ["stream", "error"], ["stream"]];
+    const expected = [["execute_result"], ["display_data"], ["stream", "error"], ["stream"]];
     for (const [n, { source, outputs, execution_count: count }] of cells.entries()) {
-      assert.deepEqual(outputs?.map(({ output_type: type }) => type), wanted[n % 4], `cell ${n}`);
+      assert.deepEqual(outputs?.map(({ output_type: type }) => type), expected[n % 4], `cell ${n}`);
       assert.equal(count, n + 1);
       assert.equal([source].flat().join(""), sources[n]);
     }
@@ -82,7 +87,7 @@ Deno.test({
     const { cells, alive } = await run(codes.flatMap((code) => [stopped(code), "kept"]));
     for (const [n, code] of codes.entries()) {
       assert.equal(error(cells[n * 2]!).ename, "Interrupted", code);
-      assert.ok(JSON.stringify(outputs(cells[n * 2 + 1]!)).includes(code));
+      assert.ok(JSON.stringify(outputsOf(cells[n * 2 + 1]!)).includes(code));
     }
     assert.ok(alive);
   },
@@ -94,11 +99,11 @@ Deno.test({
     const drawn = 'new Promise((done) => setTimeout(done, 15_000, { "text/plain": "7" }))';
     const code = `({ [Symbol.for("Jupyter.display")]: () => { console.log("go"); return ${drawn} } })`;
     const { cells, alive } = await run([{ code, interruptAt: '"go' }, "1", { code: "2", interruptAfter: 0 }, "3"]);
-    const [, note, result] = outputs(cells[0]!);
+    const [, note, result] = outputsOf(cells[0]!);
     assert.match(String(note!.content["text"]), /^Stop: this cell did not end and is still running/);
     assert.match(JSON.stringify(result), /7/);
     assert.equal(cells[0]!.reply!.status, "ok");
-    assert.match(JSON.stringify(outputs(cells[3]!)), /3/);
+    assert.match(JSON.stringify(outputsOf(cells[3]!)), /3/);
     assert.ok(alive);
   },
 });
@@ -123,9 +128,9 @@ Deno.test({
       ended,
     ], { ...kernel.options, cwd: folder.path, env: { ...kernel.options.env, ...local.env } });
     for (const cell of cells.slice(1, 4)) {
-      assert.match(error(cell).evalue, /Canceled|Stop ended this cell/); // the second where the query takes its time to end
+      assert.match(error(cell).evalue, /Canceled|Stop ended this cell/); // the second text if the query ends slowly
     }
-    assert.match(JSON.stringify(outputs(cells[4]!)), /70/);
+    assert.match(JSON.stringify(outputsOf(cells[4]!)), /70/);
     assert.ok(alive);
   },
 });
@@ -147,13 +152,13 @@ Deno.test({
   ...requires("a kernel runs in its notebook's folder, with that folder's import map", jupyterMissing),
   fn: async () => {
     await using kernel = await installedKernel();
-    const cwd = await Deno.realPath(await Deno.makeTempDir());
+    await using folder = await temporaryFolder();
+    const cwd = folder.path;
     await Deno.writeTextFile(`${cwd}/deno.json`, '{ "imports": { "here": "./here.ts" } }');
     await Deno.writeTextFile(`${cwd}/here.ts`, "export const here = 42;");
     const { cells } = await runCells(['import { here } from "here"; here', "Deno.cwd()"], { ...kernel.options, cwd });
-    assert.match(JSON.stringify(outputs(cells[0]!)), /42/);
-    assert.ok(JSON.stringify(outputs(cells[1]!)).includes(cwd));
-    await Deno.remove(cwd, { recursive: true });
+    assert.match(JSON.stringify(outputsOf(cells[0]!)), /42/);
+    assert.ok(JSON.stringify(outputsOf(cells[1]!)).includes(cwd));
   },
 });
 

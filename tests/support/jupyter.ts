@@ -111,6 +111,11 @@ export interface FrontendsRun {
   alive: boolean;
 }
 
+/** The messages of a cell that a person sees: its outputs, drawings and errors. */
+export function outputsOf({ messages }: CellRun): KernelMessage[] {
+  return messages.filter(({ type }) => type !== "status" && type !== "execute_input");
+}
+
 /** Runs a cell, and then the cells of several frontends, which all send theirs at the same time, on one kernel. */
 export async function runFrontends(
   before: string,

@@ -1,4 +1,4 @@
-// deno-lint-ignore-file no-console -- it is what it is for
+// deno-lint-ignore-file no-console -- printing is its purpose
 /**
  * A client that prints everything that it gets: the results and errors of connecting, running and failing, inspected to
  * any depth, drawn, and as JSON. Its arguments are the options of `connect()` as JSON, one for each connection, each
@@ -39,13 +39,13 @@ for (const argument of Deno.args) {
 }
 
 async function print(what: string, work: PromiseLike<unknown>): Promise<unknown> {
-  const found = await work.then((value) => value, (error: unknown) => error);
+  const outcome = await work.then((value) => value, (error: unknown) => error);
   const deep = { depth: 30, showHidden: true, getters: true, iterableLimit: 10_000, strAbbreviateSize: 1e6 };
-  console.log(what, Deno.inspect(found, deep));
-  console.log(String(found), (found as Error)?.stack, shallow(found));
-  const draw = (found as Record<symbol, (() => unknown) | undefined>)?.[DISPLAY];
-  if (draw !== undefined) console.log(await draw.call(found));
-  return found instanceof Error ? undefined : found;
+  console.log(what, Deno.inspect(outcome, deep));
+  console.log(String(outcome), (outcome as Error)?.stack, shallow(outcome));
+  const draw = (outcome as Record<symbol, (() => unknown) | undefined>)?.[DISPLAY];
+  if (draw !== undefined) console.log(await draw.call(outcome));
+  return outcome instanceof Error ? undefined : outcome;
 }
 
 /** JSON without circular references. */

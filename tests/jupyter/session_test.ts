@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
-import { install } from "../../src/kernel/install.ts";
+import { installedKernel } from "../kernel/support.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   type CellRun,
   jupyterMissing,
   type JupyterOptions,
   type KernelRun,
+  outputsOf,
   runCells,
   runFrontends,
 } from "../support/jupyter.ts";
@@ -17,9 +18,7 @@ import { sharedGateway, sharedPGlite } from "../support/shared_servers.ts";
 const NOTEBOOKS = decodeURIComponent(new URL("../../notebooks/", import.meta.url).pathname);
 
 /** The drawing, the output or the error of a cell. */
-function shown(cell: CellRun | undefined): string {
-  return JSON.stringify(cell?.messages.filter(({ type }) => type !== "status" && type !== "execute_input"));
-}
+const shown = (cell: CellRun | undefined) => JSON.stringify(cell && outputsOf(cell));
 
 type Backend = "PGlite" | "PostgreSQL";
 
@@ -43,17 +42,20 @@ async function inKernel<Run>(
   { kernel, backend = "PGlite" }: KernelChoice,
   work: (options: JupyterOptions) => Promise<Run>,
 ): Promise<Run> {
-  const prefix = await Deno.makeTempDir({ prefix: "lakebase-prefix-" });
-  const { name } = await install({ prefix });
+  await using sqlKernel = await installedKernel();
   const caller = `session notebook ${++runs}`;
   const local = await (backend === "PGlite" ? sharedPGlite({}, caller) : sharedGateway({}, CLUSTER, caller));
-  const env = { ...local.env, NO_COLOR: "1", JUPYTER_PATH: `${prefix}/share/jupyter` };
+  const env = { ...sqlKernel.options.env, ...local.env, NO_COLOR: "1" };
   try {
-    return await work({ cwd: NOTEBOOKS, env, kernel: kernel === "own" ? name : "deno", timeout: 60 });
+    return await work({
+      cwd: NOTEBOOKS,
+      env,
+      kernel: kernel === "own" ? sqlKernel.options.kernel : "deno",
+      timeout: 60,
+    });
   } finally {
     // PGlite's temporary tables end with its last session.
-    await eventually("the sessions of the kernel are over", () => local.connections === 0);
-    await Deno.remove(prefix, { recursive: true });
+    await eventually("the kernel's sessions have ended", () => local.connections === 0);
   }
 }
 
@@ -65,7 +67,7 @@ const TYPESCRIPT: [string, RegExp][] = [
   ["sql`CREATE TEMP TABLE mine AS SELECT 1 AS id`", /SELECT 1/],
   [
     "await sql`SET search_path = pg_temp, public`; await db.pool.query('SELECT 1'); " +
-    "while (db.pool.totalCount > 1) await new Promise((resolve) => setTimeout(resolve, 50))", // the idle one is closed
+    "while (db.pool.totalCount > 1) await new Promise((resolve) => setTimeout(resolve, 50))", // the idle connection is closed
     /\[\]/,
   ],
   [
@@ -170,17 +172,17 @@ for (const kernel of ["stock", "own"]) {
         (options) => runFrontends(FIRST, [cells("first"), cells("second")], options),
       );
       assert.equal(run.alive, true);
-      const got = run.frontends.map((cells) => cells.map(plainText));
+      const texts = run.frontends.map((cells) => cells.map(plainText));
       for (const [index, name] of ["first", "second"].entries()) {
-        assert.deepEqual(run.frontends[index]!.map(({ reply }) => reply?.status), Array(7).fill("ok"), String(got));
+        assert.deepEqual(run.frontends[index]!.map(({ reply }) => reply?.status), Array(7).fill("ok"), String(texts));
         // The stock kernel sends the outputs of a cell to the frontend whose request came last.
-        const shown = kernel === "own" ? got[index]! : got.flat();
+        const shown = kernel === "own" ? texts[index]! : texts.flat();
         for (let cell = 0; cell < 5; cell++) {
-          assert.ok(shown.some((text) => text.includes(`${name} ${cell}`)), String(got));
+          assert.ok(shown.some((text) => text.includes(`${name} ${cell}`)), String(texts));
         }
-        assert.ok(shown.some((text) => text.includes(`sessions of ${name}: 1`)), String(got));
+        assert.ok(shown.some((text) => text.includes(`sessions of ${name}: 1`)), String(texts));
         const other = name === "first" ? "second" : "first";
-        if (kernel === "own") assert.ok(!shown.some((text) => text.includes(other)), String(got));
+        if (kernel === "own") assert.ok(!shown.some((text) => text.includes(other)), String(texts));
       }
     },
   });

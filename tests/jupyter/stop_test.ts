@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { type CellRun, GOES, jupyterMissing, type KernelCell, type KernelRun, runCells } from "../support/jupyter.ts";
+import {
+  type CellRun,
+  GOES,
+  jupyterMissing,
+  type KernelCell,
+  type KernelRun,
+  outputsOf,
+  runCells,
+} from "../support/jupyter.ts";
 import { postgresMissing } from "../support/postgres.ts";
 import { CLUSTER } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
@@ -14,17 +22,15 @@ const ENDED = `apart(); kept++;
     WHERE state = 'active' AND query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()\`.value() > 0);
   "it has ended"`;
 
+/** The drawing, the output or the error of a cell. */
+const shown = (cell: CellRun | undefined) => JSON.stringify(cell && outputsOf(cell));
+
 let runs = 0;
 
 /** Runs cells in a separate kernel, on empty databases. */
 async function inKernel(cells: (string | KernelCell)[]): Promise<KernelRun> {
   const local = await sharedGateway({}, CLUSTER, `notebook ${++runs}`);
   return await runCells([FIRST, ...cells], { cwd: NOTEBOOKS, env: { ...local.env, NO_COLOR: "1" }, timeout: 60 });
-}
-
-/** The drawing, the output or the error of a cell. */
-function shown(cell: CellRun | undefined): string {
-  return JSON.stringify(cell?.messages.filter(({ type }) => type !== "status" && type !== "execute_input"));
 }
 
 function kernelTest(name: string, fn: () => Promise<void>): void {
