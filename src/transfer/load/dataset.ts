@@ -95,7 +95,7 @@ async function commonFormat(
   );
 }
 
-/** What a dataset is made of. */
+/** The parts of a dataset. */
 interface DatasetParts {
   /** The folders, globs and files, as the caller wrote them. */
   paths: readonly string[];

@@ -346,21 +346,18 @@ export function detectDialect(
   if (!apostrophes && fitsText(text, whole, usual)) return {};
   const delimiters = open.delimiter ? DELIMITERS : [usual.delimiter];
   const quotes = !open.quote ? [usual.quote] : apostrophes ? ["'", '"'] : ['"', "'"];
-  for (const quote of quotes) {
-    const escapes = open.escape ? [quote, "\\"] : [usual.escape];
-    for (const escape of escapes) {
-      for (const delimiter of delimiters) {
-        const dialect = { ...usual, delimiter, quote, escape };
-        if (!isUsed(text, dialect) || !fitsText(text, whole, dialect)) continue;
-        return {
-          ...(delimiter === usual.delimiter ? {} : { delimiter }),
-          ...(quote === usual.quote ? {} : { quote }),
-          ...(escape === usual.escape || escape === quote ? {} : { escape }),
-        };
-      }
-    }
-  }
-  return {};
+  const escapes = (quote: string) => open.escape ? [quote, "\\"] : [usual.escape];
+  const candidates = quotes.flatMap((quote) =>
+    escapes(quote).flatMap((escape) => delimiters.map((delimiter) => ({ ...usual, delimiter, quote, escape })))
+  );
+  const fitting = candidates.find((dialect) => isUsed(text, dialect) && fitsText(text, whole, dialect));
+  if (fitting === undefined) return {};
+  const { delimiter, quote, escape } = fitting;
+  return {
+    ...(delimiter === usual.delimiter ? {} : { delimiter }),
+    ...(quote === usual.quote ? {} : { quote }),
+    ...(escape === usual.escape || escape === quote ? {} : { escape }),
+  };
 }
 
 /** Whether the first line shows that the text has this dialect, so that none must be detected. */

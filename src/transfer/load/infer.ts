@@ -59,7 +59,7 @@ export function typeOfText(text: string): NewType {
   return typeOfWord(text);
 }
 
-/** The type of a text in a format with its own numbers and booleans, such as JSON. */
+/** The type of a text in a format that tells texts from numbers and booleans, such as JSON. */
 export function typeOfWord(text: string): NewType {
   const day = DAY.exec(text);
   if (day !== null) return isRealDay(day) ? typeOfClock(text.slice(day[0].length)) : "text";

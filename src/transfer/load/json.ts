@@ -4,7 +4,7 @@ import { badFile, type LoadBytes } from "./bytes.ts";
 import type { Incoming } from "./incoming.ts";
 import { listType, type NewType, typeOfText, typeOfWord } from "./infer.ts";
 import type { SourceOptions } from "./options.ts";
-import { type LoadRow, openRowsOf, type RowGroup } from "./rows.ts";
+import { type LoadRow, openRows, type RowGroup } from "./rows.ts";
 import type { LoadColumn } from "./table.ts";
 
 /** The most bytes of a line. A longer line most likely holds all rows as one array. */
@@ -42,7 +42,7 @@ async function openLines(
   chunks: AsyncIterable<Uint8Array>,
   options: SourceOptions,
 ): Promise<Incoming> {
-  return await openRowsOf(parser.rows(chunks), {
+  return await openRows(parser.rows(chunks), {
     file: bytes.name,
     size: bytes.size,
     place: (row) => `${parser.unit} ${parser.lineNumber(row).toLocaleString("en-US")}`,

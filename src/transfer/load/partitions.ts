@@ -92,10 +92,9 @@ export class WithPartitions implements Incoming {
     // Polars also writes the partitions into Arrow and Parquet files, whose reader compares them with the folders.
     if (!file.sampled || shared.size === 0) return;
     const [name] = shared;
+    const value = JSON.stringify(partitions.get(name!));
     throw badData(
-      `${path} has the column ${JSON.stringify(name)}, and its folder says ${
-        JSON.stringify(partitions.get(name!))
-      } for it; ` +
+      `${path} has the column ${JSON.stringify(name)}, and its folder says ${value} for it; ` +
         `use ${optionText({ partitions: false })} to take the value of the file`,
     );
   }
@@ -144,6 +143,7 @@ export class WithPartitions implements Incoming {
   }
 }
 
+/** Does some work on a file. An error of the work gets the whole path of the file. */
 export async function inFile<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

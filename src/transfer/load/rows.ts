@@ -57,7 +57,7 @@ interface RowKind {
  *
  * @param json Whether the JSON values of a statement are parsed, as in a result, or are the text of the server.
  */
-export async function openRows(
+export async function openRowObjects(
   source: AsyncIterable<unknown> | Iterable<unknown>,
   options: LoadOptions,
   json: "parsed" | "text" = "parsed",
@@ -66,7 +66,7 @@ export async function openRows(
   const groups = Symbol.iterator in source
     ? grouped(source as Iterable<LoadRow>)
     : singleRows(source as AsyncIterable<LoadRow>);
-  return await openRowsOf(groups, {
+  return await openRows(groups, {
     place: (row) => `row ${row.toLocaleString("en-US")}`,
     text: source instanceof StatementRows && json === "parsed" ? resultText(fields) : valueText,
     type: typeOfValue,
@@ -85,7 +85,7 @@ function resultText(fields: readonly Field[]): RowKind["text"] {
 }
 
 /** Opens rows of any kind. */
-export async function openRowsOf(
+export async function openRows(
   source: AsyncIterable<RowGroup> | Iterable<RowGroup>,
   kind: RowKind,
   options: SourceOptions,
@@ -187,7 +187,7 @@ class IncomingRows implements Incoming {
     return Symbol.iterator in rows ? chunks(rows, add, writer) : chunksAsync(rows, add, writer);
   }
 
-  /** Makes the function that writes a row. A load spends most of its time there, so whatever can be is prepared once. */
+  /** Makes the function that writes a row. A load spends most of its time there, so it looks up the columns only once. */
   #rowWriter(table: LoadTable, keys: readonly string[], columns: readonly LoadColumn[], writer: CopyTextWriter) {
     const { text } = this.#kind;
     const known = listedColumns(this.#options) === undefined ? new Set(this.#keys) : undefined;

@@ -22,7 +22,7 @@ import type { Incoming } from "./incoming.ts";
 import { openJson, openNdjson } from "./json.ts";
 import { badLoadOption, checkFormatOptions, type LoadOptions, type SourceOptions } from "./options.ts";
 import { unreadableFile } from "../formats/file_rows.ts";
-import { openRows } from "./rows.ts";
+import { openRowObjects } from "./rows.ts";
 
 /** A source of rows or bytes to load; see `Queryable.load`. */
 export type LoadSource = string | URL | Columns | Iterable<object | string> | AsyncIterable<object | string>;
@@ -60,7 +60,7 @@ export async function openSource(
     checkFormatOptions(options, format);
     if (format !== undefined) return await openStreamAs(format, iterable, options);
     if (source instanceof ReadableStream) return await openRowStream(source, options);
-    return await openRows(iterable, options);
+    return await openRowObjects(iterable, options);
   }
   throw badLoadOption(
     `the source is ${typeText(source)}; it must be rows, a file's path, or a stream of bytes with { format }`,
@@ -86,7 +86,7 @@ async function openQuery(
   checkFormatOptions(options, undefined);
   if (options.format !== undefined) throw badLoadOption("format is for files and streams of bytes, not for a query");
   const rows = await query[EXACT_ROWS](signal);
-  if (!(rows instanceof ArrowRows)) return await openRows(rows, options, "text");
+  if (!(rows instanceof ArrowRows)) return await openRowObjects(rows, options, "text");
   const { openArrowRows } = await import("./columnar.ts"); // a SQL warehouse runs it, so it can be read while Postgres writes
   return await openArrowRows(rows, options);
 }
@@ -264,7 +264,7 @@ async function openRowStream(source: ReadableStream, options: LoadOptions): Prom
       yield chunk;
     }
   };
-  return await openRows(rows(), options);
+  return await openRowObjects(rows(), options);
 }
 
 async function openTextFormat(format: LoadFormat, bytes: LoadBytes, options: SourceOptions): Promise<Incoming> {
