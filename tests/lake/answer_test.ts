@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import type { LakebaseError } from "../../src/core/errors.ts";
 import { readPart, readStatement, statementError } from "../../src/lake/answer.ts";
-import { chooseWarehouse } from "../../src/lake/find_warehouse.ts";
 
 const TABLE =
   "[TABLE_OR_VIEW_NOT_FOUND] The table or view `tripz` cannot be found. Verify the spelling.\nTo tolerate the error on " +
@@ -45,39 +44,6 @@ Deno.test("positions are found in each form, and text that Spark repeats is left
   const message =
     "\n[PARSE_SYNTAX_ERROR] Syntax error at or near 'x'. SQLSTATE: 42601 (line 1, pos 0)\n\n== SQL ==\nx\n^^^\n";
   assert.match(statementError({ message }, "x").message, /^\[PARSE_SYNTAX_ERROR\] /);
-});
-
-const ALL = [
-  { id: "a1", name: "Small", state: "STOPPED" },
-  { id: "b2", name: "Large", state: "RUNNING" },
-  { id: "c3", name: "Old", state: "DELETED" },
-  { id: "d4", name: "Twin", state: "RUNNING" },
-  { id: "e5", name: "Twin", state: "STARTING" },
-];
-
-Deno.test("a warehouse is found by its id or name, or as the only one", () => {
-  const at = "https://w.example";
-  assert.equal(chooseWarehouse(ALL, "a1", at).name, "Small");
-  assert.equal(chooseWarehouse(ALL, "large", at).id, "b2");
-  assert.equal(chooseWarehouse([ALL[0]!, ALL[2]!], undefined, at).id, "a1");
-  assert.throws(() => chooseWarehouse(ALL, undefined, at), {
-    code: "ENDPOINT_AMBIGUOUS",
-    message: /has 4; name one with[^]*a1 +Small \(STOPPED\)[^]*e5 +Twin \(STARTING\)/,
-  });
-  assert.throws(() => chooseWarehouse(ALL, "Twin", at), {
-    code: "ENDPOINT_AMBIGUOUS",
-    message: /use an id:\n +d4 .*\n +e5/,
-  });
-  assert.throws(() => chooseWarehouse(ALL, "Smal", at), {
-    code: "ENDPOINT_NOT_FOUND",
-    message: /did you mean "Small"/,
-  });
-  assert.throws(() => chooseWarehouse(ALL, "zzzzzz", at), { code: "ENDPOINT_NOT_FOUND", message: /there are:\n +a1/ });
-  assert.throws(() => chooseWarehouse(ALL, "c3", at), { code: "ENDPOINT_NOT_FOUND", message: /"Old" is DELETED/ });
-  assert.throws(() => chooseWarehouse([], undefined, at), {
-    code: "ENDPOINT_NOT_FOUND",
-    message: /has none that this login may use/,
-  });
 });
 
 /** Answers about a statement, each with the problem that is found in it. */

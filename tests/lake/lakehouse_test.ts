@@ -1,34 +1,15 @@
 import assert from "node:assert/strict";
-import { connect, type LakebaseError, type Lakehouse, lakehouse } from "../../mod.ts";
+import { connect } from "../../mod.ts";
 import { listTables } from "../../src/lake/catalog.ts";
-import type { LocalLakebase } from "../../src/local/mod.ts";
-import { eventually } from "../support/eventually.ts";
-import { bothTests, localTests, workspaceOf } from "../support/lakebase.ts";
+import { startLocal } from "../../src/local/mod.ts";
+import { bothTests, localTests, optionsOf } from "../support/lakebase.ts";
 import { drawn, errorOf } from "../support/queries.ts";
+import { callsOf, open, STATEMENTS } from "./support.ts";
 
 const options = { warehouses: [{ name: "small", chunkRows: 3 }] };
 const test = bothTests(options);
-const onPglite = localTests(options);
+const onOneDatabase = localTests(options);
 const withLargeChunks = localTests();
-
-const STATEMENTS = "/api/2.0/sql/statements";
-
-function open(local: LocalLakebase): Promise<Lakehouse> {
-  return lakehouse({ workspace: workspaceOf(local) });
-}
-
-/** The calls to the workspace while some work runs. */
-async function callsOf(local: LocalLakebase, work: () => Promise<unknown>): Promise<string[]> {
-  const before = local.requests.length;
-  await work();
-  return local.requests.slice(before).map(({ method, path }) => `${method} ${path}`);
-}
-
-/** Checks that an error contains no secret, however it is printed. */
-function checkSecrets(error: LakebaseError): void {
-  const text = Deno.inspect(error, { depth: 20, showHidden: true }) + error.stack;
-  assert.doesNotMatch(text, /X-Amz-|\/results\/|customer-key|eyJ|dapi[0-9a-f]{8}|Bearer \S{8}/);
-}
 
 const TYPES = `SELECT (-128)::int2 AS small, 2147483647 AS whole, 9223372036854775807 AS big, 12 AS safe,
   12.50::numeric(10, 2) AS fare, -0.5::numeric(38, 18) AS long, 0.1::float4 AS single, 'NaN'::float8 AS nan, 1e10::float8 AS double,
@@ -149,30 +130,33 @@ withLargeChunks(
   },
 );
 
-onPglite("results of no rows, of 1,600 columns, and with a column twice", async ({ local, settings }) => {
-  const lake = await open(local);
-  const none = lake.sql`SELECT 1 AS a, 1.5::numeric(5, 2) AS b WHERE false`;
-  assert.deepEqual([...await none], []);
-  assert.equal(await none.first(), undefined);
-  assert.deepEqual((await none.columns()).get("b").storage, { kind: "decimal", precision: 5, scale: 2 });
-  for await (const _ of none) assert.fail("a row");
-  await using db = await connect(settings());
-  assert.equal((await db.load("of_none", none, { create: true })).rows, 0);
-  await db.query("DROP TABLE of_none");
+onOneDatabase(
+  "results without rows, of 1,600 columns, and with two columns of one name are read",
+  async ({ local, settings }) => {
+    const lake = await open(local);
+    const none = lake.sql`SELECT 1 AS a, 1.5::numeric(5, 2) AS b WHERE false`;
+    assert.deepEqual([...await none], []);
+    assert.equal(await none.first(), undefined);
+    assert.deepEqual((await none.columns()).get("b").storage, { kind: "decimal", precision: 5, scale: 2 });
+    for await (const _ of none) assert.fail("a row");
+    await using db = await connect(settings());
+    assert.equal((await db.load("of_none", none, { create: true })).rows, 0);
+    await db.query("DROP TABLE of_none");
 
-  const wide = lake.sql`SELECT ${
-    lake.sql.unsafe(Array.from({ length: 1600 }, (_, at) => `${at} AS c${at}`).join(", "))
-  }`;
-  assert.equal((await wide)[0]!["c1599"], 1599);
-  const twice = lake.sql`SELECT 1 AS a, 'x' AS a`;
-  assert.deepEqual([...await twice], [{ a: 1, a_2: "x" }]);
-  assert.deepEqual(await twice.first(), { a: 1, a_2: "x" });
-  await db.load("of_twice", twice, { create: true });
-  assert.deepEqual(await db.sql`SELECT * FROM of_twice`.first(), { a: 1, a_2: "x" });
-  await db.query("DROP TABLE of_twice");
-});
+    const wide = lake.sql`SELECT ${
+      lake.sql.unsafe(Array.from({ length: 1600 }, (_, at) => `${at} AS c${at}`).join(", "))
+    }`;
+    assert.equal((await wide)[0]!["c1599"], 1599);
+    const twice = lake.sql`SELECT 1 AS a, 'x' AS a`;
+    assert.deepEqual([...await twice], [{ a: 1, a_2: "x" }]);
+    assert.deepEqual(await twice.first(), { a: 1, a_2: "x" });
+    await db.load("of_twice", twice, { create: true });
+    assert.deepEqual(await db.sql`SELECT * FROM of_twice`.first(), { a: 1, a_2: "x" });
+    await db.query("DROP TABLE of_twice");
+  },
+);
 
-onPglite("a value is the same in each way to read it, also of a year before 1 or after 9999", async ({ local }) => {
+onOneDatabase("each way of reading gives the same value, also for years before 1 and after 9999", async ({ local }) => {
   const lake = await open(local);
   const values = `DATE '0044-03-15 BC' AS a, DATE '12000-01-01' AS b, TIMESTAMP '0044-03-15 01:02:03.5 BC' AS c,
     TIMESTAMP '12000-01-01' AS d, TIMESTAMPTZ '0044-03-15 00:00Z BC' AS e, TIMESTAMPTZ '12000-01-01 00:00Z' AS f`;
@@ -182,7 +166,7 @@ onPglite("a value is the same in each way to read it, also of a year before 1 or
   assert.deepEqual([rows[0]!["a"], rows[0]!["f"]], ["0044-03-15 BC", "12000-01-01 00:00:00+00"]);
 });
 
-onPglite("a new table has the same columns with rows and without", async ({ local, settings }) => {
+onOneDatabase("a new table has the same columns with rows and without", async ({ local, settings }) => {
   const lake = await open(local);
   await using db = await connect(settings());
   const values = `1 AS a, 1.5::numeric(5, 2) AS b, 2::numeric AS c, ARRAY[1] AS d, ARRAY[1.5::numeric(4, 1)] AS e,
@@ -209,7 +193,7 @@ onPglite("a new table has the same columns with rows and without", async ({ loca
   ]);
 });
 
-onPglite("a lakehouse query is refused where Postgres would run it", async ({ local, settings }) => {
+onOneDatabase("a lakehouse query is refused where Postgres would run it", async ({ local, settings }) => {
   const lake = await open(local);
   await using db = await connect(settings());
   for (
@@ -226,7 +210,7 @@ onPglite("a lakehouse query is refused where Postgres would run it", async ({ lo
   assert.equal(await lake.sql`SELECT 1 WHERE ${db.sql`1 = ${1}`}`.value(), 1);
 });
 
-onPglite("errors show the warehouse's message, SQLSTATE, line and caret", async ({ local }) => {
+onOneDatabase("errors show the warehouse's message, SQLSTATE, line and caret", async ({ local }) => {
   const lake = await open(local);
   const error = await errorOf(lake.sql`SELECT ${1}
 FROM tripz`);
@@ -248,138 +232,7 @@ FROM tripz`);
   ]);
 });
 
-onPglite(
-  "a statement runs only once: if its answer is lost, the error says that the outcome is unknown",
-  async ({ local }) => {
-    const lake = await open(local);
-    await lake.sql`CREATE TABLE once (a int)`;
-    local.faults.workspace(`POST ${STATEMENTS}`, { answer: "lost", times: 1 });
-    const lost = await errorOf(lake.sql`INSERT INTO once VALUES (1)`);
-    assert.deepEqual([lost.code, /whether it ran is not known; it was not submitted again/.test(lost.message)], [
-      "CONNECTION_LOST",
-      true,
-    ]);
-    local.faults.workspace(`POST ${STATEMENTS}`, { status: 503, times: 1 });
-    assert.equal((await errorOf(lake.sql`INSERT INTO once VALUES (2)`)).code, "CONNECTION_LOST");
-    local.faults.workspace(`POST ${STATEMENTS}`, { status: 429, times: 2 });
-    await lake.sql`INSERT INTO once VALUES (3)`;
-    assert.deepEqual((await lake.sql`SELECT a FROM once ORDER BY a`).map(({ a }) => a), [1, 3]);
-    await lake.sql`DROP TABLE once`;
-  },
-);
-
-for (
-  const answer of ["expired", "forbidden", "unavailable", "html", "other-chunk", "truncated", "cut", "reset"] as const
-) {
-  onPglite(
-    `(slow) a chunk that is ${answer} once is read again; if it always is, the error shows no secrets`,
-    async ({ local, settings }) => {
-      const lake = await open(local);
-      const query = lake.sql`SELECT n, repeat('x', n) AS word FROM generate_series(1, 11) AS n`;
-      local.faults.warehouse.link({ answer, chunk: 1, times: 1 });
-      assert.deepEqual((await query).map(({ n }) => n), Array.from({ length: 11 }, (_, at) => at + 1));
-      local.faults.warehouse.link({ answer, chunk: 2 });
-      await using db = await connect(settings());
-      const error = await errorOf(db.load("broken", query, { create: true }));
-      assert.equal(error.code, "WORKSPACE_UNAVAILABLE");
-      assert.match(error.message, /chunk 3 of 4 of the result/);
-      checkSecrets(error);
-      assert.equal((await db.tables("broken")).length, 0);
-    },
-  );
-}
-
-onPglite("links that expire between two chunks are requested anew", async ({ local }) => {
-  const lake = await open(local);
-  const seen: unknown[] = [];
-  for await (const { n } of lake.sql`SELECT n FROM generate_series(1, 40) AS n`) {
-    seen.push(n);
-    if (seen.length === 1) local.faults.warehouse.expireLinks();
-  }
-  assert.equal(seen.length, 40);
-});
-
-/** The state of the last statement, by its id. */
-async function lastState(local: LocalLakebase): Promise<string | undefined> {
-  const id = local.requests.map(({ path }) => /statements\/([\w-]+)/.exec(path)?.[1]).findLast((id) =>
-    id !== undefined
-  );
-  const headers = { authorization: `Bearer ${local.env["DATABRICKS_TOKEN"]}` };
-  const answer = await fetch(`${local.env["DATABRICKS_HOST"]}${STATEMENTS}/${id}`, { headers });
-  return (await answer.json()).status?.state;
-}
-
-for (const state of ["PENDING", "RUNNING"] as const) {
-  onPglite(`an abort cancels a statement that is ${state} in the warehouse`, async ({ local }) => {
-    const lake = await open(local);
-    local.faults.warehouse.hold = state;
-    const controller = new AbortController();
-    const reason = new Error("enough");
-    const running = lake.sql`SELECT 1`.with({ signal: controller.signal }).first();
-    const late = errorOf(lake.sql`SELECT 1`.with({ timeout: 0.05 })); // both wait for five seconds, as the API does
-    const canceled = assert.rejects(running, reason);
-    controller.abort(reason);
-    await canceled;
-    assert.equal((await late).code, "CANCELED");
-    const { untilAllCanceled } = await import("../../src/lake/warehouse.ts");
-    await untilAllCanceled();
-    assert.equal(await lastState(local), "CANCELED");
-    local.faults.reset();
-    assert.equal(await lake.sql`SELECT 1`.value(), 1);
-  });
-}
-
-onPglite("an abort ends a download that hangs, and the loop and the load around it", async ({ local, settings }) => {
-  const lake = await open(local);
-  local.faults.warehouse.link({ answer: "never", chunk: 1 });
-  const reason = new Error("enough");
-  const controller = new AbortController();
-  const loop = async () => {
-    for await (const { n } of lake.sql`SELECT n FROM generate_series(1, 9) AS n`.with({ signal: controller.signal })) {
-      if (n === 3) controller.abort(reason);
-    }
-  };
-  await assert.rejects(loop, reason);
-  await using db = await connect(settings());
-  const late = await errorOf(
-    db.load("hangs", lake.sql`SELECT n FROM generate_series(1, 9) AS n`, { create: true, timeout: 0.5 }),
-  );
-  assert.equal(late.code, "CANCELED");
-  assert.equal((await db.tables("hangs")).length, 0);
-});
-
-onPglite(
-  "a warehouse is found by name and started if it is stopped; a missing one is an error",
-  async ({ local }) => {
-    const workspace = workspaceOf(local);
-    assert.equal((await lakehouse({ workspace, warehouse: "SMALL" })).warehouse.name, "small");
-    assert.match((await errorOf(lakehouse({ workspace, warehouse: "smal" }))).message, /did you mean "small"/);
-    assert.match(
-      (await errorOf(lakehouse({ workspace, warehose: "small" } as object))).message,
-      /did you mean "warehouse"/,
-    );
-    local.faults.warehouse.stop();
-    const calls = await callsOf(local, async () => void await lakehouse({ workspace }));
-    assert.match(calls.at(-1)!, /^POST \/api\/2\.0\/sql\/warehouses\/[\da-f]+\/start$/);
-  },
-);
-
-onPglite(
-  "if a warehouse stops while a statement runs, the statement fails with the warehouse's message",
-  async ({ local }) => {
-    const lake = await open(local);
-    local.faults.warehouse.hold = "RUNNING";
-    const before = local.requests.length;
-    const running = errorOf(lake.sql`SELECT 1`);
-    await eventually("the statement polls", () => local.requests.slice(before).some(({ method }) => method === "GET"));
-    local.faults.warehouse.stop();
-    const error = await running;
-    assert.match(error.code, /^(QUERY_FAILED|CANCELED)$/);
-    assert.notEqual(error.message, "");
-  },
-);
-
-onPglite("tables, schemas and columns of a catalog", async ({ local }) => {
+onOneDatabase("the tables, schemas and columns of a catalog are listed", async ({ local }) => {
   const lake = await open(local);
   await lake.sql`CREATE TABLE main.public.stations (id int NOT NULL, name text)`;
   assert.deepEqual((await lake.tables("main.public.stat*")).map(({ schema, name, kind }) => [schema, name, kind]), [[
@@ -401,7 +254,7 @@ onPglite("tables, schemas and columns of a catalog", async ({ local }) => {
   await lake.sql`DROP TABLE stations`;
 });
 
-onPglite("rows go into files, and plans are texts", async ({ local }) => {
+onOneDatabase("rows are written into files, and a plan is a text", async ({ local }) => {
   const lake = await open(local);
   const folder = await Deno.makeTempDir();
   const query = lake.sql`SELECT n AS id, CASE WHEN n <> 2 THEN 'a,b' END AS word FROM generate_series(1, 7) AS n`;
@@ -420,7 +273,7 @@ onPglite("rows go into files, and plans are texts", async ({ local }) => {
   await Deno.remove(folder, { recursive: true });
 });
 
-onPglite("a result of more than 25 MiB fails inline, and arrives by links", async ({ local }) => {
+onOneDatabase("a result of more than 25 MiB fails inline, and arrives by links", async ({ local }) => {
   const lake = await open(local);
   const large = () => lake.sql`SELECT repeat('x', ${30 * 1024 ** 2}) AS word`;
   const error = await errorOf(large().first());
@@ -429,23 +282,7 @@ onPglite("a result of more than 25 MiB fails inline, and arrives by links", asyn
   assert.equal(((await large())[0]!["word"] as string).length, 30 * 1024 ** 2);
 });
 
-onPglite("a statement on a warehouse that was deleted fails with the warehouse's name", async ({ local }) => {
-  const lake = await open(local);
-  local.faults.workspace(`POST ${STATEMENTS}`, {
-    status: 400,
-    times: 1,
-    body: '{"error_code":"INVALID_PARAMETER_VALUE","message":"0123 is not a valid endpoint id."}',
-  });
-  const error = await errorOf(lake.sql`SELECT 1`);
-  assert.deepEqual([error.code, /"small" no longer exists: 0123/.test(error.message)], [
-    "ENDPOINT_NOT_FOUND",
-    true,
-  ]);
-  local.faults.warehouse.fail({ message: "[SOME] thing", sqlState: "XX001" });
-  assert.equal((await errorOf(lake.sql`SELECT 1`)).sqlstate, "XX001");
-});
-
-onPglite(
+onOneDatabase(
   "rows and columns that were fetched are loaded and written without a second run",
   async ({ local, settings }) => {
     const lake = await open(local);
@@ -473,21 +310,6 @@ onPglite(
   },
 );
 
-onPglite("if a login ends while a statement runs, the error says that the outcome is not known", async ({ local }) => {
-  const lake = await open(local);
-  local.faults.warehouse.hold = "RUNNING";
-  const running = errorOf(lake.sql`SELECT 1`);
-  const before = local.requests.length;
-  await eventually("the statement polls", () => local.requests.slice(before).some(({ method }) => method === "GET"));
-  local.faults.revokeToken();
-  const error = await running;
-  assert.deepEqual([error.code, /Cannot follow the statement: .*401[^]*not known/.test(error.message)], [
-    "CONNECTION_LOST",
-    true,
-  ]);
-  checkSecrets(error);
-});
-
 Deno.test({
   name: "connect({ local }) takes the options of the warehouses and Volumes",
   sanitizeOps: false,
@@ -509,4 +331,21 @@ Deno.test("a list of tables that would be cut off is refused", async () => {
     code: "BAD_PARAMETER",
     message: /more than 10000 match "\*"; name fewer, as in "taxi\.\*"/,
   });
+});
+
+Deno.test({
+  name: "a load of the lakehouse in a transaction ends, also if the embedded database runs one transaction at a time",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    await using local = await startLocal({ lockTimeout: 100 });
+    await using db = await connect(optionsOf(local));
+    const lake = await open(local);
+    await db.sql`CREATE TABLE kept (n int)`;
+    for (const about of ["the first session of a warehouse", "one whose settings are known"]) {
+      const error = await errorOf(db.transaction((tx) => tx.load("kept", lake.sql`SELECT 1 AS n`)));
+      assert.match(error.message, /the embedded database runs one transaction at a time/, about);
+      assert.equal((await db.load("kept", lake.sql`SELECT 1 AS n`)).rows, 1);
+    }
+  },
 });

@@ -108,7 +108,7 @@ transferTest("partitions are folders of the Volume, whatever their values are", 
   await expectBack(db, `${ROOT}/trips/`);
 });
 
-/** Pulls that fail after some thousand rows. */
+/** A query that fails after some thousand rows. */
 const BROKEN = "SELECT id, zone, 1 / (id - 15000) AS fare FROM trips";
 
 transferTest("a failed pull leaves the Volume as it was", async ({ db }) => {
@@ -148,7 +148,7 @@ transferTest("only a complete dataset replaces an older one", async ({ db, local
 });
 
 transferTest(
-  "(slow) an upload that is refused or cut off in the middle leaves nothing, of a dataset too",
+  "(slow) a dataset of which an upload is refused or cut off leaves nothing",
   async ({ db, local }) => {
     for (const fault of [{ status: 507 }, { status: 429 }, { after: 10_000 }, { answer: "reset" as const }]) {
       local.faults.workspace("PUT */part-00001*", fault);
@@ -161,7 +161,7 @@ transferTest(
   },
 );
 
-transferTest("a part of a dataset that is refused temporarily is sent again", async ({ db, local }) => {
+transferTest("a file of a dataset that is refused temporarily is sent again", async ({ db, local }) => {
   for (const fault of [{ status: 429, times: 1 }, { status: 503, times: 2 }, { after: 10_000, times: 1 }]) {
     local.faults.workspace("PUT */part-00001*", fault);
     const { paths } = await db.pull("trips", `${ROOT}/trips/`, { rowsPerFile: 5000, format: "csv", replace: true });
@@ -191,36 +191,24 @@ for (const format of ["csv", "parquet", "arrow"] as const) {
 
 transferTest("Stop ends a pull and a load in each phase, and leaves nothing", async ({ db, local }) => {
   await db.pull("trips", `${ROOT}/source.csv`);
-  const stop = () => {
+  const stopWhileItHangs = async (request: string, start: (signal: AbortSignal) => Promise<unknown>) => {
+    local.faults.workspace(request, { answer: "never" });
     const stopping = new AbortController();
-    return { signal: stopping.signal, stop: () => stopping.abort(new Error("stopped")) };
-  };
-  for (const route of ["HEAD *", "GET *", "PUT *"]) { // while it looks, while it asks for the Volume, while it sends
-    local.faults.workspace(`${route.split(" ")[0]} */landing*`, { answer: "never" });
-    const { signal, stop: end } = stop();
-    const pulling = db.pull("trips", `${ROOT}/t.csv`, { signal });
-    await until(() => local.requests.at(-1)?.status === 0);
-    end();
-    await assert.rejects(pulling, { message: "stopped" });
+    const work = start(stopping.signal);
+    await eventually("the request is under way", () => local.requests.at(-1)?.status === 0);
+    stopping.abort(new Error("stopped"));
+    await assert.rejects(work, { message: "stopped" });
     local.faults.reset();
+  };
+  for (const method of ["HEAD", "GET", "PUT"]) { // the requests for the file, for the Volume and for the upload
+    await stopWhileItHangs(`${method} */landing*`, (signal) => db.pull("trips", `${ROOT}/t.csv`, { signal }));
     assert.deepEqual(onDisk(), ["/source.csv"]);
   }
-  for (const route of ["HEAD *", "GET *"]) {
-    local.faults.workspace(`${route.split(" ")[0]} */files/*`, { answer: "never" });
-    const { signal, stop: end } = stop();
-    const loading = db.load("trips", `${ROOT}/source.csv`, { signal });
-    await until(() => local.requests.at(-1)?.status === 0);
-    end();
-    await assert.rejects(loading, { message: "stopped" });
-    local.faults.reset();
+  for (const method of ["HEAD", "GET"]) {
+    await stopWhileItHangs(`${method} */files/*`, (signal) => db.load("trips", `${ROOT}/source.csv`, { signal }));
   }
   assert.equal(await db.sql`SELECT count(*) FROM trips`.value(), 20_000);
 });
-
-/** Waits for a request that is under way. */
-async function until(condition: () => boolean): Promise<void> {
-  await eventually("the request is under way", condition);
-}
 
 const BAD: readonly (readonly [what: string, path: string, message: RegExp])[] = [
   ["a Volume that is not there", "/Volumes/main/raw/nope/t.csv", /there is no Volume main\.raw\.nope/],
@@ -245,7 +233,7 @@ transferTest("a folder is refused as a file, and a file as a folder", async ({ d
   assert.match((await failure(db.pull("trips", `${ROOT}/file.csv/`))).message, /there is a file of that name/);
   assert.match(
     (await failure(db.load("trips", `${ROOT}/file.csv/`))).message,
-    /it is a file, but a path that ends in \//,
+    /it is a file, but a path that ends in \/ must be a folder/,
   );
   assert.match((await failure(db.load("trips", `${ROOT}/fil.csv`))).message, /there is no such file/);
   assert.match(
@@ -279,7 +267,7 @@ transferTest("a checkup has a step for each Volume that was used, and for one th
   });
 });
 
-localTest("a connection without a workspace says that it has no Volumes", async ({ local }) => {
+localTest("the error of a connection without a workspace says that it has no Volumes", async ({ local }) => {
   const { PGHOST: host, PGPORT: port } = local.env;
   await using db = await connect({ host: host!, port: Number(port), user: "app", password: "secret", ca: local.ca });
   const error = await failure(db.sql`SELECT 1`.pull(`${ROOT}/t.csv`));

@@ -74,7 +74,7 @@ for (
     "\\.csv",
   ]
 ) {
-  volumeTest(`a file named ${name} comes back, and has that name`, async ({ open }) => {
+  volumeTest(`a file named ${name} is written, listed, read and removed`, async ({ open }) => {
     const volumes = open();
     await write(volumes, `${ROOT}/sub/${name}`, bytes("id\n"), bytes("1\n"));
     assert.equal(await read(volumes, `${ROOT}/sub/${name}`), "id\n1\n");
@@ -118,19 +118,22 @@ volumeTest("a missing Volume is named before anything is written", async ({ open
   });
 });
 
-volumeTest("a folder of several pages is listed whole, and one without end is refused", async ({ local, open }) => {
-  await Promise.all(Array.from({ length: 1200 }, (_, n) => Deno.writeTextFile(`${DISK}/${n}.csv`, "")));
-  assert.equal((await open().list(ROOT)).length, 1200);
-  const body = JSON.stringify({ contents: [{ path: `${ROOT}/a`, name: "a" }], next_page_token: "again" });
-  local.faults.workspace("GET */directories/*", { body });
-  assert.match((await failure(open().list(ROOT))).message, /does not end/);
-  const names = ["a/b", "..", ".", ""];
-  local.faults.reset();
-  local.faults.workspace("GET */directories/*", {
-    body: JSON.stringify({ contents: names.map((name) => ({ name })) }),
-  });
-  assert.deepEqual(await open().list(ROOT), []);
-});
+volumeTest(
+  "a folder of several pages is listed completely, and a list without an end is refused",
+  async ({ local, open }) => {
+    await Promise.all(Array.from({ length: 1200 }, (_, n) => Deno.writeTextFile(`${DISK}/${n}.csv`, "")));
+    assert.equal((await open().list(ROOT)).length, 1200);
+    const body = JSON.stringify({ contents: [{ path: `${ROOT}/a`, name: "a" }], next_page_token: "again" });
+    local.faults.workspace("GET */directories/*", { body });
+    assert.match((await failure(open().list(ROOT))).message, /does not end/);
+    const names = ["a/b", "..", ".", ""];
+    local.faults.reset();
+    local.faults.workspace("GET */directories/*", {
+      body: JSON.stringify({ contents: names.map((name) => ({ name })) }),
+    });
+    assert.deepEqual(await open().list(ROOT), []);
+  },
+);
 
 volumeTest(
   "a file does not exist before it is complete, and an existing file stays unchanged until then",
@@ -195,7 +198,7 @@ const ANSWERS: readonly (readonly [status: number, code: string, message: RegExp
 
 for (const [status, code, message] of ANSWERS) {
   const passes = status === 429 || status === 503;
-  const how = passes ? "is sent again, and fails at last" : "fails at once";
+  const how = passes ? "is sent again until it fails" : "fails at once";
   volumeTest(`an upload that is answered with ${status} ${how}, with ${code}`, async ({ local, open }) => {
     await Deno.writeTextFile(`${DISK}/t.csv`, "old");
     const volumes = open();
@@ -242,7 +245,7 @@ for (const fault of PASSING) {
 }
 
 volumeTest(
-  "someone else's file that appears between two attempts is not taken for this module's own",
+  "another program's file that appears between two attempts to upload is not taken for the upload",
   async ({ local, open }) => {
     const volumes = open();
     const writer = volumes.create(`${ROOT}/t.csv`, undefined);
@@ -251,7 +254,7 @@ volumeTest(
     await Deno.writeTextFile(`${DISK}/t.csv`, "another's");
     const error = await failure(writer.close());
     assert.match(error.message, /a file of that name exists now; it was not replaced/);
-    assert.equal(await writer.abort(), false); // it may be ours, as far as an upload can know
+    assert.equal(await writer.abort(), false); // an upload can't know whether the file is its own
     assert.equal(await Deno.readTextFile(`${DISK}/t.csv`), "another's");
   },
 );
@@ -303,7 +306,7 @@ volumeTest("reading a file that changes meanwhile fails", async ({ local, open }
   assert.match((await failure(ranges.read(0, 10))).message, /it changed while it was read/);
 });
 
-volumeTest("reading is tried again after 429 and 503, and stops with the signal", async ({ local, open }) => {
+volumeTest("a read is sent again after 429 and 503, and ends with the signal", async ({ local, open }) => {
   await Deno.writeTextFile(`${DISK}/t.csv`, "1");
   local.faults.workspace("* */files/*", { status: 429, times: 1 });
   local.faults.workspace("* */files/*", { status: 503, times: 1 });
@@ -316,7 +319,7 @@ volumeTest("reading is tried again after 429 and 503, and stops with the signal"
 });
 
 volumeTest(
-  "after an upload whose answer is lost, the file is checked: it is complete, or it is not",
+  "after an upload whose answer is lost, the file's state decides whether the upload has failed",
   async ({ local, open }) => {
     const volumes = open();
     const lost = () => local.faults.workspace("PUT */files/*", { answer: "lost", times: 1 });
@@ -347,7 +350,7 @@ volumeTest("small requests are sent at most five at a time", async ({ local, ope
       nextTurn().then(() => false),
     ]);
   }
-  assert.ok(most > 1 && most <= 10, String(most)); // beside five, those that ask whether there is such a Volume
+  assert.ok(most > 1 && most <= 10, String(most)); // five, and requests that ask whether the Volume exists
 });
 
 const mounted = `lakebase_test_${crypto.randomUUID().slice(0, 8)}`;
@@ -362,11 +365,11 @@ const mayMount = (() => {
 Deno.test.afterAll(async () => {
   if (!mayMount) return;
   await Deno.remove(`/Volumes/${mounted}`, { recursive: true });
-  await Deno.remove("/Volumes").catch(() => {}); // it has something else in it
+  await Deno.remove("/Volumes").catch(() => {}); // something else is in it
 });
 
 localTest(
-  { name: "a Volume that is a folder of this machine is a folder", ignore: !mayMount },
+  { name: "a path of a Volume that is a folder of this machine is read and written as a folder", ignore: !mayMount },
   async ({ local, settings }) => {
     const workspace = { config: { ...workspaceOf(local).config, workspaceId: "77" } };
     await using db = await connect(settings({ workspace }));
