@@ -58,7 +58,7 @@ async function roundTrips(what: string, code: (n: number) => string): Promise<vo
     for (let n = 0; n < WARM_UP + ROUNDS; n++) {
       for (const name of n % 2 === 0 ? ["stock", "ours"] as const : ["ours", "stock"] as const) {
         const { replyAt, idleAt } = await kernels[name].execute(code(n));
-        kernels[name].heard.length = 0;
+        kernels[name].published.length = 0;
         if (n < WARM_UP) continue;
         reply[name].push(replyAt);
         idle[name].push(Math.max(replyAt, idleAt));
@@ -103,12 +103,12 @@ async function stream(command: readonly string[]): Promise<{ took: number; cpu: 
   using frontend = await kernel.frontend();
   const code = `for (let n = 0; n < ${STREAM_MB}; n++) console.log("x".repeat(1e6 - 1))`;
   const once = async () => {
-    frontend.heard.length = 0;
+    frontend.published.length = 0;
     const corrupt = frontend.invalid;
     const used = cpuMilliseconds(kernel.process.pid);
     const started = performance.now();
     await frontend.execute(code);
-    const arrived = () => frontend.heard.filter(({ header }) => header.msg_type === "stream").length;
+    const arrived = () => frontend.published.filter(({ header }) => header.msg_type === "stream").length;
     while (arrived() < STREAM_MB && performance.now() - started < 20_000) await pause(2);
     const took = performance.now() - started;
     return { took, cpu: cpuMilliseconds(kernel.process.pid) - used, corrupt: frontend.invalid - corrupt };
@@ -123,7 +123,7 @@ async function measureMemory(): Promise<void> {
   const after = async (cells: number) => {
     for (let n = 0; n < cells; n++) {
       await frontend.execute(`console.log(${n}); ${n}`);
-      frontend.heard.length = 0;
+      frontend.published.length = 0;
     }
     return residentMegabytes(kernel.process.pid);
   };

@@ -76,9 +76,9 @@ cliTest("(slow) branch writes errors in the terms of a shell", async ({ run }) =
     [["query", "--branch", "a b", "SELECT 1"], 2, /--branch \(LAKEBASE_BRANCH\) is "a b"; it must be a branch's id/],
     [["query", "--branch", "b", "--host", "h.example.com", "SELECT 1"], 2, /option --host is "h.example.com", and/],
   ];
-  for (const [words, code, message] of cases) {
-    const done = await run(words);
+  for (const [args, code, message] of cases) {
+    const done = await run(args);
     assert.match(done.stderr, message);
-    assert.equal(done.code, code, words.join(" "));
+    assert.equal(done.code, code, args.join(" "));
   }
 });

@@ -37,15 +37,15 @@ Deno.test("lakebase kernel installs, lists and uninstalls the kernel", async () 
 
 Deno.test("lakebase kernel refuses unknown commands and options", async () => {
   for (
-    const [words, said] of [
+    const [args, message] of [
       [[], /Usage: lakebase kernel/],
       [["instal"], /Did you mean install\?/],
       [["install", "--name", "a b"], /kernel name "a b"/],
       [["install", "--user", "--prefix", "."], /cannot be used with/],
     ] as [string[], RegExp][]
   ) {
-    const { code, stdout, stderr } = await lakebase(["kernel", ...words]);
-    assert.deepEqual([code, stdout], [2, ""], words.join(" "));
-    assert.match(stderr, said);
+    const { code, stdout, stderr } = await lakebase(["kernel", ...args]);
+    assert.deepEqual([code, stdout], [2, ""], args.join(" "));
+    assert.match(stderr, message);
   }
 });

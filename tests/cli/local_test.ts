@@ -29,10 +29,10 @@ Deno.test("(slow) lakebase local prints the variables that connect to it, stops 
 Deno.test("(slow) --local starts a Lakebase for one command, and --data-dir keeps its data", async () => {
   const folder = await Deno.makeTempDir({ prefix: "lakebase-cli-" });
   try {
-    const words = ["query", "--format", "csv", "--data-dir", `${folder}/data`];
-    const made = await lakebase([...words, "CREATE TABLE kept AS SELECT 1 AS one"]);
+    const args = ["query", "--format", "csv", "--data-dir", `${folder}/data`];
+    const made = await lakebase([...args, "CREATE TABLE kept AS SELECT 1 AS one"]);
     assert.deepEqual([made.code, made.stderr], [0, ""]);
-    assert.equal((await lakebase([...words, "TABLE kept"])).stdout, "one\n1\n");
+    assert.equal((await lakebase([...args, "TABLE kept"])).stdout, "one\n1\n");
     const empty = await lakebase(["query", "--local", "TABLE kept"]);
     assert.equal(empty.code, 1);
     assert.match(empty.stderr, /relation "kept" does not exist/);

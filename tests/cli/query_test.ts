@@ -4,7 +4,7 @@ import { cliTest } from "./support.ts";
 
 cliTest("lakebase query writes rows as a table, CSV, JSON or lines of JSON", async ({ run }) => {
   const sql = "SELECT n AS id, CASE n WHEN 1 THEN 'a,b' END AS name FROM generate_series(1, 2) AS n";
-  const cases: [words: string[], text: string][] = [
+  const cases: [args: string[], text: string][] = [
     [[], " id | name\n----+------\n  1 | a,b\n  2 | NULL\n(2 rows)\n"],
     [["--no-header", "--null", "-"], "  1 | a,b\n  2 | -\n"],
     [["--format", "csv"], 'id,name\n1,"a,b"\n2,\n'],
@@ -12,25 +12,25 @@ cliTest("lakebase query writes rows as a table, CSV, JSON or lines of JSON", asy
     [["--format", "json"], '[\n {"id":1,"name":"a,b"},\n {"id":2,"name":null}\n]\n'],
     [["--format", "ndjson"], '{"id":1,"name":"a,b"}\n{"id":2,"name":null}\n'],
   ];
-  for (const [words, text] of cases) {
-    const { code, stdout, stderr } = await run(["query", sql, ...words]);
-    assert.deepEqual([code, stdout, stderr], [0, text, ""], words.join(" "));
+  for (const [args, text] of cases) {
+    const { code, stdout, stderr } = await run(["query", sql, ...args]);
+    assert.deepEqual([code, stdout, stderr], [0, text, ""], args.join(" "));
   }
 });
 
 cliTest("lakebase query reads SQL from an argument, a file or standard input", async ({ run, folder }) => {
   await Deno.writeTextFile(`${folder}/one.sql`, "\uFEFFSELECT 1 AS one;\n");
-  const cases: [words: string[], stdin?: string][] = [
+  const cases: [args: string[], stdin?: string][] = [
     [["SELECT 1 AS one"]],
     [["--file", "one.sql"]],
     [[], "SELECT 1 AS one"],
     [["-"], "SELECT 1 AS one;"],
     [["-f", "-"], "-- a note\nSELECT 1 AS one"],
   ];
-  for (const [words, stdin] of cases) {
+  for (const [args, stdin] of cases) {
     const options = stdin === undefined ? {} : { stdin };
-    const { code, stdout, stderr } = await run(["query", "--format", "csv", ...words], options);
-    assert.deepEqual([code, stdout, stderr], [0, "one\n1\n", ""], words.join(" "));
+    const { code, stdout, stderr } = await run(["query", "--format", "csv", ...args], options);
+    assert.deepEqual([code, stdout, stderr], [0, "one\n1\n", ""], args.join(" "));
   }
 });
 
@@ -84,10 +84,10 @@ cliTest("lakebase query rolls back an open transaction, and says so", async ({ r
 
 cliTest("lakebase query --output writes a complete file or none", async ({ run, folder }) => {
   const path = `${folder}/rows.csv`;
-  const words = ["query", "--format", "csv", "--output", "rows.csv"];
-  const whole = await run([...words, "SELECT n FROM generate_series(1, 3) AS n"]);
+  const args = ["query", "--format", "csv", "--output", "rows.csv"];
+  const whole = await run([...args, "SELECT n FROM generate_series(1, 3) AS n"]);
   assert.deepEqual([whole.code, whole.stdout, await Deno.readTextFile(path)], [0, "", "n\n1\n2\n3\n"]);
-  const failed = await run([...words, "SELECT 1 / (100000 - n) FROM generate_series(1, 200000) AS n"]);
+  const failed = await run([...args, "SELECT 1 / (100000 - n) FROM generate_series(1, 200000) AS n"]);
   assert.equal(failed.code, 1);
   assert.equal(await Deno.readTextFile(path), "n\n1\n2\n3\n");
   assert.deepEqual([...Deno.readDirSync(folder)].map(({ name }) => name), ["rows.csv"]);
@@ -96,7 +96,7 @@ cliTest("lakebase query --output writes a complete file or none", async ({ run, 
 });
 
 cliTest("lakebase query refuses invalid arguments before it runs a statement", async ({ run }) => {
-  const cases: [words: string[], said: RegExp][] = [
+  const cases: [args: string[], message: RegExp][] = [
     [["SELECT $a"], /\$a has no value; give -p a=VALUE/],
     [["SELECT 1", "-p", "a=1"], /the SQL has no \$a/],
     [["SELECT 1", "-p", "a"], /must be name=value/],
@@ -117,11 +117,11 @@ cliTest("lakebase query refuses invalid arguments before it runs a statement", a
     [["SELECT 1", "--hots", "x"], /Did you mean --host\?/],
     [["SELECT 1", "--endpoint", "a b"], /BAD_SETTING.*--endpoint/],
   ];
-  const outcomes = await Promise.all(cases.map(([words]) => run(["query", ...words], { stdin: "" })));
+  const outcomes = await Promise.all(cases.map(([args]) => run(["query", ...args], { stdin: "" })));
   for (const [index, { code, stdout, stderr }] of outcomes.entries()) {
-    const [words, said] = cases[index]!;
-    assert.deepEqual([code, stdout], [2, ""], words.join(" "));
-    assert.match(stderr, said);
+    const [args, message] = cases[index]!;
+    assert.deepEqual([code, stdout], [2, ""], args.join(" "));
+    assert.match(stderr, message);
     assert.ok(stderr.startsWith("lakebase: "), stderr);
   }
 });
@@ -147,45 +147,30 @@ cliTest("lakebase query ends a statement that takes too long", async ({ run }) =
   assert.match(stderr, /\[CANCELED\] .*0\.5 s/);
 });
 
-cliTest("lakebase tables lists tables and views", async ({ run }) => {
-  await run(["query", "CREATE TABLE IF NOT EXISTS stations (id int); CREATE TABLE IF NOT EXISTS docks (id int)"]);
-  const table = await run(["tables"]);
-  assert.match(table.stdout, /public \| docks .*\n.*public \| stations /);
-  const json = await run(["tables", "stat*", "--format", "json"]);
-  assert.deepEqual(
-    JSON.parse(json.stdout).map(({ schema, name, size }: Record<string, unknown>) => [schema, name, typeof size]),
-    [
-      ["public", "stations", "number"],
-    ],
-  );
-  assert.equal((await run(["tables", "nope", "--format", "csv"])).stdout, "schema,name,kind,rows,size,comment\n");
-  assert.equal((await run(["tables", "a.b.c"])).code, 2);
-});
-
 cliTest("lakebase query and pull run SQL in a SQL warehouse", async ({ run, folder }) => {
   const warehouse = ["--warehouse", "Serverless Starter Warehouse"];
   const sql = "SELECT n, n * $f::int AS p, ARRAY[n, NULL] AS list FROM generate_series(1, 2) AS n";
-  const cases: [words: string[], text: string][] = [
+  const cases: [args: string[], text: string][] = [
     [[], " n | p |   list\n---+---+----------\n 1 | 2 | {1,NULL}\n 2 | 4 | {2,NULL}\n(2 rows)\n"],
     [["--format", "csv"], 'n,p,list\n1,2,"{1,NULL}"\n2,4,"{2,NULL}"\n'],
     [["--format", "ndjson"], '{"n":1,"p":2,"list":[1,null]}\n{"n":2,"p":4,"list":[2,null]}\n'],
   ];
-  for (const [words, text] of cases) {
-    const { code, stdout, stderr } = await run(["query", sql, "-p", "f=2", ...warehouse, ...words]);
-    assert.deepEqual([code, stdout, stderr], [0, text, ""], words.join(" "));
+  for (const [args, text] of cases) {
+    const { code, stdout, stderr } = await run(["query", sql, "-p", "f=2", ...warehouse, ...args]);
+    assert.deepEqual([code, stdout, stderr], [0, text, ""], args.join(" "));
   }
   const pulled = await run(["pull", ...warehouse, "--sql", "SELECT 1 AS one", "one.csv", "--quiet"]);
   assert.deepEqual([pulled.code, pulled.stderr], [0, ""]);
   assert.equal(await Deno.readTextFile(`${folder}/one.csv`), "one\n1\n");
-  const refusals: [words: string[], why: RegExp][] = [
+  const refusals: [args: string[], why: RegExp][] = [
     [["query", "SELECT 1", "--schema", "x"], /--schema is for --warehouse/],
     [["query", "SELECT 1", ...warehouse, "--host", "x"], /host is for a Lakebase/],
     [["pull", "trips", "trips.csv", ...warehouse], /with --warehouse, a pull takes a --sql/],
     [["query", "SELECT 1", "--warehouse", "Nix"], /none with the id or name "Nix"/],
     [["query", "SELECT * FROM nix", ...warehouse], /TABLE_OR_VIEW_NOT_FOUND[^]*LINE 1/],
   ];
-  for (const [words, why] of refusals) {
-    const { code, stderr } = await run(words);
+  for (const [args, why] of refusals) {
+    const { code, stderr } = await run(args);
     assert.ok((code === 1 || code === 2) && why.test(stderr), stderr);
   }
 });

@@ -77,23 +77,26 @@ cliTest("(slow) Stop does not wait for a reader that has stopped reading", async
 
 const ENDLESS = ["--sql", "SELECT generate_series(1, 100000000), repeat('x', 1000)", "--format", "csv"];
 
-/** Runs a command whose target takes nothing, and says how the command ends: by itself or by signals. */
+/** A way in which a pull ends although nobody reads its output. */
 interface End {
-  words?: string[];
+  /** Further arguments of the command. */
+  args?: string[];
+  /** The signals that the command gets. */
   signals?: Deno.Signal[];
+  /** The exit code. */
   code: number;
 }
 
 const ENDS: Readonly<Record<string, End>> = {
-  "--timeout": { words: ["--timeout", "1"], code: 1 },
+  "--timeout": { args: ["--timeout", "1"], code: 1 },
   "Ctrl-C": { signals: ["SIGINT"], code: 130 },
   "SIGTERM": { signals: ["SIGTERM"], code: 143 },
   "Ctrl-C twice": { signals: ["SIGINT", "SIGINT"], code: 130 },
 };
 
-for (const [how, { words = [], signals = [], code }] of Object.entries(ENDS)) {
-  cliTest(`(slow) ${how} ends a pull to standard output that no one reads`, async ({ spawn }) => {
-    const child = spawn(["pull", ...ENDLESS, "-", ...words]);
+for (const [cause, { args = [], signals = [], code }] of Object.entries(ENDS)) {
+  cliTest(`(slow) ${cause} ends a pull to standard output that no one reads`, async ({ spawn }) => {
+    const child = spawn(["pull", ...ENDLESS, "-", ...args]);
     const stderr = new Response(child.stderr).text();
     const reader = child.stdout.getReader();
     assert.equal((await reader.read()).done, false);
@@ -106,13 +109,16 @@ for (const [how, { words = [], signals = [], code }] of Object.entries(ENDS)) {
   });
 }
 
-cliTest("(slow) a command that waits for the reader of a pipe ends by --timeout or by a signal", async (test) => {
-  if (Deno.build.os === "windows") return; // it has no such pipes
+function namedPipesMissing(): string | undefined {
+  return Deno.build.os === "windows" ? "Windows has no named pipes in its file system" : undefined;
+}
+
+async function endsWhileAPipeWaits(test: CliTest): Promise<void> {
   const [unread, held] = [`${test.folder}/unread`, `${test.folder}/held`];
   assert.ok((await new Deno.Command("mkfifo", { args: [unread, held] }).output()).success);
   using _reader = await Deno.open(held, { read: true, write: true }); // it never reads
   const rows = ["query", "--format", "csv", ENDLESS[1]!, "--output"];
-  const cases: [words: string[], signal: Deno.Signal | undefined, code: number][] = [
+  const cases: [args: string[], signal: Deno.Signal | undefined, code: number][] = [
     [["pull", ...ENDLESS, unread, "--timeout", "1"], undefined, 1],
     [["pull", ...ENDLESS, held, "--timeout", "1"], undefined, 1],
     [["pull", ...ENDLESS, unread], "SIGINT", 130],
@@ -120,19 +126,25 @@ cliTest("(slow) a command that waits for the reader of a pipe ends by --timeout 
     [[...rows, unread], "SIGINT", 130],
     [[...rows, held], "SIGINT", 130],
   ];
-  for (const [words, signal, code] of cases) {
+  for (const [args, signal, code] of cases) {
     const before = test.local.logins.length;
-    const child = test.spawn(words);
+    const child = test.spawn(args);
     const output = child.output();
     // Nothing shows that the command waits, but it waits soon after this.
     await eventually("it has logged in", () => test.local.logins.slice(before).some(({ outcome }) => outcome === "ok"));
     if (signal !== undefined) child.kill(signal);
-    const { code: ended, stderr } = await inTime(`the end of ${words.join(" ")}`, output);
-    assert.equal(ended, code, words.join(" "));
+    const { code: ended, stderr } = await inTime(`the end of ${args.join(" ")}`, output);
+    assert.equal(ended, code, args.join(" "));
     assert.match(new TextDecoder().decode(stderr), /^lakebase: \[CANCELED\] Canceled/);
   }
   assert.deepEqual([...Deno.readDirSync(test.folder)].map(({ name }) => name).sort(), ["held", "unread"]);
-});
+}
+
+cliTest(
+  "(slow) a command that waits for the reader of a pipe ends by --timeout or by a signal",
+  endsWhileAPipeWaits,
+  namedPipesMissing,
+);
 
 cliTest("(slow) standard output that is closed from the start ends a command quietly", async ({ local, folder }) => {
   for (const words of ["query 'SELECT 1'", `pull --sql 'SELECT 1' - --format csv --quiet`]) {
@@ -163,8 +175,8 @@ function scriptMissing(): string | undefined {
 }
 
 /** The output of a command to a terminal. */
-async function onTerminal(words: string[], env: Record<string, string>): Promise<{ code: number; shown: string }> {
-  const line = [...PROGRAM, ...words].map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
+async function onTerminal(args: string[], env: Record<string, string>): Promise<{ code: number; shown: string }> {
+  const line = [...PROGRAM, ...args].map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
   const { code, stdout } = await new Deno.Command("script", {
     args: ["-qec", line, "/dev/null"],
     env: { NO_COLOR: "", ...env },
@@ -173,18 +185,20 @@ async function onTerminal(words: string[], env: Record<string, string>): Promise
   return { code, shown: new TextDecoder().decode(stdout) };
 }
 
-const { ignore } = requires("", scriptMissing);
-cliTest("(slow) on a terminal NULL is dimmed, unless NO_COLOR is set", async ({ local }) => {
-  if (ignore) return;
-  const words = ["query", "--no-header", "SELECT NULL AS a, 'NULL' AS b"];
-  assert.equal((await onTerminal(words, local.env)).shown, " \x1b[2mNULL\x1b[22m | NULL\r\n");
-  assert.equal((await onTerminal(words, { ...local.env, NO_COLOR: "1" })).shown, " NULL | NULL\r\n");
-});
+async function dimsNull({ local }: CliTest): Promise<void> {
+  const args = ["query", "--no-header", "SELECT NULL AS a, 'NULL' AS b"];
+  assert.equal((await onTerminal(args, local.env)).shown, " \x1b[2mNULL\x1b[22m | NULL\r\n");
+  assert.equal((await onTerminal(args, { ...local.env, NO_COLOR: "1" })).shown, " NULL | NULL\r\n");
+}
 
-Deno.test("on a terminal, a command without SQL prints what to do and does not wait for input", async () => {
-  if (ignore) return;
-  const { code, shown } = await onTerminal(["query"], {});
-  assert.equal(code, 2);
-  assert.match(shown, /there is no SQL; put it in the command line/);
-  assert.equal((await lakebase(["query"])).code, 2);
+cliTest("(slow) on a terminal NULL is dimmed, unless NO_COLOR is set", dimsNull, scriptMissing);
+
+Deno.test({
+  ...requires("on a terminal, a command without SQL prints what to do and does not wait for input", scriptMissing),
+  fn: async () => {
+    const { code, shown } = await onTerminal(["query"], {});
+    assert.equal(code, 2);
+    assert.match(shown, /there is no SQL; put it in the command line/);
+    assert.equal((await lakebase(["query"])).code, 2);
+  },
 });

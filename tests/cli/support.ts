@@ -2,7 +2,7 @@ import type { LocalLakebase } from "../../src/local/mod.ts";
 import { LineServer } from "../support/line_server.ts";
 import { postgresMissing } from "../support/postgres.ts";
 import { CLUSTER } from "../support/queries.ts";
-import { requires } from "../support/requirements.ts";
+import { type Missing, requires } from "../support/requirements.ts";
 import { loadingFile, sharedGateway } from "../support/shared_servers.ts";
 import { LOCKED } from "../support/files.ts";
 
@@ -30,14 +30,14 @@ export const PROGRAM: readonly string[] = [
   ...[Deno.execPath(), "run", "--quiet", "-A", "--no-check", ...LOCKED, CLI],
 ];
 
-/** The variables that the environment of the tests may have, and that a run must not have. */
-const PLAIN = { NO_COLOR: "", LAKEBASE_DEBUG: "" };
+/** Clears the variables that the environment of the tests may have, and that a run must not have. */
+const CLEARED = { NO_COLOR: "", LAKEBASE_DEBUG: "" };
 
 /** The program before it is started. */
-export function command(words: readonly string[], { env = {}, cwd, stdin }: RunOptions = {}): Deno.Command {
+export function command(args: readonly string[], { env = {}, cwd, stdin }: RunOptions = {}): Deno.Command {
   return new Deno.Command(PROGRAM[0]!, {
-    args: [...PROGRAM.slice(1), ...words],
-    env: { ...PLAIN, ...env },
+    args: [...PROGRAM.slice(1), ...args],
+    env: { ...CLEARED, ...env },
     ...(cwd === undefined ? {} : { cwd }),
     stdin: stdin === undefined ? "null" : "piped",
     stdout: "piped",
@@ -46,8 +46,8 @@ export function command(words: readonly string[], { env = {}, cwd, stdin }: RunO
 }
 
 /** Runs the program to its end in a separate process. */
-export async function ownProcess(words: readonly string[], options: RunOptions = {}): Promise<Outcome> {
-  const child = command(words, options).spawn();
+export async function ownProcess(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  const child = command(args, options).spawn();
   const output = child.output();
   if (options.stdin !== undefined) await new Blob([options.stdin]).stream().pipeTo(child.stdin).catch(() => {});
   const { code, stdout, stderr } = await output;
@@ -56,8 +56,8 @@ export async function ownProcess(words: readonly string[], options: RunOptions =
 }
 
 /** Runs the program to its end, in one process for all tests of this process; see `resident_program.ts`. */
-export async function lakebase(words: readonly string[], options: RunOptions = {}): Promise<Outcome> {
-  return await resident!.ask({ words, options: { ...options, env: { ...PLAIN, ...options.env } } });
+export async function lakebase(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  return await resident!.ask({ args, options: { ...options, env: { ...CLEARED, ...options.env } } });
 }
 
 let resident: LineServer | undefined;
@@ -66,7 +66,7 @@ let resident: LineServer | undefined;
 Deno.test.beforeAll(() => {
   const script = decodeURIComponent(new URL("./resident_program.ts", import.meta.url).pathname);
   const args = [...PROGRAM.slice(1, -1), script];
-  resident = new LineServer("the resident program", PROGRAM[0]!, { args, env: PLAIN });
+  resident = new LineServer("the resident program", PROGRAM[0]!, { args, env: CLEARED });
 });
 Deno.test.afterAll(async () => {
   await resident!.close();
@@ -78,18 +78,22 @@ export interface CliTest {
   /** A separate folder, in which the program runs. */
   folder: string;
   /** Runs the program to its end on the local Lakebase. */
-  run: (words: readonly string[], options?: RunOptions) => Promise<Outcome>;
+  run: (args: readonly string[], options?: RunOptions) => Promise<Outcome>;
   /** Does the same in a separate process. */
-  runAlone: (words: readonly string[], options?: RunOptions) => Promise<Outcome>;
+  runAlone: (args: readonly string[], options?: RunOptions) => Promise<Outcome>;
   /** Starts the program. */
-  spawn: (words: readonly string[]) => Deno.ChildProcess;
+  spawn: (args: readonly string[]) => Deno.ChildProcess;
 }
 
 /** A test of the real program on a PostgreSQL behind the gateway. The server runs in this process and outlives a test. */
-export function cliTest(name: string, run: (test: CliTest) => Promise<void>): void {
+export function cliTest(
+  name: string,
+  run: (test: CliTest) => Promise<void>,
+  ...missing: Missing[]
+): void {
   const file = loadingFile();
   Deno.test({
-    ...requires(name, postgresMissing),
+    ...requires(name, postgresMissing, ...missing),
     sanitizeOps: false,
     sanitizeResources: false,
     fn: async () => {
@@ -101,9 +105,9 @@ export function cliTest(name: string, run: (test: CliTest) => Promise<void>): vo
         await run({
           local: server,
           folder,
-          run: (words, options) => lakebase(words, at(options)),
-          runAlone: (words, options) => ownProcess(words, at(options)),
-          spawn: (words) => command(words, at()).spawn(),
+          run: (args, options) => lakebase(args, at(options)),
+          runAlone: (args, options) => ownProcess(args, at(options)),
+          spawn: (args) => command(args, at()).spawn(),
         });
       } finally {
         await Deno.remove(folder, { recursive: true });

@@ -35,14 +35,14 @@ cliTest(
     await Deno.writeTextFile(`${folder}/some.sql`, `${sql};\n`);
     const values = ["-p", "zone=Harlem", "-p", "most=6"];
     for (
-      const [words, stdin] of [[["--sql", sql]], [["-f", "some.sql"]], [["-f", "-"], sql]] as [string[], string?][]
+      const [args, stdin] of [[["--sql", sql]], [["-f", "some.sql"]], [["-f", "-"], sql]] as [string[], string?][]
     ) {
       const options = stdin === undefined ? {} : { stdin };
       const { code, stdout, stderr } = await run(
-        ["pull", ...words, ...values, "-", "--format", "csv", "--quiet"],
+        ["pull", ...args, ...values, "-", "--format", "csv", "--quiet"],
         options,
       );
-      assert.deepEqual([code, stdout, stderr], [0, "id\n2\n4\n", ""], words.join(" "));
+      assert.deepEqual([code, stdout, stderr], [0, "id\n2\n4\n", ""], args.join(" "));
     }
     const hostile = "'; DROP TABLE trips; --";
     const { code, stdout } = await run([
@@ -102,7 +102,7 @@ cliTest("lakebase pull writes a folder of several files, or of partitions", asyn
   assert.deepEqual(files(`${folder}/trips/zone=SoHo`), ["part-00000.parquet"]);
   assert.equal((await run(["load", "again", "trips/", "--create"])).code, 0);
   assert.equal(await count(), "1000\n");
-  const cases: [words: string[], said: RegExp][] = [
+  const cases: [args: string[], message: RegExp][] = [
     [["none/", "--rows-per-file", "0"], /--rows-per-file is 0; it must be a whole number above 0/],
     [["none/", "--partition-by", "zon"], /--partition-by has "zon", which is not a column; did you mean "zone"\?/],
     [["none/", "--partition-by", "id,zone"], /--partition-by has all columns/],
@@ -110,9 +110,9 @@ cliTest("lakebase pull writes a folder of several files, or of partitions", asyn
     [["t.csv", "--partition-by", "zone"], /--partition-by is for a folder/],
     [["t.csv", "--replace"], /--replace is for a folder/],
   ];
-  for (const [words, said] of cases) {
-    const { code, stderr } = await run(["pull", "trips", ...words]);
-    assert.deepEqual([code, stderr.match(said) !== null], [2, true], `${words.join(" ")}: ${stderr}`);
+  for (const [args, message] of cases) {
+    const { code, stderr } = await run(["pull", "trips", ...args]);
+    assert.deepEqual([code, stderr.match(message) !== null], [2, true], `${args.join(" ")}: ${stderr}`);
   }
   assert.deepEqual(files(folder), ["trips"]);
   assert.equal(files(`${folder}/trips`).length, 3);
@@ -124,7 +124,7 @@ cliTest("invalid pulls and loads are refused, and change nothing", async ({ run,
   await Deno.writeTextFile(`${folder}/bad.csv`, "n\n1\n2\nthree\n");
   await Deno.writeTextFile(`${folder}/empty.csv`, "");
   await Deno.writeTextFile(`${folder}/semicolons.csv`, "n;m\n1;2\n");
-  const cases: [words: string[], code: number, said: RegExp][] = [
+  const cases: [args: string[], code: number, message: RegExp][] = [
     [["pull", "trips", "t.xls"], 2, /not a known format.*give --format csv/],
     [["pull", "trips", "-"], 2, /give --format csv/],
     [["pull", "trips", "no/t.csv"], 1, /no folder no/],
@@ -168,18 +168,18 @@ cliTest("invalid pulls and loads are refused, and change nothing", async ({ run,
     [["load", "numbers", "empty.csv"], 1, /use --no-header/],
     [["load", "trips", "semicolons.csv"], 1, /has the column "n", but public\.trips has no column with that name/],
   ];
-  for (const [words, expected, said] of cases) {
-    const { code, stdout, stderr } = await run(words);
-    assert.deepEqual([code, stdout], [expected, ""], words.join(" "));
-    assert.match(stderr, said);
+  for (const [args, expected, message] of cases) {
+    const { code, stdout, stderr } = await run(args);
+    assert.deepEqual([code, stdout], [expected, ""], args.join(" "));
+    assert.match(stderr, message);
   }
   assert.deepEqual(files(folder), ["bad.csv", "empty.csv", "semicolons.csv"]);
   assert.equal((await run(["query", "--format", "csv", "--no-header", "SELECT count(*) FROM numbers"])).stdout, "0\n");
 });
 
 cliTest("lakebase load reads standard input, and loads all rows or none", async ({ run }) => {
-  const words = ["load", "stations", "-", "--format", "csv", "--create", "--type", "code=text", "--quiet"];
-  const loaded = await run(words, { stdin: "id,code\n1,007\n2,\n" });
+  const args = ["load", "stations", "-", "--format", "csv", "--create", "--type", "code=text", "--quiet"];
+  const loaded = await run(args, { stdin: "id,code\n1,007\n2,\n" });
   assert.deepEqual(loaded, { code: 0, stdout: "", stderr: "" });
   const { stdout } = await run(["query", "--format", "ndjson", "TABLE stations; DROP TABLE stations"]);
   assert.equal(stdout, '{"id":1,"code":"007"}\n{"id":2,"code":null}\n');

@@ -1,7 +1,7 @@
 import { type Catalog, parseCatalog } from "../../src/kernel/catalog.ts";
 
 /** A catalog in the form that the child sends. */
-export const SENT = {
+export const SENT_CATALOG = {
   connections: ["db2"],
   tables: [
     table("public", "trips", "r", true, ["id integer!", "zone text", "fare numeric(8,2)"]),
@@ -30,4 +30,4 @@ function table(schema: string, name: string, kind: string, visible: boolean, col
   };
 }
 
-export const CATALOG: Catalog = parseCatalog(SENT)!;
+export const CATALOG: Catalog = parseCatalog(SENT_CATALOG)!;

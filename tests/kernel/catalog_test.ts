@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { ConnectionNames, parseCatalog } from "../../src/kernel/catalog.ts";
-import { CATALOG, SENT } from "./catalog.ts";
+import { CATALOG, SENT_CATALOG } from "./catalog.ts";
 
 Deno.test("parseCatalog() accepts the child's catalog", () => {
   assert.deepEqual(CATALOG.tables[0], {
@@ -14,20 +14,20 @@ Deno.test("parseCatalog() accepts the child's catalog", () => {
       { name: "fare", type: "numeric(8,2)", notNull: false },
     ],
   });
-  assert.deepEqual(CATALOG.functions, SENT.functions);
+  assert.deepEqual(CATALOG.functions, SENT_CATALOG.functions);
   assert.deepEqual(CATALOG.connections, ["db2"]);
 });
 
 Deno.test("parseCatalog() refuses anything else", () => {
   const broken: unknown[] = [
     ...[undefined, null, 1, "x", [], {}],
-    { ...SENT, tables: undefined },
-    { ...SENT, tables: [null] },
-    { ...SENT, tables: [{ ...SENT.tables[0], name: 1 }] },
-    { ...SENT, tables: [{ ...SENT.tables[0], columns: [["id", "integer"]] }] },
-    { ...SENT, tables: [{ ...SENT.tables[0], columns: { 0: [] } }] },
-    { ...SENT, functions: [{ ...SENT.functions[0], visible: "yes" }] },
-    { ...SENT, connections: [1] },
+    { ...SENT_CATALOG, tables: undefined },
+    { ...SENT_CATALOG, tables: [null] },
+    { ...SENT_CATALOG, tables: [{ ...SENT_CATALOG.tables[0], name: 1 }] },
+    { ...SENT_CATALOG, tables: [{ ...SENT_CATALOG.tables[0], columns: [["id", "integer"]] }] },
+    { ...SENT_CATALOG, tables: [{ ...SENT_CATALOG.tables[0], columns: { 0: [] } }] },
+    { ...SENT_CATALOG, functions: [{ ...SENT_CATALOG.functions[0], visible: "yes" }] },
+    { ...SENT_CATALOG, connections: [1] },
   ];
   for (const content of broken) assert.equal(parseCatalog(content), undefined, JSON.stringify(content));
 });

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { rewriteCell } from "../../src/kernel/magic.ts";
 
-const HOOK = Symbol.for("lakebase.cell");
+const SQL_CELLS = Symbol.for("lakebase.cell");
 
-/** The arguments of a call of the client. */
+/** The arguments with which a cell calls the client. */
 export type Call = [options: Record<string, unknown>, ...statements: [strings: string[], values: unknown[]][]];
 
 /** The code into which a cell is rewritten. */
@@ -13,8 +13,8 @@ export function codeOf(cell: string): string {
   return (rewritten as { code: string }).code;
 }
 
-/** Runs the rewritten code, and returns what it would make the client run. `answer` is the client's result. */
-export async function sent(
+/** Runs the rewritten code, and returns its calls of the client. `answer` gives the client's result. */
+export async function callsOf(
   cell: string,
   scope: Record<string, unknown> = {},
   answer: () => Promise<unknown> = () => Promise.resolve([]),
@@ -25,7 +25,7 @@ export async function sent(
 }
 
 /** The value of a variable after a cell has stored a result in it. */
-export async function stored(cell: string, name: string, result: unknown): Promise<unknown> {
+export async function storedValue(cell: string, name: string, result: unknown): Promise<unknown> {
   return await run(`${codeOf(cell)}\nreturn ${name}`, { [name]: "before" }, (options) => {
     (options["check"] as () => void)();
     (options["keep"] as (value: unknown) => void)(result);
@@ -35,13 +35,13 @@ export async function stored(cell: string, name: string, result: unknown): Promi
 async function run(
   code: string,
   scope: Record<string, unknown>,
-  heed: (...call: Call) => unknown,
+  onCall: (...call: Call) => unknown,
   answer: () => Promise<unknown> = () => Promise.resolve([]),
 ): Promise<unknown> {
-  Object.defineProperty(globalThis, HOOK, {
+  Object.defineProperty(globalThis, SQL_CELLS, {
     configurable: true,
     value: (...call: Call) => {
-      heed(...call);
+      onCall(...call);
       return answer();
     },
   });
@@ -49,6 +49,6 @@ async function run(
   try {
     return await new AsyncFunction(...Object.keys(scope), code)(...Object.values(scope));
   } finally {
-    Reflect.deleteProperty(globalThis, HOOK);
+    Reflect.deleteProperty(globalThis, SQL_CELLS);
   }
 }

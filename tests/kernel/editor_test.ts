@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { editorReply, inspectSql } from "../../src/kernel/editor.ts";
-import { codeForChild } from "../../src/kernel/magic.ts";
+import { eventually } from "../support/eventually.ts";
+import { notebookFolder } from "../support/notebook.ts";
 import { CATALOG } from "./catalog.ts";
+import { RawKernel } from "./raw_kernel.ts";
 
 Deno.test("code that is not SQL is left to the child", () => {
   for (const type of ["complete_request", "inspect_request", "is_complete_request", "history_request", undefined]) {
@@ -30,13 +32,6 @@ Deno.test("in a console, SQL continues until a semicolon or a blank line", () =>
   for (const [code, status] of cases) {
     assert.equal(editorReply("is_complete_request", { code }, undefined)!.content["status"], status, code);
   }
-});
-
-Deno.test("help and errors become cells that print or fail", () => {
-  assert.equal(codeForChild("1 + 1", "m"), "1 + 1");
-  assert.match(codeForChild("%lsmagic", "m"), /^console\.log\("%s", "%%sql/);
-  assert.match(codeForChild("%%nothing", "m"), /\.refuse\("UsageError", "Cannot run the cell: /);
-  assert.match(codeForChild("%%sql\nSELECT 1", "file:///mod.ts"), /file:\/\/\/mod\.ts/);
 });
 
 /** Inspects at `|`. */
@@ -69,4 +64,48 @@ const CASES: [marked: string, shown: string | undefined][] = [
 
 Deno.test("inspectSql() shows tables, columns and functions", () => {
   for (const [marked, shown] of CASES) assert.equal(inspect(marked), shown, marked);
+});
+
+Deno.test("the kernel completes and explains SQL with the names of the connected database, and still TypeScript", async () => {
+  await using folder = await notebookFolder();
+  await using kernel = await RawKernel.start({ cwd: folder.path, env: { LAKEBASE_LOCAL: "1", NO_COLOR: "1" } });
+  using frontend = await kernel.frontend();
+  const complete = async (marked: string) => {
+    const [before = "", after = ""] = marked.split("|");
+    const content = { code: before + after, cursor_pos: [...before].length };
+    return (await frontend.request("shell", "complete_request", content))["matches"] as string[];
+  };
+  /** The catalog arrives in the background. */
+  const completeAtLast = async (marked: string, match: string) => {
+    await eventually(`${marked} is completed to ${match}`, async () => (await complete(marked)).includes(match));
+  };
+  assert.deepEqual(await complete("%%sql\nSEL|"), ["SELECT"]);
+  await frontend.execute("import { sql } from 'lakebase';\nconst zones = ['Harlem'];");
+  await frontend.execute("await sql`CREATE TABLE rides (id int, fare numeric)`");
+  await completeAtLast("%%sql\nSELECT * FROM ri|", "rides");
+  assert.deepEqual(await complete("%%sql\nSELECT r.| FROM rides r"), ["id", "fare"]);
+  await frontend.execute("%%sql\nALTER TABLE rides ADD COLUMN zone text");
+  await completeAtLast("%%sql\nSELECT r.| FROM rides r", "zone");
+  await completeAtLast("%%sql\nSELECT generate_ser|", "generate_series");
+  await frontend.execute("await sql`CREATE TABLE rivers AS SELECT 1 AS length`");
+  await completeAtLast("%%sql\nSELECT * FROM ri|", "rivers");
+  // The cell takes longer than the pause after which the catalog is read, which must not happen before its COMMIT.
+  await frontend.execute(
+    "import { connect } from 'lakebase';\nconst db = await connect({ local: true });\n" +
+      "await db.transaction(async (tx) => {\n  await tx.sql`CREATE PROCEDURE ring() LANGUAGE sql AS 'SELECT 1'`;\n" +
+      "  await new Promise((resolve) => setTimeout(resolve, 600));\n})",
+  );
+  await completeAtLast("%%sql\nCALL r|", "ring");
+  assert.deepEqual((await complete("%%sql d|"))[0], "db");
+  assert.ok((await complete("%%sql\nSELECT ${zones.le|}")).includes("length"));
+  assert.ok((await complete("zones.le|")).includes("length"));
+  const code = "%%sql\nSELECT * FROM rides";
+  const inspected = await frontend.request("shell", "inspect_request", {
+    code,
+    cursor_pos: code.length,
+    detail_level: 0,
+  });
+  assert.deepEqual(inspected["data"], {
+    "text/plain": "table public.rides\n  id    integer\n  fare  numeric\n  zone  text",
+  });
 });

@@ -20,7 +20,7 @@ export interface Execution {
   idleAt: number;
 }
 
-interface Waiting {
+interface PendingRequest {
   started: number;
   outputs: Output[];
   replyAt: number;
@@ -29,36 +29,37 @@ interface Waiting {
   settle: () => void;
 }
 
-type Wires = Record<Exclude<ChannelName, "hb">, ZmtpConnection>;
+type Connections = Record<Exclude<ChannelName, "hb">, ZmtpConnection>;
 
 /** A frontend of a kernel that reads and writes bytes. */
 export class Frontend implements Disposable {
-  readonly wires: Wires;
+  readonly connections: Connections;
   readonly signer: Signer;
-  /** All messages on iopub, for any frontend. */
-  readonly heard: Envelope[] = [];
+  /** All messages of the iopub channel, which every frontend gets. */
+  readonly published: Envelope[] = [];
   /** Messages with a wrong signature. */
   invalid = 0;
   /** While this promise is pending, nothing is read. */
   reading: Promise<unknown> = Promise.resolve();
   onInput: ((envelope: Envelope) => void) | undefined;
   /** Rejects when the kernel sends unreadable bytes. */
-  readonly #garbled = Promise.withResolvers<never>();
-  readonly #waiting = new Map<string, Waiting>();
+  readonly #unreadable = Promise.withResolvers<never>();
+  readonly #pending = new Map<string, PendingRequest>();
 
-  private constructor(wires: Wires, signer: Signer) {
-    this.wires = wires;
+  private constructor(connections: Connections, signer: Signer) {
+    this.connections = connections;
     this.signer = signer;
-    this.#garbled.promise.catch(() => {}); // whoever waits for a reply is told
-    this.#hear(wires.shell, (envelope) => this.#onReply(envelope));
-    this.#hear(wires.control, (envelope) => this.#onReply(envelope));
-    this.#hear(wires.iopub, (envelope) => this.#onOutput(envelope));
-    this.#hear(wires.stdin, (envelope) => this.onInput?.(envelope));
+    this.#unreadable.promise.catch(() => {}); // it rejects the requests that wait for a reply
+    this.#receive(connections.shell, (envelope) => this.#onReply(envelope));
+    this.#receive(connections.control, (envelope) => this.#onReply(envelope));
+    this.#receive(connections.iopub, (envelope) => this.#onOutput(envelope));
+    this.#receive(connections.stdin, (envelope) => this.onInput?.(envelope));
   }
 
   static async connect(info: ConnectionInfo, signer: Signer, identity: string): Promise<Frontend> {
     const id = new TextEncoder().encode(identity);
-    const open = async (channel: ChannelName) => ZmtpConnection.open(await dial(info, channel), kind(channel), id);
+    const open = async (channel: ChannelName) =>
+      ZmtpConnection.open(await openTcp(info, channel), socketType(channel), id);
     const [iopub, shell, control, stdin] = await Promise.all([
       open("iopub"),
       open("shell"),
@@ -69,7 +70,7 @@ export class Frontend implements Disposable {
     const frontend = new Frontend({ iopub, shell, control, stdin }, signer);
     await eventually("the kernel publishes to it", async () => {
       await frontend.request("shell", "kernel_info_request");
-      return frontend.heard.length > 0;
+      return frontend.published.length > 0;
     });
     return frontend;
   }
@@ -85,77 +86,83 @@ export class Frontend implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const wire of Object.values(this.wires)) wire[Symbol.dispose]();
+    for (const connection of Object.values(this.connections)) connection[Symbol.dispose]();
   }
 
-  async #ask(channel: "shell" | "control", type: string, content: unknown, idle: boolean): Promise<Execution> {
+  async #ask(channel: "shell" | "control", type: string, content: unknown, untilIdle: boolean): Promise<Execution> {
     const id = crypto.randomUUID();
     const ended = Promise.withResolvers<void>();
-    const waiting: Waiting = {
+    const pending: PendingRequest = {
       started: performance.now(),
       outputs: [],
       replyAt: NaN,
-      idleAt: idle ? NaN : 0,
+      idleAt: untilIdle ? NaN : 0,
       reply: undefined,
-      settle: () => waiting.reply && !Number.isNaN(waiting.idleAt) && ended.resolve(),
+      settle: () => pending.reply && !Number.isNaN(pending.idleAt) && ended.resolve(),
     };
-    this.#waiting.set(id, waiting);
-    this.wires[channel].send(this.signer.make(type, content, {}, id));
-    await Promise.race([ended.promise, this.#garbled.promise]);
-    const { outputs, replyAt, idleAt, reply } = waiting;
+    this.#pending.set(id, pending);
+    this.connections[channel].send(this.signer.make(type, content, {}, id));
+    await Promise.race([ended.promise, this.#unreadable.promise]);
+    const { outputs, replyAt, idleAt, reply } = pending;
     return { outputs, replyAt, idleAt, reply: reply! };
   }
 
-  async #hear(wire: ZmtpConnection, heed: (envelope: Envelope) => void): Promise<void> {
+  async #receive(connection: ZmtpConnection, handle: (envelope: Envelope) => void): Promise<void> {
     try {
-      for await (const message of wire.messages()) {
+      for await (const message of connection.messages()) {
         await this.reading;
         const envelope = openMessage(message);
         if (envelope === undefined || !this.signer.verifies(envelope)) this.invalid++;
-        else heed(envelope);
+        else handle(envelope);
       }
     } catch (error) {
-      this.#garbled.reject(error);
+      this.#unreadable.reject(error);
     }
   }
 
   #onReply(envelope: Envelope): void {
-    const waiting = this.#waiting.get(envelope.parent.msg_id ?? "");
-    if (waiting === undefined) return;
-    waiting.replyAt = performance.now() - waiting.started;
-    waiting.reply = contentOf(envelope);
-    waiting.settle();
+    const pending = this.#pending.get(envelope.parent.msg_id ?? "");
+    if (pending === undefined) return;
+    pending.replyAt = performance.now() - pending.started;
+    pending.reply = contentOf(envelope);
+    pending.settle();
   }
 
   #onOutput(envelope: Envelope): void {
-    this.heard.push(envelope);
-    const waiting = this.#waiting.get(envelope.parent.msg_id ?? "");
-    if (waiting === undefined) return;
+    this.published.push(envelope);
+    const pending = this.#pending.get(envelope.parent.msg_id ?? "");
+    if (pending === undefined) return;
     const type = envelope.header.msg_type ?? "";
     const content = contentOf(envelope);
-    if (type !== "status") waiting.outputs.push({ type, content, late: waiting.idleAt > 0 });
+    if (type !== "status") pending.outputs.push({ type, content, late: pending.idleAt > 0 });
     else if (content["execution_state"] === "idle") {
-      waiting.idleAt = performance.now() - waiting.started;
-      waiting.settle();
+      pending.idleAt = performance.now() - pending.started;
+      pending.settle();
     }
   }
 }
 
 /** The content of an `execute_request`. */
 export function executeContent(code: string, options: Record<string, unknown> = {}): Record<string, unknown> {
-  const usual = { silent: false, store_history: true, user_expressions: {}, allow_stdin: false, stop_on_error: true };
-  return { code, ...usual, ...options };
+  const defaults = {
+    silent: false,
+    store_history: true,
+    user_expressions: {},
+    allow_stdin: false,
+    stop_on_error: true,
+  };
+  return { code, ...defaults, ...options };
 }
 
-function kind(channel: ChannelName): "SUB" | "DEALER" {
+function socketType(channel: ChannelName): "SUB" | "DEALER" {
   return channel === "iopub" ? "SUB" : "DEALER";
 }
 
-async function dial({ ip, ports }: ConnectionInfo, channel: ChannelName): Promise<Deno.TcpConn> {
-  let made: Deno.TcpConn | undefined;
+async function openTcp({ ip, ports }: ConnectionInfo, channel: ChannelName): Promise<Deno.TcpConn> {
+  let conn: Deno.TcpConn | undefined;
   await eventually(`the kernel listens on ${channel}`, async () => {
-    made = await Deno.connect({ hostname: ip, port: ports[channel] }).catch(() => undefined);
-    return made !== undefined;
+    conn = await Deno.connect({ hostname: ip, port: ports[channel] }).catch(() => undefined);
+    return conn !== undefined;
   });
-  return made!;
+  return conn!;
 }

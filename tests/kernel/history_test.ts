@@ -57,6 +57,6 @@ Deno.test("the history has the cells as the person wrote them, and no internal c
   const running = frontend.execute('prompt("wait")', { allow_stdin: true });
   const { header } = await asked.promise;
   assert.equal(((await frontend.request("shell", "history_request", tail))["history"] as unknown[]).length, 3);
-  frontend.wires.stdin.send(frontend.signer.make("input_reply", { value: "" }, header));
+  frontend.connections.stdin.send(frontend.signer.make("input_reply", { value: "" }, header));
   await running;
 });

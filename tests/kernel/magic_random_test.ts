@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { rewriteCell } from "../../src/kernel/magic.ts";
 import { newSeed, type Random, randomFrom } from "../support/random.ts";
-import { sent } from "./cell_code.ts";
+import { callsOf } from "./cell_code.ts";
 
 /** Pieces of SQL, and values that are numbered in order. */
 function randomSql(random: Random): { sql: string; written: string; values: number } {
@@ -55,7 +55,7 @@ Deno.test("rewriteCell() keeps every character of the SQL, and the order of its 
   for (let round = 0; round < 500; round++) {
     const { sql, written, values } = randomSql(random);
     const where = `LAKEBASE_TEST_SEED=${seed}, round ${round}: ${JSON.stringify(sql)}`;
-    const [[, ...statements] = []] = await sent(`%%sql\n${sql}`);
+    const [[, ...statements] = []] = await callsOf(`%%sql\n${sql}`);
     assert.equal(statements.map(([strings]) => strings.join("?")).join(""), written, where);
     assert.deepEqual(
       statements.flatMap(([, values]) => values),

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { parseScript } from "../../src/cli/script.ts";
-import { rewriteCell } from "../../src/kernel/magic.ts";
+import { codeForChild, rewriteCell } from "../../src/kernel/magic.ts";
 import { readHeader } from "../../src/kernel/magic_header.ts";
-import { sent, stored } from "./cell_code.ts";
+import { callsOf, storedValue } from "./cell_code.ts";
 
 Deno.test("rewriteCell() does not change TypeScript", () => {
   const cells = [
@@ -61,19 +61,19 @@ Deno.test("rewriteCell() passes the SQL of a %%sql cell byte for byte, and its v
     "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END",
   ];
   for (const text of texts) {
-    assert.deepEqual(await sent(`%%sql\n${text}`), [[{ magic: "%%sql", use: "draw" }, [[text], []]]]);
+    assert.deepEqual(await callsOf(`%%sql\n${text}`), [[{ magic: "%%sql", use: "draw" }, [[text], []]]]);
   }
   const cell = "%%sql\nSELECT ${a}, ${ await b() } -- ${no}\nFROM t WHERE c = ${`${a}}`// c\n} AND d = ANY(${[1, 2]})";
-  assert.deepEqual(await sent(cell, { a: 1, b: () => Promise.resolve("two") }), [[
+  assert.deepEqual(await callsOf(cell, { a: 1, b: () => Promise.resolve("two") }), [[
     { magic: "%%sql", use: "draw" },
     [["SELECT ", ", ", " -- ${no}\nFROM t WHERE c = ", " AND d = ANY(", ")"], [1, "two", "1}", [1, 2]]],
   ]]);
-  const escaped = await sent("%%sql\nSELECT '\\${a}', '\\n', ${1}");
+  const escaped = await callsOf("%%sql\nSELECT '\\${a}', '\\n', ${1}");
   assert.deepEqual(escaped[0]?.[1], [["SELECT '${a}', '\\n', ", ""], [1]]);
 });
 
 Deno.test("rewriteCell() separates statements with values, because the server takes one such statement at a time", async () => {
-  const [[, ...statements] = []] = await sent("%%sql\n; SET a = 'x;y'; SELECT f(${1}; 2);\nSELECT ${2}; -- end\n;");
+  const [[, ...statements] = []] = await callsOf("%%sql\n; SET a = 'x;y'; SELECT f(${1}; 2);\nSELECT ${2}; -- end\n;");
   assert.deepEqual(statements, [
     [["; SET a = 'x;y';"], []],
     [[" SELECT f(", "; 2);"], [1]],
@@ -88,7 +88,7 @@ Deno.test("rewriteCell() does not split the SQL body of a function beside a valu
     "CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2)",
   ];
   for (const body of bodies) {
-    const [[, ...statements] = []] = await sent(`%%sql\n${body};\nSELECT \${1}`);
+    const [[, ...statements] = []] = await callsOf(`%%sql\n${body};\nSELECT \${1}`);
     assert.deepEqual(statements, [[[`${body};`], []], [["\nSELECT ", ""], [1]]], body);
     assert.deepEqual(parseScript(`${body};\nSELECT $a`).map(({ strings }) => strings), [[body], ["SELECT ", ""]]);
   }
@@ -147,7 +147,7 @@ Deno.test("rewriteCell() reads connection, name and flags in any order", async (
   ];
   const scope = { db2: 2, db: { main: 1 }, rows: 0 };
   for (const [cell, expected] of cases) {
-    const [[{ find, check, keep, ...options } = {}] = []] = await sent(cell, scope);
+    const [[{ find, check, keep, ...options } = {}] = []] = await callsOf(cell, scope);
     assert.deepEqual(options, { magic: "%%sql", use: "draw", ...expected }, cell);
     const connection = expected["connection"];
     assert.equal(
@@ -181,7 +181,7 @@ Deno.test("rewriteCell() reads %sql lines between lines of TypeScript", async ()
     ["const a = %sql SELECT 1 @// 2, 'http://x', 4 //- 1", ["value"], ["SELECT 1 @// 2, 'http://x', 4 //- 1"]],
   ];
   for (const [cell, uses, texts] of cases) {
-    const calls = await sent(cell);
+    const calls = await callsOf(cell);
     assert.deepEqual(calls.map(([{ use }]) => use), uses, cell);
     assert.deepEqual(calls.map(([, statement]) => statement?.[0][0]), texts, cell);
   }
@@ -200,7 +200,7 @@ Deno.test("rewriteCell() gives the line of a value that throws", async () => {
     later: () => Promise.reject(new RangeError("failed")),
   };
   for (const [cell, line] of cases) {
-    const error = await sent(cell, scope).then(() => undefined, (error) => error);
+    const error = await callsOf(cell, scope).then(() => undefined, (error) => error);
     assert.equal(error?.message, "failed", cell);
     assert.match(
       error.stack,
@@ -212,14 +212,14 @@ Deno.test("rewriteCell() gives the line of a value that throws", async () => {
 
 Deno.test("rewriteCell() does not change errors of the client", async () => {
   const thrown = new RangeError("failed");
-  const error = await sent("%%sql\nSELECT ${1}", {}, () => Promise.reject(thrown)).catch((error) => error);
+  const error = await callsOf("%%sql\nSELECT ${1}", {}, () => Promise.reject(thrown)).catch((error) => error);
   assert.equal(error, thrown);
   assert.doesNotMatch(thrown.stack!, /on line/);
 });
 
 Deno.test("rewriteCell() stores a result under any name", async () => {
   for (const name of ["rows", "value", "_", "$", "été", "options", "cause"]) {
-    assert.equal(await stored(`%%sql ${name} <<\nSELECT 1`, name, 5), 5, name);
+    assert.equal(await storedValue(`%%sql ${name} <<\nSELECT 1`, name, 5), 5, name);
   }
 });
 
@@ -257,4 +257,11 @@ Deno.test("copy is a connection if no COPY statement can follow, because copies 
   for (const [rest, connection] of cases) {
     assert.equal(readHeader(`%%sql${rest}`, 5).header.connection, connection, rest);
   }
+});
+
+Deno.test("help and errors become cells that print or fail", () => {
+  assert.equal(codeForChild("1 + 1", "m"), "1 + 1");
+  assert.match(codeForChild("%lsmagic", "m"), /^console\.log\("%s", "%%sql/);
+  assert.match(codeForChild("%%nothing", "m"), /\.refuse\("UsageError", "Cannot run the cell: /);
+  assert.match(codeForChild("%%sql\nSELECT 1", "file:///mod.ts"), /file:\/\/\/mod\.ts/);
 });

@@ -6,11 +6,11 @@ import { RawKernel } from "./raw_kernel.ts";
 
 /** Presses Stop once the cell has printed "go". */
 async function stopped(frontend: Frontend, code: string): Promise<Execution> {
-  const heard = frontend.heard.length;
+  const before = frontend.published.length;
   const running = frontend.execute(code);
-  const went = () =>
-    frontend.heard.slice(heard).some(({ parts }) => new TextDecoder().decode(parts[3]).includes('"go\\n"'));
-  await eventually("the cell runs", went);
+  const hasPrinted = () =>
+    frontend.published.slice(before).some(({ parts }) => new TextDecoder().decode(parts[3]).includes('"go\\n"'));
+  await eventually("the cell runs", hasPrinted);
   await frontend.request("control", "interrupt_request");
   return await inTime(`the end of the cell that was stopped: ${code}`, running);
 }

@@ -13,7 +13,6 @@ import {
   readSubscription,
   ready,
 } from "../../src/kernel/zmtp.ts";
-import { newSeed, randomFrom } from "../support/random.ts";
 
 const text = (value: string) => new TextEncoder().encode(value);
 
@@ -86,37 +85,4 @@ Deno.test("a frame's header is read when it is complete", () => {
     () => readFrameHeader(new Uint8Array([3, 0, 0, 0, 0, 0xff, 0, 0, 0])),
     new RegExp(`${MAX_FRAME_BYTES}`),
   );
-});
-
-Deno.test("messages are read wherever their bytes are cut", () => {
-  const sizes = [[0], [1, 0, 3], [255], [256, 2], [300, 0], [70_000]];
-  const sent = sizes.map((lengths) => encodeMessage(lengths.map((length, n) => new Uint8Array(length).fill(n + 65))));
-  const whole = new Uint8Array(sent.flatMap((raw) => [...raw]));
-  for (const step of [1, 2, 3, 7, 9, 10, 255, 256, 1000, whole.length]) {
-    const reader = new MessageReader();
-    const messages: Message[] = [];
-    for (let at = 0; at < whole.length; at += step) {
-      let fed = reader.feed(whole.slice(at, at + step));
-      for (; fed.message; fed = reader.feed(fed.rest)) messages.push(fed.message);
-    }
-    assert.ok(reader.atBoundary);
-    assert.deepEqual(messages.map(({ frames }) => frames.map(({ length }) => length)), sizes, `step ${step}`);
-    for (const [n, { raw }] of messages.entries()) assert.deepEqual(raw, sent[n]);
-  }
-});
-
-Deno.test("an endless message is refused, and invalid bytes are read or refused but never held back", () => {
-  const reader = new MessageReader();
-  assert.throws(() => reader.feed(new Uint8Array(40_000).map((_, n) => n % 2 === 0 ? 1 : 0)), /more than 10000 frames/);
-  const seed = newSeed();
-  const random = randomFrom(seed);
-  for (let round = 0; round < 500; round++) {
-    const garbage = new Uint8Array(1 + random.below(200)).map(() => random.below(random.one([8, 256])));
-    try {
-      const left = new MessageReader().feed(garbage);
-      assert.ok(left.rest.length < garbage.length, `LAKEBASE_TEST_SEED=${seed}, round ${round}`);
-    } catch (error) {
-      assert.match((error as Error).message, /^Cannot read a ZMTP/, `LAKEBASE_TEST_SEED=${seed}, round ${round}`);
-    }
-  }
 });

@@ -4,7 +4,7 @@ import { cliTest, lakebase, type Outcome } from "./support.ts";
 cliTest(
   "(slow) the program behaves the same in a new process as in the shared one",
   async ({ run, runAlone }) => {
-    const cases: [words: string[], stdin?: string][] = [
+    const cases: [args: string[], stdin?: string][] = [
       [["query", "--help"]],
       [["locl"]],
       [["query", "SELECT NULL AS a, 1.50 AS b"]],
@@ -18,9 +18,9 @@ cliTest(
       [["version"]],
     ];
     const untimed = (outcome: Outcome) => JSON.stringify(outcome).replace(/[\d.]+ (ms|s|B\/s|rows\/s)\b/g, "");
-    for (const [words, stdin] of cases) {
+    for (const [args, stdin] of cases) {
       const options = stdin === undefined ? {} : { stdin };
-      assert.equal(untimed(await runAlone(words, options)), untimed(await run(words, options)), words.join(" "));
+      assert.equal(untimed(await runAlone(args, options)), untimed(await run(args, options)), args.join(" "));
     }
   },
 );
@@ -32,11 +32,11 @@ Deno.test("lakebase --help and the help of each command show examples", async ()
   const commands = [...stdout.matchAll(/^ {2}(\w+) .*$/gm)].map(([, name]) => name!).filter((name) => name !== "help");
   assert.ok(commands.length >= 6);
   for (
-    const words of commands.filter((name) => name !== "lakebase").flatMap((name) => [[name, "--help"], ["help", name]])
+    const args of commands.filter((name) => name !== "lakebase").flatMap((name) => [[name, "--help"], ["help", name]])
   ) {
-    const help = await lakebase(words);
-    assert.deepEqual([help.code, help.stderr], [0, ""], words.join(" "));
-    assert.match(help.stdout, /^Usage: lakebase .*Examples:\n {2}(.+\| )?lakebase /s, words.join(" "));
+    const help = await lakebase(args);
+    assert.deepEqual([help.code, help.stderr], [0, ""], args.join(" "));
+    assert.match(help.stdout, /^Usage: lakebase .*Examples:\n {2}(.+\| )?lakebase /s, args.join(" "));
     assert.ok(help.stdout.split("\n").every((line) => line.length <= 130), help.stdout);
   }
 });
@@ -47,7 +47,7 @@ Deno.test("lakebase --version prints the version of the command", async () => {
 });
 
 Deno.test("lakebase refuses unknown commands and options with exit code 2 and a suggestion", async () => {
-  const cases: [words: string[], said: RegExp][] = [
+  const cases: [args: string[], message: RegExp][] = [
     [["locl"], /unknown command 'locl'\n\(Did you mean local\?\)\nSee lakebase --help/],
     [["qurey", "SELECT 1"], /Did you mean query\?/],
     [["local", "--post-gres-port", "1"], /unknown option.*Did you mean --postgres-port\?.*See lakebase local --help/s],
@@ -61,16 +61,16 @@ Deno.test("lakebase refuses unknown commands and options with exit code 2 and a 
     [["--unknown"], /unknown option/],
     [[], /Usage: lakebase/],
   ];
-  for (const [words, said] of cases) {
-    const { code, stdout, stderr } = await lakebase(words);
-    assert.deepEqual([code, stdout], [2, ""], words.join(" "));
-    assert.match(stderr, said);
+  for (const [args, message] of cases) {
+    const { code, stdout, stderr } = await lakebase(args);
+    assert.deepEqual([code, stdout], [2, ""], args.join(" "));
+    assert.match(stderr, message);
   }
 });
 
 /** Replaces the program, and records how a shell called it: its arguments and its standard input. */
 const STAND_IN = `#!/bin/sh
-for word in "$@"; do printf '%s\\0' "$word"; done > "$0.words"
+for word in "$@"; do printf '%s\\0' "$word"; done > "$0.args"
 [ -t 0 ] || cat > "$0.stdin"
 `;
 
@@ -86,12 +86,12 @@ cliTest("(slow) the examples that --help shows for this machine work", async ({ 
   for (const [at, example] of examples.entries()) {
     const path = `${folder}:${Deno.env.get("PATH")}`;
     await new Deno.Command("sh", { args: ["-c", example], cwd: folder, env: { PATH: path } }).output();
-    const words = (await Deno.readTextFile(`${folder}/lakebase.words`)).split("\0").slice(0, -1);
+    const args = (await Deno.readTextFile(`${folder}/lakebase.args`)).split("\0").slice(0, -1);
     const stdin = await Deno.readTextFile(`${folder}/lakebase.stdin`);
     // One example runs as it is written. For the others there is a local Lakebase.
     const { code, stdout, stderr } = at === 0
-      ? await runAlone(words, { stdin })
-      : await run(words.filter((word) => word !== "--local"), { stdin });
+      ? await runAlone(args, { stdin })
+      : await run(args.filter((word) => word !== "--local"), { stdin });
     assert.equal(code, 0, `${example}\n${stderr}`);
     assert.ok(stdout.length > 0 || example.includes("--output"), example);
   }

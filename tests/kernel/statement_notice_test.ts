@@ -26,9 +26,10 @@ async function showsWhatItRuns(): Promise<void> {
    */
   const run = async (code: string, shows: number) => {
     await session.sql`SELECT pg_advisory_lock(7)`;
-    const before = frontend.heard.length;
+    const before = frontend.published.length;
     const running = frontend.execute(code);
-    const shown = () => frontend.heard.slice(before).filter(({ header }) => /display_data/.test(`${header.msg_type}`));
+    const shown = () =>
+      frontend.published.slice(before).filter(({ header }) => /display_data/.test(`${header.msg_type}`));
     await eventually("it shows what it runs", () => shown().length >= shows);
     await session.sql`SELECT pg_advisory_unlock(7)`;
     return (await running).outputs.filter(({ type }) => type !== "execute_input");

@@ -1,7 +1,7 @@
 import { joinBytes } from "../../src/core/bytes.ts";
 import assert from "node:assert/strict";
 import { openMessage, Signer } from "../../src/kernel/message.ts";
-import { IopubReader } from "../../src/kernel/message_reader.ts";
+import { IopubReader, MessageReader } from "../../src/kernel/message_reader.ts";
 import { encodeMessage, type Message } from "../../src/kernel/zmtp.ts";
 import { newSeed, randomFrom, sized } from "../support/random.ts";
 
@@ -19,23 +19,23 @@ function label(message: Message): string {
 }
 
 function labelOf(raw: Uint8Array<ArrayBuffer>): string {
-  return label(newReader().push(raw)[0]!);
+  return label(iopubReader().push(raw)[0]!);
 }
 
-function newReader(errors: Error[] = []): IopubReader {
+function iopubReader(errors: Error[] = []): IopubReader {
   return new IopubReader({ isSigned, onError: (error) => errors.push(error) });
 }
 
 /** The messages that are read from a stream in pieces of a given length. */
 function read(stream: Uint8Array, step: number, errors?: Error[]): string[] {
-  const reader = newReader(errors);
+  const reader = iopubReader(errors);
   const messages: Message[] = [];
   for (let at = 0; at < stream.length; at += step) messages.push(...reader.push(stream.slice(at, at + step)));
   return messages.map(label);
 }
 
 /** Puts one message into the middle of another. */
-function woven(
+function interleaved(
   outer: Uint8Array<ArrayBuffer>,
   at: number,
   ...inner: Uint8Array<ArrayBuffer>[]
@@ -50,10 +50,10 @@ const busy = signer.make("status", { execution_state: "busy" });
 Deno.test("a status in the middle of an output is separated, wherever it is", () => {
   const wanted = [idle, output].map(labelOf);
   for (let at = 1; at < output.length; at++) {
-    assert.deepEqual(read(woven(output, at, idle), 1 + at % 97), wanted, `at ${at}`);
+    assert.deepEqual(read(interleaved(output, at, idle), 1 + at % 97), wanted, `at ${at}`);
   }
   for (const step of [1, 2, 11, 12, 13, 4096]) {
-    assert.deepEqual(read(woven(output, 500, idle, busy), step), [idle, busy, output].map(labelOf));
+    assert.deepEqual(read(interleaved(output, 500, idle, busy), step), [idle, busy, output].map(labelOf));
   }
 });
 
@@ -94,7 +94,7 @@ Deno.test("randomly interleaved messages are separated", () => {
     for (let n = 0; n < 6; n++) {
       const outer = signer.make("stream", { text: "y".repeat(random.below(3000)) });
       const inner = Array.from({ length: random.below(3) }, (_, n) => signer.make("status", { n }));
-      parts.push(woven(outer, random.below(outer.length), ...inner));
+      parts.push(interleaved(outer, random.below(outer.length), ...inner));
       wanted.push(...[...inner, outer].map(labelOf));
     }
     const step = 1 + random.below(random.one([30, 5000]));
@@ -118,9 +118,42 @@ Deno.test("after bytes that are not a message, reading continues with the next m
 
 Deno.test("a long output takes linear time", () => {
   const long = signer.make("stream", { text: "z".repeat(50e6) });
-  assert.equal(read(woven(long, 25e6, idle), 1 << 16).length, 2);
+  assert.equal(read(interleaved(long, 25e6, idle), 1 << 16).length, 2);
 });
 
 function firstOf(raw: Uint8Array<ArrayBuffer>): Message {
-  return newReader().push(raw)[0]!;
+  return iopubReader().push(raw)[0]!;
 }
+
+Deno.test("messages are read wherever their bytes are cut", () => {
+  const sizes = [[0], [1, 0, 3], [255], [256, 2], [300, 0], [70_000]];
+  const sent = sizes.map((lengths) => encodeMessage(lengths.map((length, n) => new Uint8Array(length).fill(n + 65))));
+  const whole = new Uint8Array(sent.flatMap((raw) => [...raw]));
+  for (const step of [1, 2, 3, 7, 9, 10, 255, 256, 1000, whole.length]) {
+    const reader = new MessageReader();
+    const messages: Message[] = [];
+    for (let at = 0; at < whole.length; at += step) {
+      let fed = reader.feed(whole.slice(at, at + step));
+      for (; fed.message; fed = reader.feed(fed.rest)) messages.push(fed.message);
+    }
+    assert.ok(reader.atBoundary);
+    assert.deepEqual(messages.map(({ frames }) => frames.map(({ length }) => length)), sizes, `step ${step}`);
+    for (const [n, { raw }] of messages.entries()) assert.deepEqual(raw, sent[n]);
+  }
+});
+
+Deno.test("an endless message is refused, and invalid bytes are read or refused but never held back", () => {
+  const reader = new MessageReader();
+  assert.throws(() => reader.feed(new Uint8Array(40_000).map((_, n) => n % 2 === 0 ? 1 : 0)), /more than 10000 frames/);
+  const seed = newSeed();
+  const random = randomFrom(seed);
+  for (let round = 0; round < 500; round++) {
+    const garbage = new Uint8Array(1 + random.below(200)).map(() => random.below(random.one([8, 256])));
+    try {
+      const left = new MessageReader().feed(garbage);
+      assert.ok(left.rest.length < garbage.length, `LAKEBASE_TEST_SEED=${seed}, round ${round}`);
+    } catch (error) {
+      assert.match((error as Error).message, /^Cannot read a ZMTP/, `LAKEBASE_TEST_SEED=${seed}, round ${round}`);
+    }
+  }
+});

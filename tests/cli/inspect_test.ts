@@ -53,3 +53,18 @@ Deno.test("lakebase doctor uses the terms of the shell, in its table and in JSON
   }
   await Deno.remove(home, { recursive: true });
 });
+
+cliTest("lakebase tables lists tables and views", async ({ run }) => {
+  await run(["query", "CREATE TABLE IF NOT EXISTS stations (id int); CREATE TABLE IF NOT EXISTS docks (id int)"]);
+  const table = await run(["tables"]);
+  assert.match(table.stdout, /public \| docks .*\n.*public \| stations /);
+  const json = await run(["tables", "stat*", "--format", "json"]);
+  assert.deepEqual(
+    JSON.parse(json.stdout).map(({ schema, name, size }: Record<string, unknown>) => [schema, name, typeof size]),
+    [
+      ["public", "stations", "number"],
+    ],
+  );
+  assert.equal((await run(["tables", "nope", "--format", "csv"])).stdout, "schema,name,kind,rows,size,comment\n");
+  assert.equal((await run(["tables", "a.b.c"])).code, 2);
+});

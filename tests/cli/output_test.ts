@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { delimiter, names } from "../../src/cli/connection.ts";
-import { shellMessage } from "../../src/cli/output.ts";
+import { errorText, exitCode, shellMessage } from "../../src/cli/output.ts";
 import { LakebaseError, optionName, optionText, quotedOption } from "../../src/core/errors.ts";
 import type { ConnectOptions } from "../../src/settings/options.ts";
 import { resolveSettings } from "../../src/settings/settings.ts";
@@ -95,23 +94,32 @@ Deno.test("marks of options do not keep secrets from being hidden, and marks in 
   for (const text of [secret.message, shellMessage(secret)]) assert.doesNotMatch(text, /abcdefgh/);
 });
 
-Deno.test("names() reads a list of columns, with commas and quotes in double quotes", () => {
-  const cases: [text: string, names: string[]][] = [
-    ["id", ["id"]],
-    [" id , zone ", ["id", "zone"]],
-    ['"c,d",id', ["c,d", "id"]],
-    ['id, "c,d" ,x', ["id", "c,d", "x"]],
-    ['"say ""so"""', ['say "so"']],
-    ['a"b', ['a"b']],
-    ["c d,é", ["c d", "é"]],
-    ['" a "', [" a "]],
+Deno.test("exitCode() distinguishes wrong usage, failure and a closed output", () => {
+  const pipe = new Deno.errors.BrokenPipe("Broken pipe (os error 32)");
+  const socket = Object.assign(new Error("write EPIPE"), { code: "EPIPE" });
+  const cases: [error: unknown, code: number][] = [
+    [new LakebaseError("BAD_SETTING", "x"), 2],
+    [new LakebaseError("BAD_PARAMETER", "x"), 2],
+    [new LakebaseError("QUERY_FAILED", "x"), 1],
+    [new LakebaseError("BAD_FILE", "x"), 1],
+    [new Error("x"), 1],
+    ["x", 1],
+    [pipe, 141],
+    [new LakebaseError("BAD_FILE", "Cannot write standard output", { cause: pipe }), 141],
+    [new LakebaseError("CONNECTION_LOST", "x", { cause: socket }), 1],
+    [socket, 1],
   ];
-  for (const [text, expected] of cases) assert.deepEqual(names(text), expected, text);
-  for (const text of ["", " ", ",", "a,,b", "a,", '"a', '"a"b', 'a,"b', '""', "a,a", 'a,"a"']) {
-    assert.throws(() => names(text), /different columns, such as id,zone/, text);
+  for (const [error, code] of cases) {
+    assert.equal(exitCode(error), code, String(error));
+    assert.equal(errorText(error, false) === "", code === 141);
   }
 });
 
-Deno.test("delimiter() reads \\t as a tab", () => {
-  assert.deepEqual(["\\t", "\t", ";", "\\n", "ab"].map(delimiter), ["\t", "\t", ";", "\\n", "ab"]);
+Deno.test("errorText() has the code, the shell's options, and no secret", () => {
+  const text = (message: string) => errorText(new LakebaseError("BAD_PARAMETER", message), false);
+  assert.equal(text("Cannot pull: x"), "lakebase: [BAD_PARAMETER] Cannot pull: x\n");
+  assert.equal(text(`give ${optionText({ format: "csv" })}`), "lakebase: [BAD_PARAMETER] give --format csv\n");
+  assert.doesNotMatch(errorText(new Error("at postgres://me:hunter2@host/db"), false), /hunter2/);
+  assert.doesNotMatch(errorText(new Error("Bearer eyJhbGciOiJIUzI1NiJ9.e30.abc"), true), /eyJ/);
+  assert.match(errorText(new Error("x"), true), /output_test\.ts/);
 });
