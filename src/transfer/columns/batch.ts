@@ -12,7 +12,7 @@ export interface BatchColumn {
 
 /** Some rows, column by column. */
 export interface Batch {
-  /** The number of rows, which the columns can't tell if there are none. */
+  /** The number of rows, also if there are no columns. */
   rows: number;
   /** The columns. */
   columns: ColumnData[];

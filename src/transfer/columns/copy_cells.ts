@@ -294,14 +294,14 @@ function decimalBinaryWriter(values: Uint32Array, scale: number): BinaryCellWrit
   const words = new Int32Array(values.buffer, values.byteOffset, values.length);
   const padding = (4 - scale % 4) % 4;
   const factor = 10 ** padding;
-  const most = Math.floor(Number.MAX_SAFE_INTEGER / factor);
+  const maxExact = Math.floor(Number.MAX_SAFE_INTEGER / factor);
   const fraction = (scale + padding) / 4;
   return (row, out) => {
     const at = row * 4;
     const high = words[at + 1]!;
     const number = high * 2 ** 32 + (words[at]! >>> 0);
     const fits = words[at + 2] === high >> 31 && words[at + 3] === high >> 31;
-    if (fits && number <= most && number >= -most) {
+    if (fits && number <= maxExact && number >= -maxExact) {
       return out.numeric(Math.abs(number) * factor, number < 0, fraction, scale);
     }
     const whole = BigInt.asIntN(128, [3, 2, 1, 0].reduce((sum, word) => sum << 32n | BigInt(values[at + word]!), 0n));

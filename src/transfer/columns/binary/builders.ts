@@ -116,14 +116,14 @@ class BytesBuilder implements Builder {
     const at = this.#length;
     const offsets = this.#offsets.arrayFor(at + count);
     for (let i = 0; i < count; i++) {
-      const place = index[from + i]!;
-      if (place >= 0) {
+      const position = index[from + i]!;
+      if (position >= 0) {
         const skip = this.#skip;
-        const length = lengthAt(view, place) - skip;
-        if (skip > 0 && (length < 0 || bytes[place] !== JSONB_VERSION)) {
+        const length = lengthAt(view, position) - skip;
+        if (skip > 0 && (length < 0 || bytes[position] !== JSONB_VERSION)) {
           throw new CellProblem(i, "it is a jsonb of an unknown version; select it as ::json");
         }
-        this.#copy(bytes, place + skip, length, i);
+        this.#copy(bytes, position + skip, length, i);
       }
       offsets[at + i + 1] = this.#used;
     }
@@ -140,12 +140,12 @@ class BytesBuilder implements Builder {
     return { length, ...this.#nulls.take(length), values, offsets };
   }
 
-  #copy(bytes: Uint8Array, place: number, length: number, at: number): void {
+  #copy(bytes: Uint8Array, position: number, length: number, at: number): void {
     const used = this.#used;
     if (used + length > this.#bytes.length) this.#grow(used + length, at);
     const target = this.#bytes;
-    if (length > SHORT) target.set(bytes.subarray(place, place + length), used);
-    else for (let byte = 0; byte < length; byte++) target[used + byte] = bytes[place + byte]!;
+    if (length > SHORT) target.set(bytes.subarray(position, position + length), used);
+    else for (let byte = 0; byte < length; byte++) target[used + byte] = bytes[position + byte]!;
     this.#used = used + length;
   }
 
@@ -187,8 +187,8 @@ class ListBuilder implements Builder {
     const at = this.#length;
     const offsets = this.#offsets.arrayFor(at + count);
     for (let i = 0; i < count; i++) {
-      const place = block.index[from + i]!;
-      if (place >= 0) this.#appendOne(block, place, i);
+      const position = block.index[from + i]!;
+      if (position >= 0) this.#appendOne(block, position, i);
       offsets[at + i + 1] = this.#elements;
     }
     this.#nulls.add(block, from, count, at);
@@ -203,9 +203,9 @@ class ListBuilder implements Builder {
     return { length, ...this.#nulls.take(length), values: new Uint8Array(), offsets, child };
   }
 
-  #appendOne({ bytes, view }: Block, place: number, at: number): void {
+  #appendOne({ bytes, view }: Block, position: number, at: number): void {
     try {
-      const count = this.#findElements(view, place);
+      const count = this.#findElements(view, position);
       this.#element.append({ bytes, view, index: this.#index }, 0, count);
       this.#elements += count;
     } catch (error) {
@@ -215,46 +215,46 @@ class ListBuilder implements Builder {
   }
 
   /** Finds the elements of an array. Returns their number. */
-  #findElements(view: DataView, place: number): number {
-    const length = lengthAt(view, place);
+  #findElements(view: DataView, position: number): number {
+    const length = lengthAt(view, position);
     if (length < ARRAY_HEADER_BYTES) throw new CellProblem(-1, `${length} bytes are too few for an array`);
-    const dimensions = view.getInt32(place);
+    const dimensions = view.getInt32(position);
     if (dimensions > 1) throw new CellProblem(-1, `it is an array of ${dimensions} dimensions; select it as ::text`);
-    const oid = view.getInt32(place + 8);
+    const oid = view.getInt32(position + 8);
     if (oid !== this.#oid) {
       throw new CellProblem(-1, `it is an array of ${typeName(oid)}, not of ${typeName(this.#oid)}`);
     }
     if (dimensions === 0) return 0;
     const count = dimensions === 1 && length >= FULL_ARRAY_HEADER_BYTES
-      ? view.getInt32(place + ARRAY_HEADER_BYTES)
+      ? view.getInt32(position + ARRAY_HEADER_BYTES)
       : -1;
-    const first = count > 0 ? view.getInt32(place + ARRAY_HEADER_BYTES + 4) : 1;
+    const first = count > 0 ? view.getInt32(position + ARRAY_HEADER_BYTES + 4) : 1;
     if (first !== 1) {
       throw new CellProblem(
         -1,
         `it is an array that is numbered from ${first}, which a list can't be; select it as ::text`,
       );
     }
-    const end = place + length;
+    const end = position + length;
     if (count < 0 || count * 4 > length) {
       throw new CellProblem(-1, `an array of ${length} bytes can't have ${count} elements`);
     }
     if (count > this.#index.length) this.#index = new Int32Array(Math.max(count, this.#index.length * 2));
-    let next = place + FULL_ARRAY_HEADER_BYTES;
+    let next = position + FULL_ARRAY_HEADER_BYTES;
     for (let element = 0; element < count; element++) next = this.#findElement(view, next, end, element);
     if (next !== end) throw new CellProblem(-1, "its elements do not end where the array ends");
     return count;
   }
 
   /** Finds an element. Returns the position of the next one. */
-  #findElement(view: DataView, place: number, end: number, element: number): number {
+  #findElement(view: DataView, position: number, end: number, element: number): number {
     const { width } = this.#element;
-    const length = place + 4 <= end ? view.getInt32(place) : -2;
-    this.#index[element] = length === -1 ? -1 : place + 4;
-    if (length === -1) return place + 4;
-    const isValid = length >= 0 && place + 4 + length <= end && (width < 0 || length === width);
+    const length = position + 4 <= end ? view.getInt32(position) : -2;
+    this.#index[element] = length === -1 ? -1 : position + 4;
+    if (length === -1) return position + 4;
+    const isValid = length >= 0 && position + 4 + length <= end && (width < 0 || length === width);
     if (!isValid) throw new CellProblem(element, width < 0 ? "its length is wrong" : `it does not have ${width} bytes`);
-    return place + 4 + length;
+    return position + 4 + length;
   }
 }
 
@@ -268,9 +268,9 @@ class Nulls {
   add({ index }: Block, from: number, count: number, at: number): void {
     for (let i = 0; i < count; i++) {
       if (index[from + i]! >= 0) continue;
-      const place = at + i;
-      const bitmap = this.#bitmapFor(place);
-      bitmap[place >> 3]! &= ~(1 << (place & 7));
+      const row = at + i;
+      const bitmap = this.#bitmapFor(row);
+      bitmap[row >> 3]! &= ~(1 << (row & 7));
       this.count++;
     }
   }
@@ -286,10 +286,10 @@ class Nulls {
   }
 
   /** Returns the bitmap with space for a value. */
-  #bitmapFor(place: number): Uint8Array {
+  #bitmapFor(row: number): Uint8Array {
     const bitmap = this.#bitmap ?? new Uint8Array();
-    if (place >> 3 < bitmap.length) return bitmap;
-    const grown = new Uint8Array(Math.max(128, ((place >> 3) + 1) * 2)).fill(0xff, bitmap.length);
+    if (row >> 3 < bitmap.length) return bitmap;
+    const grown = new Uint8Array(Math.max(128, ((row >> 3) + 1) * 2)).fill(0xff, bitmap.length);
     grown.set(bitmap);
     return this.#bitmap = grown;
   }

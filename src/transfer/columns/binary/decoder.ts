@@ -121,13 +121,13 @@ export class BatchDecoder {
   /** Finds the values of complete rows, as many rows as the index has space for. */
   #findValues(view: DataView, from: number): { rows: number; end: number; needed: number } {
     const columns = this.#widths.length;
-    const most = this.#blockRows;
+    const blockRows = this.#blockRows;
     const index = this.#index;
     const widths = this.#widths;
     const length = view.byteLength;
     let row = 0;
     let end = from;
-    for (; row < most; row++) {
+    for (; row < blockRows; row++) {
       if (end + 2 > length) return { rows: row, end, needed: 2 };
       const count = view.getInt16(end);
       if (count !== columns) {
@@ -140,11 +140,11 @@ export class BatchDecoder {
         if (at + 4 > length) return { rows: row, end, needed: at + 4 - end };
         const bytes = view.getInt32(at);
         at += 4;
-        if (bytes === -1) index[column * most + row] = -1;
+        if (bytes === -1) index[column * blockRows + row] = -1;
         else {
           const width = widths[column]!;
           if (width >= 0 ? bytes !== width : bytes < 0 || bytes > MOST_BYTES) throw this.#badLength(row, column, bytes);
-          index[column * most + row] = at;
+          index[column * blockRows + row] = at;
           at += bytes;
         }
       }

@@ -53,8 +53,8 @@ const bool: Storage<Uint8Array> = {
   makeArray: (rows) => new Uint8Array((rows + 7) >> 3),
   fill(array, at, { bytes, index }, from, count) {
     for (let i = 0; i < count; i++) {
-      const place = index[from + i]!;
-      if (place >= 0 && bytes[place] !== 0) array[(at + i) >> 3]! |= 1 << ((at + i) & 7);
+      const position = index[from + i]!;
+      if (position >= 0 && bytes[position] !== 0) array[(at + i) >> 3]! |= 1 << ((at + i) & 7);
     }
   },
   values: (array, rows) => array.subarray(0, (rows + 7) >> 3),
@@ -65,8 +65,8 @@ const int16: Storage<Int16Array> = {
   makeArray: (rows) => new Int16Array(rows),
   fill(array, at, { view, index }, from, count) {
     for (let i = 0; i < count; i++) {
-      const place = index[from + i]!;
-      if (place >= 0) array[at + i] = view.getInt16(place);
+      const position = index[from + i]!;
+      if (position >= 0) array[at + i] = view.getInt16(position);
     }
   },
   values: (array, rows) => array.subarray(0, rows),
@@ -77,8 +77,8 @@ const word: Omit<Storage<Int32Array>, "values"> = {
   makeArray: (rows) => new Int32Array(rows),
   fill(array, at, { view, index }, from, count) {
     for (let i = 0; i < count; i++) {
-      const place = index[from + i]!;
-      if (place >= 0) array[at + i] = view.getInt32(place);
+      const position = index[from + i]!;
+      if (position >= 0) array[at + i] = view.getInt32(position);
     }
   },
 };
@@ -92,10 +92,10 @@ const twoWords: Omit<Storage<Int32Array>, "values"> = {
   makeArray: (rows) => new Int32Array(rows * 2),
   fill(array, at, { view, index }, from, count) {
     for (let i = 0; i < count; i++) {
-      const place = index[from + i]!;
-      if (place < 0) continue;
-      array[(at + i) * 2] = view.getInt32(place + 4);
-      array[(at + i) * 2 + 1] = view.getInt32(place);
+      const position = index[from + i]!;
+      if (position < 0) continue;
+      array[(at + i) * 2] = view.getInt32(position + 4);
+      array[(at + i) * 2 + 1] = view.getInt32(position);
     }
   },
 };
@@ -107,9 +107,9 @@ const date: Storage<Int32Array> = {
   ...int32,
   fill(array, at, { view, index }, from, count) {
     for (let i = 0; i < count; i++) {
-      const place = index[from + i]!;
-      if (place < 0) continue;
-      const days = view.getInt32(place);
+      const position = index[from + i]!;
+      if (position < 0) continue;
+      const days = view.getInt32(position);
       array[at + i] = days === LEAST || days === GREATEST ? days : days + EPOCH_DAYS;
     }
   },
@@ -119,10 +119,10 @@ const timestamp: Storage<Int32Array> = {
   ...int64,
   fill(array, at, { view, index }, from, count) {
     for (let i = 0; i < count; i++) {
-      const place = index[from + i]!;
-      if (place < 0) continue;
-      let high = view.getInt32(place);
-      let low = view.getUint32(place + 4);
+      const position = index[from + i]!;
+      if (position < 0) continue;
+      let high = view.getInt32(position);
+      let low = view.getUint32(position + 4);
       if (!isInfinite(high, low)) {
         low += EPOCH_LOW;
         high += EPOCH_HIGH + (low > 0xffff_ffff ? 1 : 0);
@@ -145,9 +145,9 @@ const uuid: Storage<Uint32Array> = {
   makeArray: (rows) => new Uint32Array(rows * 4),
   fill(array, at, { view, index }: Block, from, count) {
     for (let i = 0; i < count; i++) {
-      const place = index[from + i]!;
-      if (place < 0) continue;
-      for (let word = 0; word < 4; word++) array[(at + i) * 4 + word] = view.getUint32(place + word * 4, true);
+      const position = index[from + i]!;
+      if (position < 0) continue;
+      for (let word = 0; word < 4; word++) array[(at + i) * 4 + word] = view.getUint32(position + word * 4, true);
     }
   },
   values: (array, rows) => new Uint8Array(array.buffer, 0, rows * 16),
@@ -193,19 +193,21 @@ export function decimal(scale: number): Storage<Uint32Array> {
     fill(array, at, block, from, count) {
       const { view, index } = block;
       for (let i = 0; i < count; i++) {
-        const place = index[from + i]!;
-        if (place < 0) continue;
-        const digits = digitsOf(view, place, i);
+        const position = index[from + i]!;
+        if (position < 0) continue;
+        const digits = digitsOf(view, position, i);
         if (digits === 0) continue;
         const target = (at + i) * 4;
         // The last digit counts units of 10^power, where 1 is the column's smallest unit.
-        const power = (view.getInt16(place + 2) - digits + 1) * 4 + scale;
-        const whole = power > -4 && digits * 4 + power <= EXACT_DIGITS ? smallNumber(view, place, digits, power) : -1;
+        const power = (view.getInt16(position + 2) - digits + 1) * 4 + scale;
+        const whole = power > -4 && digits * 4 + power <= EXACT_DIGITS
+          ? smallNumber(view, position, digits, power)
+          : -1;
         if (whole >= 0) {
           array[target] = whole; // modulo 2^32
           array[target + 1] = Math.floor(whole / 2 ** 32);
-        } else storeLarge(array.subarray(target, target + 4), { view, place, digits, power }, i);
-        if (view.getUint16(place + 4) === NEGATIVE) negate(array, target);
+        } else storeLarge(array.subarray(target, target + 4), { view, position, digits, power }, i);
+        if (view.getUint16(position + 4) === NEGATIVE) negate(array, target);
       }
     },
     values: (array, rows) => array.subarray(0, rows * 4),
@@ -213,22 +215,22 @@ export function decimal(scale: number): Storage<Uint32Array> {
 }
 
 /** Checks a numeric. Returns the number of its digits. */
-function digitsOf(view: DataView, place: number, at: number): number {
-  const length = lengthAt(view, place);
+function digitsOf(view: DataView, position: number, at: number): number {
+  const length = lengthAt(view, position);
   if (length < DECIMAL_HEADER_BYTES) throw new CellProblem(at, `${length} bytes are too few for a numeric`);
-  const sign = view.getUint16(place + 4);
+  const sign = view.getUint16(position + 4);
   if (NOT_FINITE.includes(sign)) throw new CellProblem(at, "a decimal can't be NaN; select it as ::float8 or ::text");
-  const digits = view.getUint16(place);
+  const digits = view.getUint16(position);
   const isValid = length === DECIMAL_HEADER_BYTES + digits * 2 && (sign === 0 || sign === NEGATIVE);
   if (!isValid) throw new CellProblem(at, `its ${length} bytes are not a numeric`);
   return digits;
 }
 
 /** Computes the number as a double; -1 if the result is not exact. */
-function smallNumber(view: DataView, place: number, digits: number, power: number): number {
+function smallNumber(view: DataView, position: number, digits: number, power: number): number {
   let whole = 0;
   for (let digit = 0; digit < digits; digit++) {
-    whole = whole * 10_000 + view.getUint16(place + DECIMAL_HEADER_BYTES + digit * 2);
+    whole = whole * 10_000 + view.getUint16(position + DECIMAL_HEADER_BYTES + digit * 2);
   }
   whole = power < 0 ? whole / POWERS[-power]! : whole * POWERS[power]!;
   return Number.isSafeInteger(whole) ? whole : -1;
@@ -237,16 +239,16 @@ function smallNumber(view: DataView, place: number, digits: number, power: numbe
 /** The digits of a numeric. The last one counts units of 10^`power`. */
 interface Digits {
   view: DataView;
-  place: number;
+  position: number;
   digits: number;
   power: number;
 }
 
 /** Computes the number in 32-bit words. */
-function storeLarge(words: Uint32Array, { view, place, digits, power }: Digits, at: number): void {
+function storeLarge(words: Uint32Array, { view, position, digits, power }: Digits, at: number): void {
   words.fill(0);
   for (let digit = 0; digit < digits; digit++) {
-    const value = view.getUint16(place + DECIMAL_HEADER_BYTES + digit * 2);
+    const value = view.getUint16(position + DECIMAL_HEADER_BYTES + digit * 2);
     const digitPower = power + (digits - 1 - digit) * 4;
     // Decimal digits beyond the scale have to be 0.
     const beyond = digitPower >= 0 ? 1 : 10 ** Math.min(4, -digitPower);

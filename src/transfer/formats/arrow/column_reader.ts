@@ -264,14 +264,14 @@ function isRising(offsets: Int32Array | undefined, length: number, reach: number
   return offsets[length]! <= reach;
 }
 
-/** The place of a distinct value. */
-interface Place {
+/** A distinct value: its column, and its row there. */
+interface DictionaryEntry {
   column: ColumnData;
   at: number;
 }
 
-/** The places of a dictionary's values; `undefined` for a NULL. */
-type Places = readonly (Place | undefined)[];
+/** The values of a dictionary; `undefined` for a NULL. */
+type DictionaryEntries = readonly (DictionaryEntry | undefined)[];
 
 /**
  * Looks up the values of a dictionary-encoded column, one for each index.
@@ -281,73 +281,73 @@ type Places = readonly (Place | undefined)[];
  * @throws {Error} If an index is not in the dictionary.
  */
 function lookUpValues(data: Data, columns: readonly ColumnData[]): Values {
-  const places = columns.flatMap(placesOf);
+  const entries = columns.flatMap(entriesOf);
   const first = columns[0];
   if (first === undefined) return { values: new Uint8Array(), offsets: new Int32Array(data.length + 1) };
-  const nulls = places.includes(undefined) ? lookUpNulls(data, places) : {};
-  if (first.offsets !== undefined) return { ...lookUpBytes(data, places), ...nulls };
-  return { ...first.type.kind === "bool" ? lookUpBits(data, places) : lookUpFixed(data, places, first), ...nulls };
+  const nulls = entries.includes(undefined) ? lookUpNulls(data, entries) : {};
+  if (first.offsets !== undefined) return { ...lookUpBytes(data, entries), ...nulls };
+  return { ...first.type.kind === "bool" ? lookUpBits(data, entries) : lookUpFixed(data, entries, first), ...nulls };
 }
 
-function placesOf(column: ColumnData): Places {
+function entriesOf(column: ColumnData): DictionaryEntries {
   const { length, nullBitmap } = column;
   const isPresent = (at: number) => nullBitmap === undefined || isSet(nullBitmap, at);
   return Array.from({ length }, (_, at) => isPresent(at) ? { column, at } : undefined);
 }
 
-function placeOf(data: Data, places: Places, at: number): Place | undefined {
+function entryOf(data: Data, entries: DictionaryEntries, at: number): DictionaryEntry | undefined {
   if (!data.getValid(at)) return undefined;
   const index = Number(data.values[at]);
-  if (index < 0 || index >= places.length) throw new Error("an index points beyond its dictionary");
-  return places[index];
+  if (index < 0 || index >= entries.length) throw new Error("an index points beyond its dictionary");
+  return entries[index];
 }
 
 /** Finds the NULLs: rows without an index, and rows whose index points to a NULL. */
-function lookUpNulls(data: Data, places: Places): Pick<Values, "nullBitmap" | "nullCount"> {
+function lookUpNulls(data: Data, entries: DictionaryEntries): Pick<Values, "nullBitmap" | "nullCount"> {
   const nullBitmap = new Uint8Array((data.length + 7) >> 3);
   let nullCount = 0;
   for (let row = 0; row < data.length; row++) {
-    if (placeOf(data, places, row) === undefined) nullCount++;
+    if (entryOf(data, entries, row) === undefined) nullCount++;
     else nullBitmap[row >> 3]! |= 1 << (row & 7);
   }
   return { nullBitmap, nullCount };
 }
 
-function lookUpBytes(data: Data, places: Places): Values {
+function lookUpBytes(data: Data, entries: DictionaryEntries): Values {
   const offsets = new Int32Array(data.length + 1);
   for (let row = 0; row < data.length; row++) {
-    const place = placeOf(data, places, row);
-    const size = place === undefined ? 0 : place.column.offsets![place.at + 1]! - place.column.offsets![place.at]!;
+    const entry = entryOf(data, entries, row);
+    const size = entry === undefined ? 0 : entry.column.offsets![entry.at + 1]! - entry.column.offsets![entry.at]!;
     offsets[row + 1] = offsets[row]! + size;
   }
   const values = new Uint8Array(offsets[data.length]!);
   for (let row = 0; row < data.length; row++) {
-    const place = placeOf(data, places, row);
-    if (place === undefined) continue;
-    const { column, at } = place;
+    const entry = entryOf(data, entries, row);
+    if (entry === undefined) continue;
+    const { column, at } = entry;
     const source = column.values as Uint8Array;
     values.set(source.subarray(column.offsets![at], column.offsets![at + 1]), offsets[row]);
   }
   return { values, offsets };
 }
 
-function lookUpBits(data: Data, places: Places): Values {
+function lookUpBits(data: Data, entries: DictionaryEntries): Values {
   const values = new Uint8Array((data.length + 7) >> 3);
   for (let row = 0; row < data.length; row++) {
-    const place = placeOf(data, places, row);
-    if (place !== undefined && isSet(place.column.values as Uint8Array, place.at)) values[row >> 3]! |= 1 << (row & 7);
+    const entry = entryOf(data, entries, row);
+    if (entry !== undefined && isSet(entry.column.values as Uint8Array, entry.at)) values[row >> 3]! |= 1 << (row & 7);
   }
   return { values };
 }
 
-function lookUpFixed(data: Data, places: Places, like: ColumnData): Values {
+function lookUpFixed(data: Data, entries: DictionaryEntries, like: ColumnData): Values {
   const size = like.values.length / Math.max(1, like.length);
   const values = new (like.values.constructor as Uint8ArrayConstructor)(data.length * size);
   for (let row = 0; row < data.length; row++) {
-    const place = placeOf(data, places, row);
-    if (place === undefined) continue;
-    const source = place.column.values as Uint8Array;
-    for (let part = 0; part < size; part++) values[row * size + part] = source[place.at * size + part]!;
+    const entry = entryOf(data, entries, row);
+    if (entry === undefined) continue;
+    const source = entry.column.values as Uint8Array;
+    for (let item = 0; item < size; item++) values[row * size + item] = source[entry.at * size + item]!;
   }
   return { values };
 }

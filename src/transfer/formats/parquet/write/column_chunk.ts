@@ -90,9 +90,9 @@ export function flatLevels({ nullBitmap }: ColumnData, from: number, to: number)
 
 /** Returns the repetition and definition levels of a range of lists. */
 export function listLevels({ nullBitmap, offsets, child }: ColumnData, from: number, to: number): EncodedLevels {
-  const most = offsets![to]! - offsets![from]! + (to - from);
-  const repetition = new Uint8Array((most + 7) >> 3);
-  const definition = new Uint8Array(((most + 7) >> 3) * 2);
+  const maxCount = offsets![to]! - offsets![from]! + (to - from);
+  const repetition = new Uint8Array((maxCount + 7) >> 3);
+  const definition = new Uint8Array(((maxCount + 7) >> 3) * 2);
   let count = 0;
   const put = (level: number) => {
     definition[count >> 2]! |= level << ((count & 3) * 2);
@@ -294,9 +294,9 @@ function longBounds(source: Int32Array, length: number, stride: number, present?
   let greatest = -1;
   for (let at = 0; at < length; at++) {
     if (present !== undefined && !isSet(present, at)) continue;
-    const place = at * stride;
-    if (least < 0 || isLess(source, place, least)) least = place;
-    if (greatest < 0 || isLess(source, greatest, place)) greatest = place;
+    const word = at * stride;
+    if (least < 0 || isLess(source, word, least)) least = word;
+    if (greatest < 0 || isLess(source, greatest, word)) greatest = word;
   }
   if (least < 0) return undefined;
   return { min: bytes(source.slice(least, least + 2)), max: bytes(source.slice(greatest, greatest + 2)) };
