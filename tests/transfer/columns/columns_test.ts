@@ -128,7 +128,7 @@ queryTest("columns() gives enums, domains, composites and pseudo-types as a quer
   }
 });
 
-queryTest("columns() keeps typed arrays", async ({ db }) => {
+queryTest("columns() gives typed arrays", async ({ db }) => {
   const columns = await db
     .sql`SELECT n::int4 AS id, NULLIF(n, 2)::float8 AS f, '2026-01-01Z'::timestamptz + n * '1 us'::interval AS at,
     (n * 1.25)::numeric(6, 2) AS fare, repeat('x', n) AS text, ARRAY[n, n] AS list, 1 AS id
@@ -161,7 +161,7 @@ queryTest("columns() gives the rows that a query gives", async ({ db }) => {
   assert.deepEqual([...columns.rows(9999)], []);
 });
 
-queryTest("columns() gives no rows, no columns and odd names", async ({ db }) => {
+queryTest("columns() takes queries without rows, without columns, and with odd names", async ({ db }) => {
   const empty = await db.sql`SELECT 1 AS n, 'x' AS text WHERE false`.columns();
   assert.deepEqual([empty.length, empty.get("n").values, empty.get("text").offsets], [
     0,

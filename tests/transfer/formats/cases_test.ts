@@ -8,7 +8,7 @@ import { openParquet } from "../../../src/transfer/formats/parquet/read/open.ts"
 import { errorOf } from "../../support/queries.ts";
 import { newSeed, randomFrom, sized } from "../../support/random.ts";
 import { requires } from "../../support/requirements.ts";
-import { all } from "./read_all.ts";
+import { readAll } from "./files.ts";
 import { casesFolder, casesMissing, fileTest, python } from "./readers.ts";
 
 /** The expected result: the number of rows and the first row, or the words of the error. */
@@ -33,19 +33,19 @@ const CASES: Record<string, [rows: number, first: (string | null)[]] | RegExp> =
 };
 
 Deno.test({
-  ...requires("(slow) files of other projects that once caused errors", casesMissing),
+  ...requires("(slow) files of other projects that once caused errors are read or refused", casesMissing),
   fn: async () => {
-    for (const [name, right] of Object.entries(CASES)) {
+    for (const [name, expected] of Object.entries(CASES)) {
       const path = `${casesFolder()}/${name}`;
       const open = () => name.endsWith(".parquet") ? readParquet(path) : readArrow(path);
-      if (right instanceof RegExp) {
-        const error = await errorOf(async () => await all(await open()));
+      if (expected instanceof RegExp) {
+        const error = await errorOf(async () => await readAll(await open()));
         assert.equal(error.code, "BAD_FILE");
-        assert.match(error.message, right);
+        assert.match(error.message, expected);
         assert.doesNotMatch(error.message, /damaged/);
       } else {
-        const { texts, rows } = await all(await open());
-        assert.deepEqual([rows, texts[0]], right, name);
+        const { texts, rows } = await readAll(await open());
+        assert.deepEqual([rows, texts[0]], expected, name);
       }
     }
   },
@@ -60,11 +60,11 @@ print("null")
 `;
 
 fileTest(
-  "times of Spark, Hive and Impala in 96 bits are read, also beyond the range of nanoseconds",
+  "96-bit times of Spark, Hive and Impala are read, even beyond the range of nanoseconds",
   async (folder) => {
     const path = `${folder}/int96.parquet`;
     await python(INT96, path);
-    const { types, texts } = await all(await readParquet(path));
+    const { types, texts } = await readAll(await readParquet(path));
     assert.deepEqual(types, { at: "timestamp", l: "timestamp[]" });
     const times = [
       "9999-12-31 03:00:00",
@@ -91,28 +91,28 @@ t = pa.table({
  "m": [None if x % 6 == 0 else [{"a": [y] * (y % 3), "b": None if y % 2 else str(y)} for y in range(x % 4)] for x in range(n)],
 })
 flat = {"i": "DELTA_BINARY_PACKED", "b": "DELTA_BINARY_PACKED", "f": "BYTE_STREAM_SPLIT", "x": "BYTE_STREAM_SPLIT", "o": "RLE"}
-ways = [
+options = [
  dict(), dict(data_page_size=100, write_batch_size=7), dict(data_page_size=100, write_batch_size=7, data_page_version="2.0"),
  dict(use_dictionary=False), dict(compression="gzip", row_group_size=1000), dict(compression="lz4", dictionary_pagesize_limit=500),
  dict(use_dictionary=False, column_encoding=flat | {"s": "DELTA_BYTE_ARRAY"}),
  dict(use_dictionary=False, column_encoding=flat | {"s": "DELTA_LENGTH_BYTE_ARRAY"}, data_page_version="2.0", data_page_size=300),
  dict(write_page_checksum=True, compression="zstd"),
 ]
-for at, way in enumerate(ways): pq.write_table(t, f"{sys.argv[1]}/{at}.parquet", **way)
+for at, option in enumerate(options): pq.write_table(t, f"{sys.argv[1]}/{at}.parquet", **option)
 rows = t.to_pylist()
 text = lambda v: None if v is None else str(v).lower() if isinstance(v, bool) else "\\\\x" + v.hex() if isinstance(v, bytes) else repr(v) if isinstance(v, float) else \\
   "{" + ",".join("NULL" if y is None else f'"{y}"' for y in v) + "}" if isinstance(v, list) and not any(isinstance(y, dict) for y in v) else \\
   json.dumps(v, separators=(",", ":")) if isinstance(v, list) else str(v)
-print(json.dumps({"files": len(ways), "rows": [["[]" if k == "m" and v == [] else text(v) for k, v in r.items()] for r in rows]}))
+print(json.dumps({"files": len(options), "rows": [["[]" if k == "m" and v == [] else text(v) for k, v in r.items()] for r in rows]}))
 `;
 
 fileTest(
-  "(slow) every encoding, and rows and lists over several pages, are read as pyarrow reads them",
+  "(slow) every encoding, and rows and lists that span pages, are read as pyarrow reads them",
   async (folder) => {
     const { files, rows } = await python<{ files: number; rows: (string | null)[][] }>(ENCODINGS, folder);
     const whole = rows.map((row) => row.map((text, at) => at === 3 ? String(Number(text)) : text));
     for (let file = 0; file < files; file++) {
-      const { texts } = await all(await readParquet(`${folder}/${file}.parquet`));
+      const { texts } = await readAll(await readParquet(`${folder}/${file}.parquet`));
       assert.deepEqual(texts, whole, `file ${file}`);
     }
   },
@@ -154,7 +154,7 @@ function placesIn({ length }: Uint8Array, from = 0): number[] {
 }
 
 fileTest(
-  "a Parquet file that is cut at any byte, or has one wrong, ends in an error or in rows",
+  "a Parquet file that is cut off at any byte, or has one wrong byte, gives an error or rows",
   async (folder) => {
     await python(SMALL, folder);
     for (const name of ["0", "1"]) {
@@ -179,7 +179,7 @@ fileTest(
 );
 
 fileTest(
-  "(slow) an Arrow file or stream that is cut at any byte, or has one wrong, ends in an error or in rows",
+  "(slow) an Arrow file or stream that is cut off at any byte, or has one wrong byte, gives an error or rows",
   async (folder) => {
     limitListLengths(); // as the worker does
     await python(SMALL, folder);
@@ -188,12 +188,12 @@ fileTest(
       const path = `${folder}/bad.arrow`;
       for (const length of placesIn(whole)) {
         await Deno.writeFile(path, whole.subarray(0, length));
-        const said = await readHere(path);
+        const outcome = await readHere(path);
         // A stream may end after any message. The mark at its end is optional.
-        const isWhole = name.endsWith("s") && /^(0|60) rows$/.test(said);
+        const isWhole = name.endsWith("s") && /^(0|60) rows$/.test(outcome);
         assert.ok(
-          isWhole || /it is (not an Arrow file|cut off|damaged)/.test(said),
-          `${name}, ${length} bytes: ${said}`,
+          isWhole || /it is (not an Arrow file|cut off|damaged)/.test(outcome),
+          `${name}, ${length} bytes: ${outcome}`,
         );
       }
       for (const at of placesIn(whole, 8)) {
@@ -221,7 +221,7 @@ function ofNextVersion(bytes: Uint8Array, from: number): void {
   buffer.writeInt16(root + buffer.__offset(root, 4), 5);
 }
 
-fileTest("a version of Arrow's format that is not known yet is refused", async (folder) => {
+fileTest("an unknown version of Arrow's format is refused", async (folder) => {
   await python(EMPTY_STREAM, folder);
   const stream = await Deno.readFile(`${folder}/v6.arrows`);
   ofNextVersion(stream, 8);

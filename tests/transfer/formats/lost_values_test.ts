@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readArrow, readParquet } from "../../../src/transfer/formats/columnar_reader.ts";
 import { errorOf } from "../../support/queries.ts";
-import { all } from "./read_all.ts";
+import { readAll } from "./files.ts";
 import { duckdb, fileTest, python } from "./readers.ts";
 
 /** Writes a file whose column "v" has the values of a Python expression. */
@@ -29,7 +29,7 @@ print("null")
 `,
     folder,
   );
-  const { texts } = await all(await readParquet(`${folder}/zero.parquet`));
+  const { texts } = await readAll(await readParquet(`${folder}/zero.parquet`));
   assert.deepEqual(texts, [['{"f":-0}', '{"-0","0"}', '{"k":-0}', "-0"]]);
 });
 
@@ -39,7 +39,7 @@ fileTest("an interval of Parquet keeps its months, in a list and a struct too", 
     `COPY (SELECT x::interval AS v, 1 AS n, [x::interval, NULL] AS l, {'a': 'x', 'i': x::interval, 'j': '1'::json} AS s
     FROM (VALUES ('14 months'), (NULL), ('2 years 5 days'), ('600 hours'), ('00:00:00.5')) AS t(x)) TO '${path}'`,
   );
-  const { types, texts } = await all(await readParquet(path));
+  const { types, texts } = await readAll(await readParquet(path));
   assert.deepEqual(types, { v: "interval", n: "integer", l: "interval[]", s: "jsonb" });
   const spans = [
     "14 mons 0 days 0.000 seconds",
@@ -75,7 +75,7 @@ const DICTIONARIES: [array: string, texts: (string | null)[]][] = [
 
 fileTest("a NULL among the values of a dictionary is NULL in the rows", async (folder) => {
   for (const [array, texts] of DICTIONARIES) {
-    const file = await all(await readArrow(await column(`${folder}/dictionary.arrow`, array)));
+    const file = await readAll(await readArrow(await column(`${folder}/dictionary.arrow`, array)));
     assert.deepEqual(file.texts, texts.map((text) => [text]), array);
   }
 });
@@ -93,7 +93,7 @@ const NANOSECONDS: [array: string, texts: string[]][] = [
 
 fileTest("parts of a microsecond are cut off in all types", async (folder) => {
   for (const [array, texts] of NANOSECONDS) {
-    const file = await all(await readArrow(await column(`${folder}/fine.arrow`, array)));
+    const file = await readAll(await readArrow(await column(`${folder}/fine.arrow`, array)));
     assert.deepEqual(file.texts, texts.map((text) => [text]), array);
   }
 });
@@ -121,10 +121,10 @@ const REFUSED: [array: string, message: RegExp][] = [
 fileTest("a value that Postgres can't represent is refused, with its row and column", async (folder) => {
   for (const [array, message] of REFUSED) {
     const path = await column(`${folder}/bad.arrow`, array);
-    const error = await errorOf(async () => await all(await readArrow(path)));
+    const error = await errorOf(async () => await readAll(await readArrow(path)));
     assert.equal(error.code, "BAD_FILE", error.message);
     assert.match(error.message, message);
   }
   const map = await column(`${folder}/bad.parquet`, REFUSED[4]![0]);
-  assert.match((await errorOf(async () => await all(await readParquet(map)))).message, REFUSED[4]![1]);
+  assert.match((await errorOf(async () => await readAll(await readParquet(map)))).message, REFUSED[4]![1]);
 });

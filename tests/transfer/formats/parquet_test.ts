@@ -7,7 +7,7 @@ import { encodeArrowSchema, encodeParquet } from "../../../src/transfer/formats/
 import { postgresMissing } from "../../support/postgres.ts";
 import { errorOf } from "../../support/queries.ts";
 import { requires } from "../../support/requirements.ts";
-import { copied, write } from "./copied.ts";
+import { copyRows, writeFile } from "./files.ts";
 import { duckdb, python, pythonReadersMissing } from "./readers.ts";
 
 interface FileTest {
@@ -25,7 +25,7 @@ function fileTest(name: string, run: (test: FileTest) => Promise<void>): void {
       let count = 0;
       const file: FileTest["file"] = async (encode, query, options) => {
         const path = `${folder}/${count++}.${encode === encodeArrow ? "arrow" : "parquet"}`;
-        await write(path, encode, await copied(query), options);
+        await writeFile(path, encode, await copyRows(query), options);
         return path;
       };
       await run({ file });
@@ -68,7 +68,7 @@ frame = pl.read_parquet(path) if path.endswith("parquet") else pl.read_ipc(path)
 print(json.dumps({"names": table.column_names, "rows": table.num_rows, "polars": frame.shape[0]}))
 `;
 
-fileTest("row groups end after a number of rows, and have bounds", async ({ file }) => {
+fileTest("row groups have as many rows as asked for, and bounds", async ({ file }) => {
   const query = `SELECT n, (n / 4.0)::numeric(8, 2) AS fare, 'zone ' || n AS zone, NULLIF(n % 2, 0) AS odd,
     n::float8 AS f, NULL::int AS nothing FROM generate_series(1, 30000) AS n`;
   const path = await file(encodeParquet, query, { rowGroupSize: 10_000 });
@@ -99,7 +99,7 @@ fileTest("each compression is written", async ({ file }) => {
   }
 });
 
-fileTest("files of no rows, odd names and 1,600 columns are written", async ({ file }) => {
+fileTest("files without rows, with odd names and with 1,600 columns are written", async ({ file }) => {
   const names = ["a", 'quo"te', "com,ma", "new\nline", "dot.ted", "É", "a_2"];
   const odd = names.map((name, at) => `${at} AS "${name.replaceAll('"', '""')}"`).join(", ");
   const wide = Array.from({ length: 1600 }, (_, at) => `${at} AS c${at}`).join(", ");
@@ -137,7 +137,7 @@ fileTest("a column with NaN has no bounds, and zeros in bounds have both signs",
   assert.deepEqual(await duckdb(`SELECT count(*) FROM '${path}' WHERE nan > 5`), [["1"]]);
 });
 
-fileTest("values that files can't represent are refused", async ({ file }) => {
+fileTest("values that a file can't represent are refused", async ({ file }) => {
   const cases: [expression: string, row: number, value: string][] = [
     ["CASE n WHEN 3 THEN 'infinity' ELSE now() END::timestamptz", 3, "infinity"],
     ["CASE n WHEN 2 THEN ARRAY['2026-01-31', '-infinity'] END::date[]", 2, "-infinity"],

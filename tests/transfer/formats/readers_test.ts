@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { type ColumnarFile, readArrow, readParquet } from "../../../src/transfer/formats/columnar_reader.ts";
+import { decompressLz4 } from "../../../src/transfer/formats/arrow/apache_arrow.ts";
 import { openArrow } from "../../../src/transfer/formats/arrow/open.ts";
 import { errorOf } from "../../support/queries.ts";
-import { all } from "./read_all.ts";
+import { readAll } from "./files.ts";
 import { duckdb, fileTest, python } from "./readers.ts";
 
 /**
@@ -109,13 +110,13 @@ fileTest("(slow) every type and compression that pyarrow writes is read", async 
   const rows = Object.values(COLUMNS);
   const texts = [rows.map(([, first]) => first), rows.map(() => null), rows.map(([, , last]) => last)];
   for (const name of [...files, ...parquets]) {
-    const found = await all(await open(`${folder}/${name}`));
+    const found = await readAll(await open(`${folder}/${name}`));
     assert.deepEqual(found, { types, texts, rows: 3 }, name);
   }
   const bytes = (await Deno.open(`${folder}/file.arrow`)).readable;
-  assert.deepEqual((await all(await readArrow(bytes))).texts, texts);
+  assert.deepEqual((await readAll(await readArrow(bytes))).texts, texts);
   for (const name of ["big.arrow", "big.parquet"]) {
-    const { texts } = await all(await open(`${folder}/${name}`));
+    const { texts } = await readAll(await open(`${folder}/${name}`));
     assert.deepEqual([texts.length, texts[199_999]], [200_000, ["row 99 row 99 row 99 ", "199999"]], name);
   }
 });
@@ -123,7 +124,7 @@ fileTest("(slow) every type and compression that pyarrow writes is read", async 
 fileTest("files that polars wrote are read", async (folder) => {
   await python(POLARS, folder);
   for (const name of ["polars.parquet", "polars.arrow"]) {
-    const { types, texts } = await all(await open(`${folder}/${name}`));
+    const { types, texts } = await readAll(await open(`${folder}/${name}`));
     assert.deepEqual(types, { s: "text", c: "text", l: "bigint[]", t: "timestamp", n: "numeric(10,2)" });
     assert.deepEqual(texts, [
       ["a", "x", '{"1"}', "2026-01-31 00:00:00", "1.50"],
@@ -133,17 +134,17 @@ fileTest("files that polars wrote are read", async (folder) => {
   }
 });
 
-fileTest("a file of DuckDB, which has no Arrow schema in it, is read", async (folder) => {
+fileTest("a file of DuckDB, which has no Arrow schema, is read", async (folder) => {
   const path = `${folder}/duck.parquet`;
   const id = "00000000-0000-0000-0000-000000000001";
   await duckdb(`COPY (SELECT uuid '${id}' AS u, '{"a":1}'::json AS j, [uuid '${id}'] AS lu, {'a': 1} AS st,
     interval 36 hours AS i, timestamp_ns '2026-01-31 00:00:00.123456789' AS ns) TO '${path}'`);
-  const { types, texts } = await all(await open(path));
+  const { types, texts } = await readAll(await open(path));
   assert.deepEqual(types, { u: "uuid", j: "jsonb", lu: "uuid[]", st: "jsonb", i: "interval", ns: "timestamp" });
   const moment = "2026-01-31 00:00:00.123456";
   assert.deepEqual(texts, [[id, '{"a":1}', `{"${id}"}`, '{"a":1}', "0 mons 0 days 129600.000 seconds", moment]]);
   await duckdb(`COPY (SELECT 1 AS n WHERE false) TO '${path}'`);
-  assert.deepEqual(await all(await open(path)), { types: { n: "integer" }, texts: [], rows: 0 });
+  assert.deepEqual(await readAll(await open(path)), { types: { n: "integer" }, texts: [], rows: 0 });
 });
 
 /** Files of pyarrow with a column of 80,000 zero bytes, which are compressed to fewer, and a shorter column. */
@@ -212,7 +213,7 @@ fileTest("the columns of an Arrow file that are not chosen are not decompressed"
   }
 });
 
-fileTest("a packed block becomes no larger than its header says", async (folder) => {
+fileTest("a compressed block becomes no larger than its header says", async (folder) => {
   await python(ZEROS, folder);
   const int64 = (size: number) => new Uint8Array(BigInt64Array.of(BigInt(size)).buffer);
   const limits: [name: string, size: (size: number) => Uint8Array, message: RegExp][] = [
@@ -225,12 +226,30 @@ fileTest("a packed block becomes no larger than its header says", async (folder)
   for (const [name, size, message] of limits) {
     const bytes = await Deno.readFile(`${folder}/${name}`);
     await Deno.writeFile(`${folder}/${name}`, replaced(bytes, size(80_000), size(40_000)));
-    await assert.rejects(async () => await all(await open(`${folder}/${name}`)), { code: "BAD_FILE", message });
+    await assert.rejects(async () => await readAll(await open(`${folder}/${name}`)), { code: "BAD_FILE", message });
     if (size !== int64) continue;
     await Deno.writeFile(`${folder}/${name}`, replaced(bytes, size(80_000), size(2 ** 40)));
     const endless = { code: "BAD_FILE", message: /a compressed buffer states a size of 1099511627776 bytes/ };
-    await assert.rejects(async () => await all(await open(`${folder}/${name}`)), endless);
+    await assert.rejects(async () => await readAll(await open(`${folder}/${name}`)), endless);
   }
+});
+
+/** A frame with one block: an "a", and a match that repeats it. */
+function lz4Frame(extra: number): Uint8Array {
+  const block = [0x1f, 0x61, 1, 0, ...Array(extra).fill(255), 0];
+  const frame = new Uint8Array(7 + 4 + block.length + 4);
+  const view = new DataView(frame.buffer);
+  view.setUint32(0, 0x184d_2204, true);
+  view.setUint32(7, block.length, true);
+  frame.set(block, 11);
+  return frame;
+}
+
+Deno.test("decompressLz4() decompresses to the stated size, and no further", () => {
+  const size = 1 + 4 + 15 + 255 * 100;
+  assert.equal(decompressLz4(lz4Frame(100), size).length, size);
+  assert.throws(() => decompressLz4(lz4Frame(100), size - 1), /becomes more than the 25519 bytes/);
+  assert.throws(() => decompressLz4(lz4Frame(100_000), 1000), /becomes more than the 1000 bytes/);
 });
 
 fileTest("files of other formats and incomplete files are refused", async (folder) => {
@@ -258,7 +277,7 @@ fileTest("files of other formats and incomplete files are refused", async (folde
   ];
   for (const [name, bytes, message] of cases) {
     await Deno.writeFile(`${folder}/${name}`, bytes);
-    const error = await errorOf(async () => await all(await open(`${folder}/${name}`)));
+    const error = await errorOf(async () => await readAll(await open(`${folder}/${name}`)));
     assert.equal(error.code, "BAD_FILE", name);
     assert.match(error.message, message);
   }
@@ -273,7 +292,7 @@ fileTest("files of other formats and incomplete files are refused", async (folde
   }
 });
 
-fileTest("a stream that fails ends the reading with its error", async () => {
+fileTest("a stream that fails ends the reading with the stream's error", async () => {
   const failing = (async function* () {
     yield await Promise.resolve(new TextEncoder().encode("ARROW1\0\0"));
     throw new RangeError("the source broke");

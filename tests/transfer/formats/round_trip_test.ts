@@ -4,8 +4,7 @@ import { type ColumnarFile, readArrow, readParquet } from "../../../src/transfer
 import { encodeParquet } from "../../../src/transfer/formats/parquet/write/write.ts";
 import { postgresMissing } from "../../support/postgres.ts";
 import { requires } from "../../support/requirements.ts";
-import { copied, write } from "./copied.ts";
-import { all } from "./read_all.ts";
+import { copyRows, readAll, writeFile } from "./files.ts";
 import { duckdb, python, pythonReadersMissing } from "./readers.ts";
 
 /** A column of three rows, the last of which is NULL. */
@@ -196,9 +195,9 @@ Deno.test({
   fn: async () => {
     const folder = await Deno.makeTempDir();
     const [parquet, arrow] = [`${folder}/types.parquet`, `${folder}/types.arrow`];
-    const rows = await copied(query());
-    await write(parquet, encodeParquet, rows);
-    await write(arrow, encodeArrow, rows);
+    const rows = await copyRows(query());
+    await writeFile(parquet, encodeParquet, rows);
+    await writeFile(arrow, encodeArrow, rows);
 
     const described = await duckdb(`SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM '${parquet}')`);
     assert.deepEqual(Object.fromEntries(described), byName((one) => one.duckdb));
@@ -220,7 +219,7 @@ Deno.test({
 });
 
 async function comesBack(file: ColumnarFile, otherTypes: Record<string, string>): Promise<void> {
-  const { types, texts } = await all(file);
+  const { types, texts } = await readAll(file);
   assert.deepEqual(types, byName((one, name) => otherTypes[name] ?? one.back ?? one.type));
   for (const [at, name] of Object.keys(types).entries()) {
     const expected = name === "nothing" ? [null, null, null] : [...CASES[name]!.values, null];

@@ -79,7 +79,7 @@ Deno.test("a file that replaces the hidden file is neither changed nor used", ()
     assert.deepEqual([await Deno.readTextFile(victim), await Deno.readTextFile(path)], ["secret", "old"]);
   }));
 
-Deno.test("a link stays a link: the file that it leads to is replaced", () =>
+Deno.test("a link stays a link, and the file that it leads to is replaced", () =>
   inFolder(async (folder) => {
     await Deno.mkdir(`${folder}/there`);
     await Deno.writeTextFile(`${folder}/there/real.csv`, "old");
@@ -92,7 +92,7 @@ Deno.test("a link stays a link: the file that it leads to is replaced", () =>
     assert.deepEqual(namesIn(`${folder}/there`), ["real.csv"]);
   }));
 
-Deno.test("a name of 255 bytes has room for the file beside it", () =>
+Deno.test("a hidden file can stand beside a file whose name has 255 bytes", () =>
   inFolder(async (folder) => {
     const name = `${"é".repeat(125)}.csv`;
     const sink = await openTarget(`${folder}/${name}`, undefined);
@@ -159,7 +159,7 @@ Deno.test("a removed hidden file is not reported as a missing folder", () =>
     assert.deepEqual(namesIn(folder), []);
   }));
 
-Deno.test("a pull to a link without a file makes the file that the link leads to", () =>
+Deno.test("a pull to a link that leads to no file makes that file", () =>
   inFolder(async (folder) => {
     await Deno.mkdir(`${folder}/there`);
     await Deno.symlink(`${folder}/there/absolute.csv`, `${folder}/a.csv`);
@@ -193,7 +193,7 @@ Deno.test({
       await nextTurn();
       controller.abort(reason);
       await assert.rejects(opening, reason);
-      const [sink, read] = await Promise.all([openTarget(pipe, undefined), Deno.open(pipe)]); // it is as it was
+      const [sink, read] = await Promise.all([openTarget(pipe, undefined), Deno.open(pipe)]); // the pipe still works
       await sink.write(BYTES);
       await sink.commit(undefined);
       assert.equal(await new Response(read.readable).text(), "whole\n");

@@ -21,7 +21,7 @@ function bigTest(name: string, run: (test: Parameters<Parameters<typeof pullTest
   pullTest(name, withTable, { notOnPglite: "it has one backend" });
 }
 
-bigTest("(slow) pull() with parallel writes the text formats byte for byte as without", async ({ db, folder }) => {
+bigTest("(slow) pull() with parallel writes the same bytes of text formats as without", async ({ db, folder }) => {
   for (const ending of ["csv", "tsv", "ndjson"]) {
     for (const options of [{}, { columns: ["note", "id"] }]) {
       const one = await db.pull("spread", `${folder}/one.${ending}`, options);
@@ -46,7 +46,7 @@ bigTest("(slow) pull() with parallel writes Arrow and Parquet with the same rows
   }
 });
 
-bigTest("pull() with {n} in the name writes as many files, each a whole one", async ({ db, folder }) => {
+bigTest("pull() with {n} in the name writes one complete file for each connection", async ({ db, folder }) => {
   const result = await db.pull("spread", `${folder}/t-{n}.csv`, { parallel: 3 });
   assert.equal(result.rows, ROWS);
   assert.deepEqual(result.paths, [1, 2, 3].map((n) => `${folder}/t-${n}.csv`));
@@ -65,7 +65,7 @@ bigTest("pull() with {n} in the name writes as many files, each a whole one", as
   await db.query("DROP TABLE spread_back");
 });
 
-bigTest("pull() refuses parallel with the reason if it is impossible, and leaves no file", async ({ db, folder }) => {
+bigTest("pull() refuses an impossible parallel with the reason, and leaves no file", async ({ db, folder }) => {
   const path = `${folder}/t.csv`;
   const refused = async (pulling: Promise<unknown>, message: RegExp) => {
     const error = await errorOf(pulling);
@@ -90,7 +90,7 @@ bigTest("pull() refuses parallel with the reason if it is impossible, and leaves
 });
 
 bigTest(
-  "pull() with parallel finds a table as pull() does, whatever its name and columns are",
+  "pull() with parallel finds the same table as without, whatever its name and columns",
   async ({ db, folder }) => {
     await db.query(`CREATE TABLE "Odd ""Name" AS SELECT n AS "N", 'x' AS "or" FROM generate_series(1, 5000) AS n`);
     await db.query("CREATE DOMAIN positive AS int CHECK (VALUE > 0)");
@@ -164,7 +164,7 @@ bigTest("pull() with parallel keeps the old files whole when it ends early", asy
   assert.equal((await db.pull("spread", `${folder}/t.csv`, { parallel: 2 })).rows, ROWS);
 });
 
-bigTest("pull() with parallel says so when a connection is lost half-way", async ({ db, folder }) => {
+bigTest("pull() with parallel reports a connection that is lost half-way", async ({ db, folder }) => {
   // More than is read ahead of a slow stream.
   await db.query("INSERT INTO spread SELECT n, 1, repeat('x', 1900), now() FROM generate_series(1, 70000) AS n");
   let killing: Promise<void> | undefined;

@@ -50,7 +50,7 @@ postgresTest("tables without rows, without columns and with one row are read too
   for (const name of ["empty", "bare", "single"]) await db.query(`DROP TABLE ${name}`);
 });
 
-postgresTest("several streams are a whole COPY for each connection, each row once", async ({ db }) => {
+postgresTest("each stream of several is a complete COPY, and together they have each row once", async ({ db }) => {
   await using big = await bigTable(db, "shared_out");
   for (const parallel of [1, 4]) {
     await using shares = await streams(db[SESSION], big.table, parallel);
@@ -95,8 +95,10 @@ postgresTest(
   },
 );
 
-serverTest("a table that can't be read by its pages is refused with the reason, and nothing is left", async (db) => {
-  await db.query(`CREATE TABLE plain (id int);
+serverTest(
+  "a table that can't be read by its pages is refused with the reason, and no connection stays in use",
+  async (db) => {
+    await db.query(`CREATE TABLE plain (id int);
     CREATE VIEW looks AS SELECT * FROM plain;
     CREATE MATERIALIZED VIEW looked AS SELECT * FROM plain;
     CREATE SEQUENCE counts;
@@ -107,26 +109,27 @@ serverTest("a table that can't be read by its pages is refused with the reason, 
     CREATE FOREIGN TABLE far (id int) SERVER nowhere;
     CREATE TABLE mixed (id int) PARTITION BY LIST (id);
     CREATE FOREIGN TABLE mixed_far PARTITION OF mixed FOR VALUES IN (1) SERVER nowhere`);
-  const cases: [string, RegExp][] = [
-    ["looks", /it is a view, which has no pages/],
-    ["looked", /it is a materialized view, which has no pages/],
-    ["counts", /it is a sequence, which has no pages/],
-    ["far", /it is a foreign table, which has no pages/],
-    ["parent", /other tables inherit from it/],
-    ["mixed", /its partition public.mixed_far is a foreign table/],
-  ];
-  for (const [name, reason] of cases) {
-    const error = await errorOf(inParallel(db, `public.${name}`, 2));
-    assert.equal(error.code, "BAD_PARAMETER", name);
-    assert.match(error.message, reason);
-    assert.match(error.message, new RegExp(`^Cannot pull public.${name} in parallel: .* Leave "parallel" out$`));
-  }
-  assert.equal((await errorOf(inParallel(db, "public.gone", 2))).sqlstate, "42P01");
-  assert.match((await errorOf(inParallel(db, "public.plain", 16))).message, /parallel is 16.* 15 .*max: 16/);
-  await assertIdle(db);
-  await db.query("DROP TABLE plain, parent, child, mixed CASCADE; DROP FOREIGN DATA WRAPPER nothing CASCADE");
-  await db.query("DROP SEQUENCE counts");
-});
+    const cases: [string, RegExp][] = [
+      ["looks", /it is a view, which has no pages/],
+      ["looked", /it is a materialized view, which has no pages/],
+      ["counts", /it is a sequence, which has no pages/],
+      ["far", /it is a foreign table, which has no pages/],
+      ["parent", /other tables inherit from it/],
+      ["mixed", /its partition public.mixed_far is a foreign table/],
+    ];
+    for (const [name, reason] of cases) {
+      const error = await errorOf(inParallel(db, `public.${name}`, 2));
+      assert.equal(error.code, "BAD_PARAMETER", name);
+      assert.match(error.message, reason);
+      assert.match(error.message, new RegExp(`^Cannot pull public.${name} in parallel: .* Leave "parallel" out$`));
+    }
+    assert.equal((await errorOf(inParallel(db, "public.gone", 2))).sqlstate, "42P01");
+    assert.match((await errorOf(inParallel(db, "public.plain", 16))).message, /parallel is 16.* 15 .*max: 16/);
+    await assertIdle(db);
+    await db.query("DROP TABLE plain, parent, child, mixed CASCADE; DROP FOREIGN DATA WRAPPER nothing CASCADE");
+    await db.query("DROP SEQUENCE counts");
+  },
+);
 
 queryTest("PGlite has one backend, so a parallel pull is refused instead of waiting for itself", async ({ db }) => {
   if (!(await db.version()).includes("PGlite")) return;

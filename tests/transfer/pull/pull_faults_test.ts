@@ -22,16 +22,19 @@ async function underWay(folder: string): Promise<void> {
   });
 }
 
-pullTest("a query that fails after many rows leaves no file, and says what had arrived", async ({ db, folder }) => {
-  const query = db.sql`SELECT 1 / (100000 - n) FROM generate_series(1, 200000) n`;
-  const error = await failedPull(db, folder, (path) => query.pull(path)) as Error;
-  assert.match(error.message, /^division by zero \(SQLSTATE 22012\)/);
-  assert.match(
-    error.message,
-    /\n[\d,]+ rows had arrived, \d+ \w+ were written; they were removed, and .*\/t\.csv is as it was$/,
-  );
-  assert.doesNotMatch(error.message, /LINE/);
-});
+pullTest(
+  "a query that fails after many rows leaves no file, and its error says what had arrived",
+  async ({ db, folder }) => {
+    const query = db.sql`SELECT 1 / (100000 - n) FROM generate_series(1, 200000) n`;
+    const error = await failedPull(db, folder, (path) => query.pull(path)) as Error;
+    assert.match(error.message, /^division by zero \(SQLSTATE 22012\)/);
+    assert.match(
+      error.message,
+      /\n[\d,]+ rows had arrived, \d+ \w+ were written; they were removed, and .*\/t\.csv is as it was$/,
+    );
+    assert.doesNotMatch(error.message, /LINE/);
+  },
+);
 
 pullTest("a signal ends a pull, with its reason", async ({ open, folder }) => {
   const db = await open({ max: 1 });
@@ -49,7 +52,7 @@ pullTest("a signal ends a pull, with its reason", async ({ open, folder }) => {
   assert.equal(await Deno.readTextFile(`${folder}/t.csv`), PREVIOUS_CONTENT);
 });
 
-pullTest("a timeout ends a pull, also the timeout of the query", async ({ db, folder }) => {
+pullTest("the timeout of a pull, or of its query, ends the pull", async ({ db, folder }) => {
   for (
     const pull of [
       (path: string) => db.sql`${db.sql.unsafe(MANY)}, pg_sleep(0.0001)`.pull(path, { timeout: 0.3 }),
@@ -94,7 +97,7 @@ pullTest("a stream is aborted with the error", async ({ db }) => {
   assert.match(state(), /^aborted: division by zero/);
 });
 
-pullTest("a server process that is ended half-way is a lost connection; nothing is left", async ({ db, folder }) => {
+pullTest("a server process that ends half-way is a lost connection, and nothing is left", async ({ db, folder }) => {
   await using server = await superuser();
   const error = await failedPull(db, folder, async (path) => {
     const pulling = db.sql`${db.sql.unsafe(MANY)}`.pull(path);
@@ -107,7 +110,7 @@ pullTest("a server process that is ended half-way is a lost connection; nothing 
   assert.match(error.message, /they were removed, and .*\/t\.csv is as it was$/);
 }, { notOnPglite: "it has one process" });
 
-pullTest("a network that breaks half-way is a lost connection; nothing is left", async ({ db, local, folder }) => {
+pullTest("a network that breaks half-way is a lost connection, and nothing is left", async ({ db, local, folder }) => {
   const error = await failedPull(db, folder, async (path) => {
     const pulling = db.sql`${db.sql.unsafe(MANY)}`.pull(path);
     pulling.catch(() => {});
@@ -119,17 +122,20 @@ pullTest("a network that breaks half-way is a lost connection; nothing is left",
   assert.match(error.message, /rows had arrived/);
 });
 
-pullTest("a compute that suspends half-way is a lost connection; nothing is left", async ({ db, local, folder }) => {
-  const error = await failedPull(db, folder, async (path) => {
-    const pulling = db.sql`${db.sql.unsafe(MANY)}`.pull(path);
-    pulling.catch(() => {});
-    await underWay(folder);
-    local.faults.suspend({ wakeAfter: 100 });
-    await pulling;
-  }) as { code: string; message: string };
-  assert.equal(error.code, "CONNECTION_LOST");
-  assert.match(error.message, /they were removed/);
-});
+pullTest(
+  "a compute that suspends half-way is a lost connection, and nothing is left",
+  async ({ db, local, folder }) => {
+    const error = await failedPull(db, folder, async (path) => {
+      const pulling = db.sql`${db.sql.unsafe(MANY)}`.pull(path);
+      pulling.catch(() => {});
+      await underWay(folder);
+      local.faults.suspend({ wakeAfter: 100 });
+      await pulling;
+    }) as { code: string; message: string };
+    assert.equal(error.code, "CONNECTION_LOST");
+    assert.match(error.message, /they were removed/);
+  },
+);
 
 pullTest("a failed pull in a transaction fails the transaction", async ({ db, folder }) => {
   const error = await errorOf(db.transaction(async (tx) => {
@@ -166,7 +172,7 @@ pullTest("a pull outlives its token, which the server checks only at login", asy
   assert.equal(bytes, 101 * 100_000 + "repeat\n".length);
 });
 
-pullTest("a pull works where every transaction is read only, and does not write there", async ({ open, folder }) => {
+pullTest("a pull works in a read-only connection, and can't write to the database", async ({ open, folder }) => {
   const db = await open({ readOnly: true });
   assert.equal((await db.pull("pg_am", `${folder}/t.csv`)).rows > 0, true);
   const error = await errorOf(db.sql`CREATE TABLE nowhere AS SELECT 1`.pull(`${folder}/u.csv`));

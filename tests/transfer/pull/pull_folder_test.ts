@@ -80,7 +80,7 @@ pullTest("pull() into a folder divides the rows exactly, and load() reads them a
   assert.deepEqual([0, 1, 2].map((n) => [lines(n).length, lines(n)[0]]), [[402, "id"], [402, "id"], [202, "id"]]);
 });
 
-pullTest("(slow) pull() into a folder on several connections writes a file of each", async ({ db, folder }) => {
+pullTest("(slow) pull() into a folder on several connections writes a file for each", async ({ db, folder }) => {
   await db.query(`DROP TABLE IF EXISTS origin; CREATE TABLE origin AS ${ROWS}`);
   for (const format of FORMATS) {
     for (const rowsPerFile of [undefined, 90]) {
@@ -93,7 +93,7 @@ pullTest("(slow) pull() into a folder on several connections writes a file of ea
   }
 }, { notOnPglite: "it does one thing at a time" });
 
-pullTest("pull() of a query into a folder takes what a file takes", async ({ db, folder }) => {
+pullTest("pull() of a query into a folder takes the options of a file", async ({ db, folder }) => {
   const target = `${folder}/out/`;
   const year = 2025;
   await db.sql`SELECT ${year}::int AS year, n FROM generate_series(1, 3) n`.pull(target, {

@@ -33,7 +33,7 @@ pullTest("pull() takes a header, a delimiter, a null text and columns", async ({
   assert.equal(error.message, 'Cannot read the rows: columns has "a_3", which is not a column; did you mean "a_2"?');
 });
 
-pullTest("pull() writes NDJSON with every digit, a line each", async ({ db, folder }) => {
+pullTest("pull() writes NDJSON with all digits, one line for each row", async ({ db, folder }) => {
   const path = `${folder}/t.ndjson`;
   const { rows } = await db.sql`SELECT 9007199254740993::int8 AS big, 1.50::numeric AS n, 'NaN'::numeric AS nan,
     '-Infinity'::float8 AS inf, '2024-02-29T12:00:00.123456Z'::timestamptz AT TIME ZONE 'UTC' AS at, 'a"\' AS t,
@@ -50,38 +50,43 @@ pullTest("pull() writes NDJSON with every digit, a line each", async ({ db, fold
   assert.equal(rest, "");
 });
 
-pullTest("pull() takes tables by name: plain, generated columns, views, odd names", async ({ db, folder }) => {
-  await db.query('CREATE TABLE "Odd ""name"", x" (id int, "double, ""d""" int GENERATED ALWAYS AS (id * 2) STORED)');
-  await db.query('INSERT INTO "Odd ""name"", x" VALUES (1), (2)');
-  await db.query('CREATE VIEW odd_view AS SELECT id FROM "Odd ""name"", x"');
-  await db.query("CREATE TABLE parent (id int); CREATE TABLE child () INHERITS (parent); INSERT INTO child VALUES (7)");
-  await db.query("CREATE INDEX parent_index ON parent (id); CREATE SEQUENCE counts");
-  try {
-    const { rows } = await db.pull('"Odd ""name"", x"', `${folder}/odd.csv`);
-    assert.equal(rows, 2);
-    assert.equal(await Deno.readTextFile(`${folder}/odd.csv`), 'id,"double, ""d"""\n1,2\n2,4\n');
-    assert.equal((await db.pull("odd_view", `${folder}/view.csv`)).rows, 2);
-    assert.equal((await db.pull(db.sql.id("public", "parent"), `${folder}/parent.csv`)).rows, 1);
-    const error = await errorOf(db.pull("od_view", `${folder}/no.csv`));
-    assert.deepEqual([error.code, error.sqlstate], ["QUERY_FAILED", "42P01"]);
-    assert.match(error.message, /Cannot pull od_view: there is no such table\nDid you mean odd_view\?/);
-    await assert.rejects(db.pull("parent_index", `${folder}/no.csv`), {
-      message: /Cannot pull parent_index: it is not a table \(kind: index\)/,
-      sqlstate: "42809",
-    });
-    await db.transaction(async (tx) => {
-      await assert.rejects(tx.pull("od_view", `${folder}/no.csv`), { message: /there is no such table/ });
-      assert.equal(await tx.sql`SELECT 1`.value(), 1); // a wrong name is not the end of it
-    });
-    assert.deepEqual(namesIn(folder), ["odd.csv", "parent.csv", "view.csv"]);
-    assert.equal((await db.pull("counts", `${folder}/counts.csv`)).rows, 1);
-    assert.equal((await db.pull("counts", `${folder}/counts.parquet`)).rows, 1);
-  } finally {
-    await db.query('DROP VIEW odd_view; DROP TABLE "Odd ""name"", x", child, parent; DROP SEQUENCE counts');
-  }
-});
+pullTest(
+  "pull() takes tables by their names: plain ones, views, generated columns, odd names",
+  async ({ db, folder }) => {
+    await db.query('CREATE TABLE "Odd ""name"", x" (id int, "double, ""d""" int GENERATED ALWAYS AS (id * 2) STORED)');
+    await db.query('INSERT INTO "Odd ""name"", x" VALUES (1), (2)');
+    await db.query('CREATE VIEW odd_view AS SELECT id FROM "Odd ""name"", x"');
+    await db.query(
+      "CREATE TABLE parent (id int); CREATE TABLE child () INHERITS (parent); INSERT INTO child VALUES (7)",
+    );
+    await db.query("CREATE INDEX parent_index ON parent (id); CREATE SEQUENCE counts");
+    try {
+      const { rows } = await db.pull('"Odd ""name"", x"', `${folder}/odd.csv`);
+      assert.equal(rows, 2);
+      assert.equal(await Deno.readTextFile(`${folder}/odd.csv`), 'id,"double, ""d"""\n1,2\n2,4\n');
+      assert.equal((await db.pull("odd_view", `${folder}/view.csv`)).rows, 2);
+      assert.equal((await db.pull(db.sql.id("public", "parent"), `${folder}/parent.csv`)).rows, 1);
+      const error = await errorOf(db.pull("od_view", `${folder}/no.csv`));
+      assert.deepEqual([error.code, error.sqlstate], ["QUERY_FAILED", "42P01"]);
+      assert.match(error.message, /Cannot pull od_view: there is no such table\nDid you mean odd_view\?/);
+      await assert.rejects(db.pull("parent_index", `${folder}/no.csv`), {
+        message: /Cannot pull parent_index: it is not a table \(kind: index\)/,
+        sqlstate: "42809",
+      });
+      await db.transaction(async (tx) => {
+        await assert.rejects(tx.pull("od_view", `${folder}/no.csv`), { message: /there is no such table/ });
+        assert.equal(await tx.sql`SELECT 1`.value(), 1); // a wrong name is not the end of it
+      });
+      assert.deepEqual(namesIn(folder), ["odd.csv", "parent.csv", "view.csv"]);
+      assert.equal((await db.pull("counts", `${folder}/counts.csv`)).rows, 1);
+      assert.equal((await db.pull("counts", `${folder}/counts.parquet`)).rows, 1);
+    } finally {
+      await db.query('DROP VIEW odd_view; DROP TABLE "Odd ""name"", x", child, parent; DROP SEQUENCE counts');
+    }
+  },
+);
 
-pullTest("pull() packs text with gzip by the name or on request", async ({ db, folder }) => {
+pullTest("pull() compresses text with gzip if the name or the option says so", async ({ db, folder }) => {
   const query = db.sql`SELECT n FROM generate_series(1, 5000) n`;
   const plain = await query.pull(`${folder}/n.csv`);
   const packed = await query.pull(`${folder}/n.csv.gz`);
@@ -95,7 +100,7 @@ pullTest("pull() packs text with gzip by the name or on request", async ({ db, f
 });
 
 pullTest(
-  "pull() writes to a stream and closes it, to a file: URL, and in the transaction it belongs to",
+  "pull() writes to a stream, which it closes, to a file: URL, and within its transaction",
   async (test) => {
     const { db, folder } = test;
     const { stream, text, state } = recordingStream();
@@ -125,7 +130,7 @@ pullTest("pull() works without rows, without columns, and with a column of NULLs
   assert.equal(await Deno.readTextFile(`${folder}/t.ndjson`), "{}\n{}\n");
 });
 
-pullTest("pull() of 1,600 columns", async ({ db, folder }) => {
+pullTest("pull() writes 1,600 columns", async ({ db, folder }) => {
   const list = Array.from({ length: 1600 }, (_, index) => `${index} AS "c ${index}"`).join(", ");
   for (const format of ["csv", "ndjson", "parquet"] as const) {
     assert.equal((await db.sql`SELECT ${db.sql.unsafe(list)}`.pull(`${folder}/wide.${format}`)).rows, 1);
@@ -133,33 +138,36 @@ pullTest("pull() of 1,600 columns", async ({ db, folder }) => {
   assert.equal(Object.keys(JSON.parse(await Deno.readTextFile(`${folder}/wide.ndjson`))).length, 1600);
 });
 
-pullTest("pull() draws itself as one line and refuses what has no rows, before it writes", async ({ db, folder }) => {
-  const path = `${folder}/t.csv`;
-  const line = await drawn(await db.sql`SELECT 1 AS one`.pull(path));
-  assert.match(line, /^1 row to t\.csv \(6 bytes\), [\d.]+ m?s$/);
-  await Deno.remove(path);
-  const refused: readonly (readonly [statement: string, message: RegExp])[] = [
-    ["", /there is no statement/],
-    ["SHOW all", /Postgres can copy the rows of SELECT.* but not of SHOW/],
-    ["EXPLAIN SELECT 1", /but not of EXPLAIN/],
-    ["SELECT 1; SELECT 2", /these are several statements/],
-    ["CREATE TEMP TABLE t (id int)", /CREATE gives no rows/],
-    ["DELETE FROM pg_class", /DELETE gives no rows; add RETURNING/],
-    ["SELECT 1) TO STDOUT; DROP TABLE x --", /syntax error/],
-    ["SELECT one\nFROM nowhere", /LINE 2: FROM nowhere\n {13}\^/],
-  ];
-  for (const [statement, message] of refused) {
-    const error = await errorOf(db.sql`${db.sql.unsafe(statement)}`.pull(path));
-    assert.equal(error.code, "QUERY_FAILED", statement);
-    assert.match(error.message, message);
-  }
-  assert.match(
-    (await errorOf(db.pull("SELECT 1", path))).message,
-    /a text that is a query; pull\(\) takes a table's name/,
-  );
-  assert.deepEqual(namesIn(folder), []);
-  assert.equal(await db.sql`SELECT 1`.value(), 1);
-});
+pullTest(
+  "the result of pull() is drawn as one line, and a statement without rows is refused before anything is written",
+  async ({ db, folder }) => {
+    const path = `${folder}/t.csv`;
+    const line = await drawn(await db.sql`SELECT 1 AS one`.pull(path));
+    assert.match(line, /^1 row to t\.csv \(6 bytes\), [\d.]+ m?s$/);
+    await Deno.remove(path);
+    const refused: readonly (readonly [statement: string, message: RegExp])[] = [
+      ["", /there is no statement/],
+      ["SHOW all", /Postgres can copy the rows of SELECT.* but not of SHOW/],
+      ["EXPLAIN SELECT 1", /but not of EXPLAIN/],
+      ["SELECT 1; SELECT 2", /these are several statements/],
+      ["CREATE TEMP TABLE t (id int)", /CREATE gives no rows/],
+      ["DELETE FROM pg_class", /DELETE gives no rows; add RETURNING/],
+      ["SELECT 1) TO STDOUT; DROP TABLE x --", /syntax error/],
+      ["SELECT one\nFROM nowhere", /LINE 2: FROM nowhere\n {13}\^/],
+    ];
+    for (const [statement, message] of refused) {
+      const error = await errorOf(db.sql`${db.sql.unsafe(statement)}`.pull(path));
+      assert.equal(error.code, "QUERY_FAILED", statement);
+      assert.match(error.message, message);
+    }
+    assert.match(
+      (await errorOf(db.pull("SELECT 1", path))).message,
+      /a text that is a query; pull\(\) takes a table's name/,
+    );
+    assert.deepEqual(namesIn(folder), []);
+    assert.equal(await db.sql`SELECT 1`.value(), 1);
+  },
+);
 
 async function readBuffer(path: string): Promise<Buffer> {
   return Buffer.from(await Deno.readFile(path));

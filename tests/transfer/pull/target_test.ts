@@ -27,7 +27,7 @@ Deno.test("planTarget() finds the format by the extension or the option", () => 
   }
 });
 
-Deno.test("planTarget() and the checks refuse impossible options, and say what to do", () => {
+Deno.test("planTarget() and the checks of options refuse what is impossible, and say what to do", () => {
   const cases: readonly (readonly [target: unknown, options: unknown, message: RegExp])[] = [
     ["trips.parqet", {}, /trips\.parqet ends in \.parqet, which is not a known format; did you mean \.parquet\?/],
     ["trips.xlsx", {}, /use one of csv, tsv, ndjson, arrow, parquet, or give \{ format: "csv" \}/],
