@@ -10,7 +10,7 @@ import {
   renderProgress,
 } from "../draw/progress.ts";
 
-/** The place that shows the progress to a person. */
+/** Shows the progress of a transfer to a person. */
 export interface ProgressView {
   /** Shows the progress. */
   draw(progress: Progress): Promise<void> | void;
@@ -18,7 +18,7 @@ export interface ProgressView {
   end(progress: Progress): Promise<void> | void;
 }
 
-/** The amounts that a meter measures, and the receivers of its reports. */
+/** What a meter measures, and who gets its reports. */
 export interface MeterOptions extends ProgressTitle {
   /** The estimated number of all rows. A function is called only after the transfer has taken long enough to be shown. */
   totalRows?: number | (() => Promise<number | undefined>) | undefined;
@@ -31,7 +31,7 @@ export interface MeterOptions extends ProgressTitle {
   onProgress?: ((progress: Progress) => void) | ((progress: Progress) => Promise<void>) | undefined;
   /** Whether the progress is shown in a cell or on a terminal. @default {true} */
   show?: boolean | undefined;
-  /** The place that shows the progress. @default {the cell, or else standard error if that is a terminal, or else none} */
+  /** What shows the progress. @default {the cell, or else standard error if that is a terminal, or else none} */
   view?: ProgressView | undefined;
 }
 
@@ -71,7 +71,7 @@ class TransferMeter implements Meter {
   #rows = 0;
   #bytes = 0;
   #totalRows: number | undefined;
-  #totalAsked = false;
+  #isTotalRequested = false;
   #lastReport: number;
   #ended: Progress | undefined;
   /** The promise that `onProgress` has returned, until it settles. */
@@ -96,7 +96,7 @@ class TransferMeter implements Meter {
     const now = performance.now();
     if (now - this.#lastReport < REPORT_EVERY_MS) return;
     this.#lastReport = now;
-    if (now - this.#started >= SHOWN_AFTER_MS) this.#askTotal();
+    if (now - this.#started >= SHOWN_AFTER_MS) this.#requestTotal();
     this.#report(this.#progress(false));
   }
 
@@ -131,7 +131,7 @@ class TransferMeter implements Meter {
   }
 
   #tick(): void {
-    this.#askTotal();
+    this.#requestTotal();
     this.#shown = true;
     // A slow frontend gets fewer updates instead of a queue of them.
     this.#drawing ??= attempt(() => this.#view?.draw(this.#progress(false))).then(() => this.#drawing = undefined);
@@ -139,10 +139,10 @@ class TransferMeter implements Meter {
   }
 
   /** Gets the estimate only for a transfer that is shown, because the estimate costs a query. */
-  #askTotal(): void {
+  #requestTotal(): void {
     const { totalRows } = this.#options;
-    if (this.#totalAsked || typeof totalRows !== "function") return;
-    this.#totalAsked = true;
+    if (this.#isTotalRequested || typeof totalRows !== "function") return;
+    this.#isTotalRequested = true;
     (async () => this.#totalRows = await totalRows())().catch(() => {}); // without it, no total is shown
   }
 

@@ -163,7 +163,7 @@ cliTest("invalid pulls and loads are refused, and change nothing", async ({ run,
     [
       ["load", "other", "bad.csv", "--create", "--type", "n=;"],
       2,
-      /--type is .*types as SQL has them, such as --type zip=text/,
+      /--type is .*SQL types, such as --type zip=text/,
     ],
     [["load", "numbers", "empty.csv"], 1, /use --no-header/],
     [["load", "trips", "semicolons.csv"], 1, /has the column "n", but public\.trips has no column with that name/],

@@ -76,13 +76,13 @@ export class CopyBinaryWriter extends RowBuffer {
    */
   numeric(whole: number, negative: boolean, fraction: number, scale: number): void {
     let digits = 0;
-    for (let left = whole; left > 0; left = Math.floor(left / 10_000)) digits++;
+    for (let remaining = whole; remaining > 0; remaining = Math.floor(remaining / 10_000)) digits++;
     const end = this.#startNumeric(digits, negative, fraction, scale);
-    let left = whole;
+    let remaining = whole;
     for (let digit = 1; digit <= digits; digit++) {
-      const next = Math.floor(left / 10_000);
-      this.view.setInt16(end - digit * 2, left - next * 10_000);
-      left = next;
+      const next = Math.floor(remaining / 10_000);
+      this.view.setInt16(end - digit * 2, remaining - next * 10_000);
+      remaining = next;
     }
   }
 

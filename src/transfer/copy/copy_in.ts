@@ -54,9 +54,9 @@ async function feed(
   const iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
   try {
     await copy.ready;
-    while (!copy.over) {
+    while (!copy.isFinished) {
       const next = await copy.unlessEnded(iterator.next());
-      if (next === undefined || copy.over) break;
+      if (next === undefined || copy.isFinished) break;
       if (next.done) {
         copy.finishSending();
         return undefined;
@@ -77,7 +77,7 @@ class CopyIn extends Exchange {
   readonly #text: string;
   readonly #ready = Promise.withResolvers<void>();
   #onEnd = () => {};
-  #state: "asking" | "sending" | "sent" | "over" = "asking";
+  #state: "asking" | "sending" | "sent" | "ended" = "asking";
 
   constructor(text: string) {
     super({ types: DEFAULT_TYPES });
@@ -98,25 +98,25 @@ class CopyIn extends Exchange {
     const { promise, resolve, reject } = Promise.withResolvers<T | undefined>();
     this.#onEnd = () => resolve(undefined);
     Promise.resolve(work).then(resolve, reject);
-    if (this.over) this.#onEnd();
+    if (this.isFinished) this.#onEnd();
     return promise;
   }
 
   /** Whether nothing more can be sent. */
-  get over(): boolean {
-    return this.#state === "sent" || this.#state === "over";
+  get isFinished(): boolean {
+    return this.#state === "sent" || this.#state === "ended";
   }
 
   /** Sends bytes, and waits until the socket has passed them on. After that, the caller may reuse their memory. */
   async write(bytes: Uint8Array): Promise<void> {
-    for (let at = 0; at < bytes.length && !this.over; at += MESSAGE_BYTES) {
+    for (let at = 0; at < bytes.length && !this.isFinished; at += MESSAGE_BYTES) {
       await this.unlessEnded(this.#send(bytes.subarray(at, at + MESSAGE_BYTES)));
     }
   }
 
   /** Tells the server that all bytes were sent. */
   finishSending(): void {
-    if (this.over) return;
+    if (this.isFinished) return;
     this.#state = "sent";
     this.#socket.write(Buffer.from([0x63, 0, 0, 0, 4])); // CopyDone
   }
@@ -124,14 +124,14 @@ class CopyIn extends Exchange {
   /** Makes the server discard the rows. */
   fail(reason: string): void {
     const sending = this.#state === "sending";
-    if (!this.over) this.#state = "sent";
+    if (!this.isFinished) this.#state = "sent";
     if (sending) this.wire.sendCopyFail(reason);
     this.#onEnd();
   }
 
   /** Notes that the server has ended the COPY. */
   end(): void {
-    this.#state = "over";
+    this.#state = "ended";
     this.#ready.resolve();
     this.#onEnd();
   }

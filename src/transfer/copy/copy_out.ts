@@ -65,7 +65,7 @@ async function* runCopies(
     stopped.throwIfAborted(); // the rows after a stop were dropped, even if the COPY had ended before the cancellation
     yield END_OF_COPY;
   } finally {
-    if (!copy.over) leaving.abort();
+    if (!copy.hasEnded) leaving.abort();
     await finished.catch(() => {}); // the loop above has thrown the error, or its reader has left
     stopped.removeEventListener("abort", discard);
     copy.detach();
@@ -92,7 +92,7 @@ class CopyOut extends Exchange {
   #nextIsSent = false;
   #data: TakenData | undefined;
   /** Whether the rows are kept, are dropped because nobody takes them, or have all arrived. */
-  #state: "copying" | "discarding" | "over" = "copying";
+  #state: "copying" | "discarding" | "ended" = "copying";
   /** Who uses the socket: the driver's parser; or this exchange, which either reads from it or makes the server wait. */
   #socketState: "parser" | "reading" | "held" = "parser";
   #onRows: (() => void) | undefined;
@@ -108,15 +108,15 @@ class CopyOut extends Exchange {
   }
 
   /** Whether the server has ended the last COPY. */
-  get over(): boolean {
-    return this.#state === "over";
+  get hasEnded(): boolean {
+    return this.#state === "ended";
   }
 
   /** The next rows; `undefined` after the last ones, or after a failure. */
   async next(): Promise<CopyItem | undefined> {
     for (;;) {
       const [first, following] = this.#copies as [CopyMessages, CopyMessages?];
-      const ended = this.over || first.ended;
+      const ended = this.hasEnded || first.ended;
       const chunk = first.take(this.#takesPartial || ended);
       this.#takesPartial = false;
       if (this.#waiting < MAX_WAITING_BYTES) this.#release();
@@ -132,7 +132,7 @@ class CopyOut extends Exchange {
 
   /** Notes that no more bytes arrive. */
   end(): void {
-    this.#state = "over";
+    this.#state = "ended";
     this.#end = undefined;
     clearTimeout(this.#timer);
     this.#wake();

@@ -15,7 +15,7 @@ export class CopyTextWriter {
   #text = "";
   #first = true;
   /** The number of rows before those in `#text`. */
-  #taken = 0;
+  #rowsTaken = 0;
   readonly #refuse: RefuseCell;
 
   constructor(refuse: RefuseCell) {
@@ -46,7 +46,7 @@ export class CopyTextWriter {
     const text = this.#text;
     if (!text.isWellFormed() || text.includes("\0")) throw this.#fault(text);
     this.#text = "";
-    this.#taken = this.rows;
+    this.#rowsTaken = this.rows;
     return UTF8_TEXT.encode(text);
   }
 
@@ -60,7 +60,7 @@ export class CopyTextWriter {
     const what = cells[column]!.includes("\0")
       ? "has a zero character, which Postgres can't store in text"
       : "has half of a surrogate pair, which UTF-8 can't represent";
-    return this.#refuse(this.#taken + line + 1, column, what);
+    return this.#refuse(this.#rowsTaken + line + 1, column, what);
   }
 }
 
@@ -164,16 +164,16 @@ export class CopyByteWriter extends RowBuffer {
     this.#begin(MOST_DIGITS + scale);
     const bytes = this.buffer;
     if (value < 0) bytes[this.at++] = MINUS;
-    let left = Math.abs(value);
+    let remaining = Math.abs(value);
     let length = scale + 1;
-    for (let above = 10 ** length; left >= above; above *= 10) length++;
+    for (let above = 10 ** length; remaining >= above; above *= 10) length++;
     let at = this.at + length + (scale > 0 ? 1 : 0);
     this.at = at;
     for (let digit = 0; digit < length; digit++) {
       if (digit === scale && scale > 0) bytes[--at] = POINT;
-      const next = left < 2 ** 31 ? (left / 10) | 0 : Math.floor(left / 10);
-      bytes[--at] = ZERO + (left - next * 10); // exact, since the number is below 2^53
-      left = next;
+      const next = remaining < 2 ** 31 ? (remaining / 10) | 0 : Math.floor(remaining / 10);
+      bytes[--at] = ZERO + (remaining - next * 10); // exact, since the number is below 2^53
+      remaining = next;
     }
   }
 

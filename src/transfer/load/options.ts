@@ -124,7 +124,7 @@ const CHECKS: OptionChecks<LoadOptions> = {
   skipBlankLines: ON_OR_OFF,
   nullText: NULL_TEXT,
   create: ON_OR_OFF,
-  types: [isTypes, `types as SQL has them, such as ${optionText({ types: { zip: "text", fare: "numeric(10, 2)" } })}`],
+  types: [isTypes, `SQL types, such as ${optionText({ types: { zip: "text", fare: "numeric(10, 2)" } })}`],
   mode: [(value) => MODES.includes(value as string), '"append" or "replace"'],
   partitions: ON_OR_OFF,
   ...TRANSFER_CHECKS,
