@@ -5,13 +5,15 @@ import { queryTest } from "../support/queries.ts";
 type Cells = Record<string, unknown>;
 
 interface Case {
-  what: string;
+  /** The end of the test's name. */
+  name: string;
   /** A query of the columns that are drawn. */
   rows: string;
   options?: PlotOptions;
+  /** The drawn data, or some cells of each row. */
   data: Cells[];
-  /** Part of the summary. */
-  says?: RegExp;
+  /** A part of the summary. */
+  summary?: RegExp;
 }
 
 const ZONES =
@@ -22,19 +24,19 @@ const DAYS =
 
 const CASES: Case[] = [
   {
-    what: "a text and a number: bars of the sum",
+    name: "a text and a number: bars of the sum",
     rows: "SELECT zone, fare FROM (" + TRIPS + ") t",
     data: [{ x: "Harlem", y: 12 }, { x: "NULL", y: 8 }, { x: "SoHo", y: 4 }],
-    says: /^Bar chart: sum\(fare\) by zone \(3 values of 5 rows\)$/,
+    summary: /^Bar chart: sum\(fare\) by zone \(3 values of 5 rows\)$/,
   },
   {
-    what: "a number for each text is drawn by its own name",
+    name: "a number for each text: the number itself, with its name",
     rows: "SELECT * FROM (VALUES ('a', 1), ('b', 2)) AS v(zone, n)",
     data: [{ x: "b", y: 2 }, { x: "a", y: 1 }],
-    says: /: n by zone/,
+    summary: /: n by zone/,
   },
   {
-    what: "one text: bars of its count",
+    name: "one text: bars of its count",
     rows: `SELECT zone FROM (${TRIPS}) t`,
     data: [{ x: "Harlem", y: 2 }, { x: "SoHo", y: 2 }, { x: "NULL", y: 1 }],
   },
@@ -49,34 +51,34 @@ const CASES: Case[] = [
     ["COUNT()", [2, 2, 1]],
     ["stddev(id)", [Math.sqrt(4.5), Math.SQRT2]],
   ] as const).map(([y, values]): Case => ({
-    what: y,
+    name: y,
     rows: TRIPS,
     options: { mark: "bar", x: "zone", y },
     data: values.map((value) => ({ y: value })),
   })),
   {
-    what: "bars across",
+    name: "horizontal bars",
     rows: TRIPS,
     options: { x: "max(fare)", y: "zone" },
     data: [{ y: "Harlem", x: 10.5 }, { y: "NULL", x: 8 }, { y: "SoHo", x: 4 }],
   },
   {
-    what: "bars of a few whole numbers stay apart",
+    name: "a few whole numbers get a bar each",
     rows: "SELECT n % 3 AS hour FROM generate_series(1, 10) n",
     options: { mark: "bar", x: "hour" },
     data: [{ x: 1, y: 4 }, { x: 0, y: 3 }, { x: 2, y: 3 }],
   },
   {
-    what: "a time and a number: a line",
+    name: "a time and a number: a line",
     rows: DAYS,
     data: [{ x: "2026-01-31T00:00:00Z", y: 31 }, { x: "2026-01-30T00:00:00Z", y: 30 }, {
       x: "2026-02-02T00:00:00Z",
       y: 2,
     }, { x: "2026-02-01T00:00:00Z", y: 1 }],
-    says: /^Line chart: n by day \(4 values of 4 rows\)$/,
+    summary: /^Line chart: n by day \(4 values of 4 rows\)$/,
   },
   {
-    what: "bars over time reach from a day to the next",
+    name: "each bar over time reaches from a day to the next",
     rows: DAYS,
     options: { mark: "bar", x: "day", y: "max(n)" },
     data: [
@@ -87,47 +89,47 @@ const CASES: Case[] = [
     ],
   },
   {
-    what: "many times are put together",
+    name: "many times are rounded to a unit",
     rows: "SELECT '2026-01-01Z'::timestamptz + n * interval '1 minute' AS at, 1 AS one FROM generate_series(0, 6000) n",
     options: { mark: "line", x: "at", y: "sum(one)" },
     data: [...Array.from({ length: 100 }, () => ({ y: 60 })), { x: "2026-01-05T04:00:00Z", y: 1 }],
-    says: /sum\(one\) by at \(101 values of 6,001 rows\)\n {2}at by hour/,
+    summary: /sum\(one\) by at \(101 values of 6,001 rows\)\n {2}at by hour/,
   },
   {
-    what: "time zones are drawn in UTC",
+    name: "time zones are drawn in UTC",
     rows: "SELECT '2026-06-01 01:30+05:30'::timestamptz AS at, '2026-06-01 01:30'::timestamp AS local, 1 AS n",
     options: { mark: "line", x: "at", y: "n" },
     data: [{ x: "2026-05-31T20:00:00Z", y: 1 }],
   },
   {
-    what: "times without a zone stay as they are",
+    name: "times without a zone stay as they are",
     rows: "SELECT '2026-06-01 01:30'::timestamp AS local, 1 AS n",
     data: [{ x: "2026-06-01T01:30:00Z", y: 1 }],
   },
   {
-    what: "times that no chart has a form of are left out",
+    name: "times that a chart can't write are left out",
     rows:
       "SELECT * FROM (VALUES ('infinity'::timestamptz, 1), ('-infinity', 2), ('0044-03-15 BC', 3), (NULL, 4), ('2026-01-01Z', 5)) AS v(at, n)",
     data: [{ x: "2026-01-01T00:00:00Z", y: 5 }],
-    says: /4 rows without a usable at left out/,
+    summary: /4 rows without a usable at left out/,
   },
   {
-    what: "one number: a histogram",
+    name: "one number: a histogram",
     rows: "SELECT n FROM generate_series(1, 6) n",
     data: [1, 2, 3, 4, 5, 6].map((x) => ({ x, x2: x + 1, y: 1 })),
-    says: /^Histogram: n \(6 values of 6 rows\)$/,
+    summary: /^Histogram: n \(6 values of 6 rows\)$/,
   },
   {
-    what: "a histogram's bins begin at round numbers, its last has the greatest value, and NULL and NaN are left out",
+    name: "a histogram's bins begin at round numbers, its last has the greatest value, and NULL and NaN are left out",
     rows:
       "SELECT n / 100.0::float8 AS f FROM generate_series(0, 1000) n UNION ALL SELECT 'NaN' UNION ALL SELECT NULL UNION ALL SELECT 'Infinity'",
     options: { mark: "histogram", x: "f" },
     data: [{ x: 9.5, x2: 10, y: 51 }, ...Array.from({ length: 19 }, () => ({ y: 50 }))],
-    says: /3 rows without a usable f left out/,
+    summary: /3 rows without a usable f left out/,
   },
-  { what: "a histogram of one value", rows: "SELECT 5 AS n", data: [{ x: 5, x2: 6, y: 1 }] },
+  { name: "a histogram of one value", rows: "SELECT 5 AS n", data: [{ x: 5, x2: 6, y: 1 }] },
   {
-    what: "a histogram of times",
+    name: "a histogram of times",
     rows: "SELECT '2026-01-01'::date + n * 3 AS day FROM generate_series(0, 9) n",
     options: { mark: "histogram" },
     data: Array.from(
@@ -136,32 +138,32 @@ const CASES: Case[] = [
     ),
   },
   {
-    what: "numerics too large for a number",
+    name: "numerics too large for a number",
     rows: "SELECT * FROM (VALUES (1e400::numeric), (1e-400), ('NaN'), (7)) AS v(n)",
     options: { mark: "histogram", x: "n" },
     data: [{ y: 1 }, { y: 1 }],
-    says: /2 rows without a usable n left out/,
+    summary: /2 rows without a usable n left out/,
   },
   {
-    what: "two numbers: points, each as it is",
+    name: "two numbers: a point for each row",
     rows: "SELECT n AS a, n * n::numeric AS b FROM generate_series(1, 3) n UNION ALL SELECT 4, NULL",
     data: [{ x: 1, y: 1 }, { x: 2, y: 4 }, { x: 3, y: 9 }],
-    says: /^Point chart: b by a \(3 points of 4 rows\)\n {2}1 row without a usable b left out$/,
+    summary: /^Point chart: b by a \(3 points of 4 rows\)\n {2}1 row without a usable b left out$/,
   },
   {
-    what: "points with a color by text",
+    name: "points with a color by text",
     rows: "SELECT * FROM (VALUES (1, 2, 'a'), (3, 4, NULL)) AS v(a, b, c)",
     options: { mark: "point", color: "c" },
     data: [{ x: 1, y: 2, color: "a" }, { x: 3, y: 4, color: "NULL" }],
   },
   {
-    what: "two texts: a heat map of their count",
+    name: "two texts: a heat map of their count",
     rows: "SELECT * FROM (VALUES ('a', true), ('a', true), ('b', false)) AS v(zone, paid)",
     data: [{ x: "a", y: "true", color: 2 }, { x: "b", y: "false", color: 1 }],
-    says: /^Heat map: count\(\) by zone and paid/,
+    summary: /^Heat map: count\(\) by zone and paid/,
   },
   {
-    what: "a heat map of numbers has bins both ways",
+    name: "a heat map of numbers has bins on both axes",
     rows: "SELECT n AS a, n % 2 AS b FROM generate_series(1, 4) n",
     options: { mark: "heatmap", color: "sum(a)" },
     data: [
@@ -172,23 +174,24 @@ const CASES: Case[] = [
     ],
   },
   {
-    what: "boxes of quartiles",
+    name: "boxes of quartiles",
     rows: "SELECT n % 2 = 0 AS even, n AS value FROM generate_series(1, 9) n UNION ALL SELECT true, NULL",
     options: { mark: "box" },
     data: [
       { x: "false", min: 1, q1: 3, median: 5, q3: 7, max: 9, rows: 5 },
       { x: "true", min: 2, q1: 3.5, median: 5, q3: 6.5, max: 8, rows: 4 },
     ],
-    says: /^Box plot: value by even \(2 values of 10 rows\)\n {2}1 row without a usable value left out\n {2}whiskers/,
+    summary:
+      /^Box plot: value by even \(2 values of 10 rows\)\n {2}1 row without a usable value left out\n {2}whiskers/,
   },
   {
-    what: "a box of one column",
+    name: "a box of one column",
     rows: "SELECT n::numeric FROM generate_series(1, 5) n",
     options: { mark: "box" },
     data: [{ min: 1, q1: 2, median: 3, q3: 4, max: 5, rows: 5 }],
   },
   {
-    what: "an area with colors",
+    name: "an area with colors",
     rows:
       "SELECT '2026-01-01'::date + n / 2 AS day, CASE n % 2 WHEN 0 THEN 'a' END AS kind, n FROM generate_series(0, 3) n",
     options: { mark: "area", x: "day", y: "n", color: "kind" },
@@ -200,7 +203,7 @@ const CASES: Case[] = [
     ],
   },
   {
-    what: "charts beside each other",
+    name: "a chart for each facet",
     rows: TRIPS,
     options: { mark: "bar", x: "zone", y: "count()", facet: "id" },
     data: [
@@ -212,13 +215,13 @@ const CASES: Case[] = [
     ],
   },
   {
-    what: "the greatest of many texts",
+    name: "the greatest of many texts",
     rows: "SELECT 'zone ' || n AS zone, n FROM generate_series(1, 265) n",
     data: Array.from({ length: 50 }, (_, index) => ({ x: `zone ${265 - index}`, y: 265 - index })),
-    says: /zone: the 50 greatest of 265, the others add up to 23,220/,
+    summary: /zone: the 50 greatest of 265, the others add up to 23,220/,
   },
   {
-    what: "many colors: the greatest, and the others",
+    name: "many colors: the greatest, and the others",
     rows: "SELECT n % 2 = 0 AS even, 'c' || n AS kind, n FROM generate_series(1, 30) n",
     options: { mark: "bar", x: "even", y: "sum(n)", color: "kind" },
     data: [
@@ -226,67 +229,74 @@ const CASES: Case[] = [
       { x: "false", color: "other", y: 100 },
       ...Array.from({ length: 10 }, (_, index) => ({ color: `c${30 - index}`, y: 30 - index })),
     ],
-    says: /kind: the 10 greatest of 30, the others as "other"/,
+    summary: /kind: the 10 greatest of 30, the others as "other"/,
   },
   {
-    what: "more than 5,000 texts",
+    name: "more than 5,000 texts",
     rows: "SELECT 'zone ' || n AS zone, n FROM generate_series(1, 20000) n",
     options: { x: "zone", y: "avg(n)" },
     data: Array.from({ length: 50 }, (_, index) => ({ x: `zone ${20000 - index}`, y: 20000 - index })),
-    says: /zone: the 50 greatest of 20,000/,
+    summary: /zone: the 50 greatest of 20,000/,
   },
   {
-    what: "more than 5,000 numbers along a line",
+    name: "more than 5,000 numbers along a line",
     rows: "SELECT n AS a, n AS b FROM generate_series(0, 9999) n",
     options: { mark: "line", x: "a", y: "b" },
     data: Array.from({ length: 200 }, (_, index) => ({ x: 9975 - 50 * index, y: 9974.5 - 50 * index })),
-    says: /a in 200 bins/,
+    summary: /a in 200 bins/,
   },
   {
-    what: "hostile names and values",
+    name: "hostile names and values",
     rows: `SELECT '<script>alert(1)</script>' AS "__proto__", 1 AS "a.b[0]'""; DROP TABLE x; --"`,
     data: [{ x: "<script>alert(1)</script>", y: 1 }],
-    says: /a\.b\[0\]'"; DROP TABLE x; -- by __proto__/,
+    summary: /a\.b\[0\]'"; DROP TABLE x; -- by __proto__/,
   },
   {
-    what: "no rows",
+    name: "no rows",
     rows: "SELECT 'a' AS zone, 1 AS n WHERE false",
     data: [],
-    says: /\(0 values of 0 rows\)\n {2}no rows/,
+    summary: /\(0 values of 0 rows\)\n {2}no rows/,
   },
-  { what: "no rows for a histogram", rows: "SELECT 1 AS n WHERE false", data: [], says: /no rows/ },
-  { what: "no rows for a box", rows: "SELECT 1 AS n WHERE false", options: { mark: "box" }, data: [], says: /no rows/ },
+  { name: "no rows for a histogram", rows: "SELECT 1 AS n WHERE false", data: [], summary: /no rows/ },
   {
-    what: "all NULL",
+    name: "no rows for a box",
+    rows: "SELECT 1 AS n WHERE false",
+    options: { mark: "box" },
+    data: [],
+    summary: /no rows/,
+  },
+  {
+    name: "all NULL",
     rows: "SELECT NULL::float8 AS n FROM generate_series(1, 3)",
     data: [],
-    says: /nothing to draw\n {2}3 rows without a usable n left out/,
+    summary: /nothing to draw\n {2}3 rows without a usable n left out/,
   },
   {
-    what: "all NULL for bars",
+    name: "all NULL for bars",
     rows: "SELECT 'a' AS zone, NULL::int AS n",
     data: [],
-    says: /nothing to draw\n {2}1 without a value of sum\(n\) left out/,
+    summary: /nothing to draw\n {2}1 without a value of sum\(n\) left out/,
   },
 ];
 
-for (const { what, rows, options = {}, data, says } of CASES) {
-  queryTest(`plot() of a query and of its result draws the same: ${what}`, async ({ db }) => {
+for (const { name, rows, options = {}, data, summary } of CASES) {
+  queryTest(`plot() of a query and of its result draws the same: ${name}`, async ({ db }) => {
     const query = db.sql`${db.sql.unsafe(rows)} -- a comment`;
     for (const plot of [await query.plot(options), await (await query).plot(options)]) {
-      assert.deepEqual(sorted(plot.data.map((row, index) => only(row, data[index] ?? row))), sorted(data));
-      if (says !== undefined) assert.match(plot.summary, says);
+      assert.deepEqual(sorted(plot.data.map((row, index) => pickCells(row, data[index] ?? row))), sorted(data));
+      if (summary !== undefined) assert.match(plot.summary, summary);
       assert.match(plot.svg, /^<svg /);
       assert.equal(plot.spec["$schema"], "https://vega.github.io/schema/vega-lite/v5.json");
     }
   });
 }
 
-/** The cells that a case names, without their last digits. */
-function only(row: Cells, wanted: Cells): Cells {
-  return Object.fromEntries(Object.keys(wanted).map((name) => [name, row[name]]));
+/** The cells of a row that a case names. */
+function pickCells(row: Cells, expected: Cells): Cells {
+  return Object.fromEntries(Object.keys(expected).map((name) => [name, row[name]]));
 }
 
+/** Rows as texts in a fixed order, with nine digits of each number. */
 function sorted(rows: readonly Cells[]): string[] {
   return rows.map((row) =>
     JSON.stringify(row, (_, value) => typeof value === "number" ? Number(value.toPrecision(9)) : value)

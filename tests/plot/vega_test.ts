@@ -1,7 +1,14 @@
+// @ts-types="../../src/plot/vega/globals.d.ts"
+import "../../src/plot/vega/vega.min.js";
+// @ts-types="../../src/plot/vega/globals.d.ts"
+import "../../src/plot/vega/vega-lite.min.js"; // uses the global `vega`
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { vega, vegaLite } from "./vega.ts";
+import type { Vega, VegaLite } from "../../src/plot/vega/globals.d.ts";
 import { LOCKED } from "../support/files.ts";
+import { queryTest } from "../support/queries.ts";
+
+const { vega, vegaLite } = globalThis as unknown as { vega: Vega; vegaLite: VegaLite };
 
 const FOLDER = new URL("../../src/plot/vega/", import.meta.url);
 
@@ -17,7 +24,7 @@ Deno.test("the files of Vega have the versions of their README", async () => {
   }
 });
 
-Deno.test("a notebook's worker, which has no limit of memory, draws as the one with a limit does", async () => {
+Deno.test("a worker without a limit of memory, which a notebook uses, draws the same as a worker with a limit", async () => {
   const script = `import { drawSvg } from "${import.meta.resolve("../../src/plot/plot.ts")}";
     const spec = { data: { values: [{ a: 1 }, { a: 2 }] }, mark: "bar", encoding: { x: { field: "a" } } };
     const [plain, limited] = [await drawSvg(spec, false), await drawSvg(spec, true)];
@@ -33,3 +40,63 @@ Deno.test("a notebook's worker, which has no limit of memory, draws as the one w
   assert.match(lines[1]!, /it refers to https:\/\/example\.com\/; a chart loads nothing/);
   assert.deepEqual(lines.slice(2), ["true", "true", ""]);
 });
+
+/** Names that mean something to Vega-Lite, to the tooltips of a frontend or to JavaScript, or that end a text in an expression. */
+const NAMES = [
+  "image",
+  "title",
+  "href",
+  "url",
+  "description",
+  "signal",
+  "text",
+  "__proto__",
+  "constructor",
+  "datum.x",
+  "a[0]",
+  "$$",
+  "\\",
+  "a\\",
+  '"',
+  '\\", "image": datum["color"], "z',
+  '\\": 1, image: datum.x, "z',
+  "${image}",
+  "line\nend",
+  "line\u2028end",
+  "'",
+];
+
+/** The tooltips of a chart, as a frontend gets them. */
+async function readTooltips(spec: Record<string, unknown>): Promise<Record<string, unknown>[]> {
+  const compiled = vegaLite.compile(JSON.parse(JSON.stringify(spec))).spec;
+  const view = await new vega.View(vega.parse(compiled), { renderer: "none" }).runAsync();
+  const tooltips: Record<string, unknown>[] = [];
+  const visit = (item: { tooltip?: Record<string, unknown>; items?: never[] }) => {
+    if (item.tooltip) tooltips.push(item.tooltip);
+    item.items?.forEach(visit);
+  };
+  visit(view.scenegraph().root as { items: never[] });
+  view.finalize();
+  return tooltips;
+}
+
+queryTest("(slow) no column name has a special meaning in any kind of chart", async ({ db }) => {
+  const evil = `x" onerror="pwned()`;
+  for (const name of NAMES) {
+    for (const mark of (name === "image" ? ["bar", "box", "point", "heatmap"] as const : ["bar", "box"] as const)) {
+      const value = mark === "point" ? db.sql`7` : db.sql`${evil}::text`;
+      const rows = db.sql`SELECT ${value} AS ${db.sql.id(name)}, 3 AS "n n", ${evil}::text AS "c c"`;
+      const { spec } = await rows.plot(
+        mark === "heatmap" ? { mark, x: name, y: "n n", color: "count()" } : { mark, x: name, y: "n n", color: "c c" },
+      );
+      const tooltips = await readTooltips(spec);
+      assert.ok(tooltips.length > 0, `${name} ${mark}`);
+      for (const tooltip of tooltips) {
+        assert.equal(Object.getPrototypeOf(tooltip), Object.prototype);
+        const keys = Object.keys(tooltip);
+        assert.ok(keys.length >= 2 && keys.every((key) => !["image", "title"].includes(key)), `${name}: ${keys}`);
+        assert.ok(!keys.includes("z"), `${name}: ${keys}`);
+      }
+    }
+  }
+}, { notOnPglite: "names mean the same on both databases" });
