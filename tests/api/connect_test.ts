@@ -4,7 +4,7 @@ import { connect, type ConnectOptions, type LakebaseErrorCode, sql } from "../..
 import type { WorkspaceFault } from "../../src/local/mod.ts";
 import { eventually } from "../support/eventually.ts";
 import { denoDir, LOCKED } from "../support/files.ts";
-import { bothTests, failure, type LocalRun, optionsOf, ownLakebase, workspaceOf } from "../support/lakebase.ts";
+import { bothTests, connectError, type LocalRun, optionsOf, ownLakebase, workspaceOf } from "../support/lakebase.ts";
 
 const onBoth = bothTests();
 /** A test that does not reach the database, like most tests of connecting. */
@@ -346,7 +346,7 @@ const REFUSED: [name: string, code: LakebaseErrorCode, options: ConnectOptions, 
 for (const [name, code, options, message] of REFUSED) {
   const decidedThere = code === "LOGIN_REFUSED" || code === "DATABASE_NOT_FOUND";
   (decidedThere ? onBoth : test)(`connect() refuses ${name}`, async ({ settings }) => {
-    const error = await failure(settings(options));
+    const error = await connectError(settings(options));
     assert.equal(error.code, code, error.message);
     assert.match(error.message, message);
   });
@@ -408,7 +408,7 @@ test("connect() reports the failure of a password function as a problem of the s
     [() => undefined, /"password" returned undefined/],
   ];
   for (const [password, message] of cases) {
-    const error = await failure(settings({ user: "app", password: password as () => string }));
+    const error = await connectError(settings({ user: "app", password: password as () => string }));
     assert.equal(error.code, "BAD_SETTING");
     assert.match(error.message, message);
   }
@@ -502,7 +502,7 @@ const WORKSPACE: [name: string, fault: WorkspaceFault, code: LakebaseErrorCode, 
 for (const [name, fault, code, message] of WORKSPACE) {
   test(`connect() says so when the workspace answers ${name}`, async ({ local, settings }) => {
     local.faults.workspace("*", fault);
-    const error = await failure(settings({ connectTimeout: 5 }));
+    const error = await connectError(settings({ connectTimeout: 5 }));
     assert.equal(error.code, code, error.message);
     assert.match(error.message, message);
   });
@@ -510,7 +510,7 @@ for (const [name, fault, code, message] of WORKSPACE) {
 
 test("connect() says so when the token was revoked", async ({ local, settings }) => {
   local.faults.revokeToken();
-  const error = await failure(settings());
+  const error = await connectError(settings());
   assert.equal(error.code, "WORKSPACE_AUTH");
 });
 
@@ -531,7 +531,7 @@ test("connect() waits for a workspace that is slow", async ({ local, settings })
 
 test("connect() says so when the endpoint is unknown to the credentials service", async ({ local, settings }) => {
   local.faults.workspace("POST *", { status: 404, message: "endpoint id not found" });
-  const error = await failure(settings());
+  const error = await connectError(settings());
   assert.equal(error.code, "ENDPOINT_NOT_FOUND", error.message);
   assert.match(error.message, /it is not in the workspace; its branch may have been deleted/);
 });
@@ -539,7 +539,7 @@ test("connect() says so when the endpoint is unknown to the credentials service"
 for (const certificate of ["wrong-name", "expired", "self-signed"] as const) {
   test(`connect() refuses a certificate that is ${certificate}`, async ({ local, settings }) => {
     local.faults.certificate = certificate;
-    const error = await failure(settings());
+    const error = await connectError(settings());
     assert.equal(error.code, "TLS");
     assert.match(error.message, /certificate is not valid/);
   });
@@ -547,20 +547,20 @@ for (const certificate of ["wrong-name", "expired", "self-signed"] as const) {
 
 test("connect() refuses a certificate of an unknown authority", async ({ settings }) => {
   const { ca: _, ...rest } = settings();
-  assert.equal((await failure(rest)).code, "TLS");
+  assert.equal((await connectError(rest)).code, "TLS");
 });
 
 for (const [greeting, code] of [["http", "TLS"], ["close", "UNREACHABLE"], ["reset", "UNREACHABLE"]] as const) {
   test(`connect() says so when the server's greeting is ${greeting}`, async ({ local, settings }) => {
     local.faults.greeting = greeting;
-    const error = await failure(settings({ connectTimeout: 5 }));
+    const error = await connectError(settings({ connectTimeout: 5 }));
     assert.equal(error.code, code);
   });
 }
 
 test("connect() fails if a server never answers", async ({ local, settings }) => {
   local.faults.blackhole = true;
-  const error = await failure(settings({ connectTimeout: 5 }));
+  const error = await connectError(settings({ connectTimeout: 5 }));
   assert.equal(error.code, "CONNECT_TIMEOUT");
 });
 
@@ -580,7 +580,7 @@ test("connect() wakes a compute that takes 5 s", async ({ local, settings }) => 
 
 test("connect() fails if a compute does not wake within connectTimeout", async ({ local, settings }) => {
   local.faults.suspend({ wakeAfter: 60_000, refuse: "28000" });
-  const error = await failure(settings({ connectTimeout: 5 }));
+  const error = await connectError(settings({ connectTimeout: 5 }));
   assert.deepEqual([error.code, error.sqlstate], ["LOGIN_REFUSED", "28000"]);
 });
 
@@ -613,7 +613,7 @@ test("connect() chooses an endpoint by its type, and lists the endpoints if seve
     [{ endpoint: "new" }, "ENDPOINT_NOT_READY", /no host yet/],
   ];
   for (const [options, code, message] of refused) {
-    const error = await failure({ ...rest, ...options });
+    const error = await connectError({ ...rest, ...options });
     assert.equal(error.code, code, error.message);
     assert.match(error.message, message);
   }
@@ -629,7 +629,7 @@ test("connect() reaches a Provisioned instance by name", async () => {
     ["shopp", "ENDPOINT_NOT_FOUND", /There is shop, off/],
   ];
   for (const [instance, code, message] of refused) {
-    const error = await failure({ ...rest, instance });
+    const error = await connectError({ ...rest, instance });
     assert.equal(error.code, code, error.message);
     assert.match(error.message, message);
   }
@@ -663,6 +663,6 @@ test("connect() logs in with OAuth for machines, as a group, and with a native p
 
 onBoth("connect() leaves no connection open after an error or a close()", async ({ local, settings }) => {
   await using _db = await connect(settings());
-  await failure(settings({ database: "nope" }));
+  await connectError(settings({ database: "nope" }));
   await eventually("the others are closed", () => local.connections === 1);
 });

@@ -1,7 +1,5 @@
 import assert from "node:assert/strict";
-import { denoDir } from "../support/files.ts";
-
-const ROOT = decodeURIComponent(new URL("../../", import.meta.url).pathname);
+import { denoDir, ROOT } from "../support/files.ts";
 
 Deno.test({
   name: "(slow) deno task install: the program runs from any folder, with the packages of deno.lock",

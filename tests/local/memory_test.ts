@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { LOCKED } from "../support/files.ts";
+import { LOCKED, ROOT } from "../support/files.ts";
 
 // In a separate process, because this process's memory includes that of concurrent tests. It uses Deno's own TLS, which
 // reads only on demand: a paused `node:tls` client continues to read, and collects what it reads.
@@ -65,10 +65,9 @@ const ENDLESS = `
 `;
 
 async function run(script: string): Promise<Record<string, number>> {
-  const root = new URL("../../", import.meta.url);
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["eval", "--ext=ts", "--no-check", ...LOCKED, script],
-    cwd: root,
+    cwd: ROOT,
   }).output();
   const output = new TextDecoder().decode(stdout);
   assert(output, new TextDecoder().decode(stderr));

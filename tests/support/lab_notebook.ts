@@ -96,7 +96,7 @@ export class LabNotebook implements AsyncDisposable {
     await this.page.waitForSelector("#jupyterlab-splash", { state: "detached" });
   }
 
-  /** Saves a PNG of a range of cells if pictures are wanted, whichever cell is active. */
+  /** Saves a PNG of a range of cells, without marking the active one, if `LAKEBASE_SAVE_PICTURES` is 1. */
   async savePicture(to: URL, first: number, last: number): Promise<void> {
     if (Deno.env.get("LAKEBASE_SAVE_PICTURES") !== "1") return;
     await this.page.addStyleTag({ content: ".jp-cell-toolbar, .jp-Collapser { visibility: hidden !important }" });

@@ -57,7 +57,7 @@ function newClient({ env }: LocalLakebase): WorkspaceClient {
 }
 
 /** The error of connecting. Checks that it contains no secret. */
-export async function failure(options: ConnectOptions): Promise<LakebaseError> {
+export async function connectError(options: ConnectOptions): Promise<LakebaseError> {
   try {
     await (await connect(options)).close();
   } catch (error) {
@@ -99,9 +99,9 @@ export function localTests(options: LocalOptions | (() => Promise<LocalOptions>)
       ? testsOn((file) => sharedGateway(options, SHARED, file))
       : pgliteTests(options);
   }
-  let own: Promise<LocalLakebase> | undefined;
-  Deno.test.afterAll(async () => await (await own)?.close());
-  return testsOn(() => own ??= options().then(startLocal));
+  let started: Promise<LocalLakebase> | undefined;
+  Deno.test.afterAll(async () => await (await started)?.close());
+  return testsOn(() => started ??= options().then(startLocal));
 }
 
 /** Like {@linkcode localTests}, on PGlite, for its special behavior. */

@@ -1,3 +1,5 @@
+import { ROOT } from "./files.ts";
+
 /** The output of a cell, in the form of a notebook file. */
 export interface Output {
   output_type: "execute_result" | "display_data" | "stream" | "error";
@@ -62,11 +64,8 @@ export function textOf(
 /** A temporary folder whose notebooks can import `lakebase`, like those beside `deno.json`. */
 export async function notebookFolder(): Promise<{ path: string } & AsyncDisposable> {
   const path = await Deno.makeTempDir({ prefix: "lakebase-notebooks-" });
-  const config = new URL("../../deno.json", import.meta.url);
-  const { imports } = JSON.parse(await Deno.readTextFile(config)) as { imports: Record<string, string> };
-  const absolute = Object.entries(imports).map((
-    [name, to],
-  ) => [name, to.startsWith(".") ? new URL(to, config).href : to]);
+  const { imports } = JSON.parse(await Deno.readTextFile(`${ROOT}deno.json`)) as { imports: Record<string, string> };
+  const absolute = Object.entries(imports).map(([name, to]) => [name, to.replace(/^\.\//, `file://${ROOT}`)]);
   await Deno.writeTextFile(`${path}/deno.json`, JSON.stringify({ imports: Object.fromEntries(absolute) }));
   return { path, [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }) };
 }

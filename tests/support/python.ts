@@ -1,18 +1,18 @@
 /** The repository's own Python environment, which `.ci/run` makes. */
 const bundled = new URL("../../.cache/python/bin/python", import.meta.url);
 
-const answers = new Map<string, string | undefined>();
+const interpreters = new Map<string, string | undefined>();
 
 /** A Python that has all of these modules: `LAKEBASE_TEST_PYTHON`, the repository's own, or the one on PATH. */
 export function pythonWith(...modules: string[]): string | undefined {
   const key = modules.join(" ");
-  if (!answers.has(key)) {
-    answers.set(
+  if (!interpreters.has(key)) {
+    interpreters.set(
       key,
       candidates().find((python) => imports(python, modules)),
     );
   }
-  return answers.get(key);
+  return interpreters.get(key);
 }
 
 function candidates(): string[] {

@@ -24,12 +24,12 @@ export interface QueryTestOptions {
 /** The cluster of most tests. */
 export const CLUSTER = { maxConnections: 100, password: "native-secret" };
 
-/** The test file of the current or the last test. */
-let running = "";
+/** The file of the current or the last test. */
+let currentFile = "";
 
 /** A PostgreSQL server that the tests of a file share. */
 export function sharedPostgres(): Promise<PostgresServer> {
-  return sharedCluster(CLUSTER, running);
+  return sharedCluster(CLUSTER, currentFile);
 }
 
 /**
@@ -52,7 +52,7 @@ function register(backend: string, test: { name: string; ignore: boolean }, run:
     sanitizeOps: false,
     sanitizeResources: false,
     fn: async () => {
-      running = file;
+      currentFile = file;
       const local = await (backend === "PGlite" ? sharedPGlite({}, file) : sharedGateway({}, CLUSTER, file));
       local.faults.reset();
       await using stack = new AsyncDisposableStack();
@@ -81,7 +81,7 @@ export async function drawn(value: unknown, mime = "text/plain"): Promise<string
 }
 
 /** The number of other sessions that run a statement like this. On PGlite it is always 0, because sessions take turns. */
-async function runningNow(db: Lakebase, like: string): Promise<number> {
+async function sessionsRunning(db: Lakebase, like: string): Promise<number> {
   const query = db.sql`SELECT count(*) FROM pg_stat_activity
     WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE ${like}`;
   return await query.value() as number;
@@ -89,12 +89,12 @@ async function runningNow(db: Lakebase, like: string): Promise<number> {
 
 /** Waits until no other session runs a statement like this. On PGlite the question waits for its turn. */
 export async function untilEnded(db: Lakebase, like: string): Promise<void> {
-  await eventually(`the end of ${like}`, async () => await runningNow(db, like) === 0);
+  await eventually(`the end of ${like}`, async () => await sessionsRunning(db, like) === 0);
 }
 
 /** Waits until another session runs a statement like this. On PGlite nothing shows this; see {@linkcode untilSent}. */
 export async function untilRuns(db: Lakebase, like: string): Promise<void> {
-  await eventually(`the server runs ${like}`, async () => await runningNow(db, like) > 0);
+  await eventually(`the server runs ${like}`, async () => await sessionsRunning(db, like) > 0);
 }
 
 /**
@@ -103,17 +103,20 @@ export async function untilRuns(db: Lakebase, like: string): Promise<void> {
  * @param text A part of the statement; any statement by default.
  */
 export async function untilSent({ pool }: { pool: object }, text = ""): Promise<void> {
-  const clients = () => (pool as unknown as { _clients: readonly object[] })._clients;
   const isSent = (client: object) => {
     const query = runningQuery(client);
     return query !== undefined && (text === "" || query.text?.includes(text) === true);
   };
-  await eventually(`"${text}" is sent`, () => clients().some(isSent));
+  await eventually(`"${text}" is sent`, () => clientsOf(pool).some(isSent));
+}
+
+/** The open connections of a `pg.Pool`, which it does not publish. */
+function clientsOf(pool: object): readonly object[] {
+  return (pool as { _clients: readonly object[] })._clients;
 }
 
 /** Waits until the client knows that all its connections are gone. */
 export async function untilDropped({ pool }: Lakebase): Promise<void> {
-  const clients = () => (pool as unknown as { _clients: readonly object[] })._clients;
   const isGone = (client: object) => connectionOf(client).stream.destroyed;
-  await eventually("the connections are gone", () => pool.idleCount === 0 && clients().every(isGone));
+  await eventually("the connections are gone", () => pool.idleCount === 0 && clientsOf(pool).every(isGone));
 }

@@ -11,7 +11,7 @@ export function newSeed(): number {
   return Number(Deno.env.get("LAKEBASE_TEST_SEED") ?? Math.floor(Math.random() * 2 ** 31));
 }
 
-/** Whether a long run is wanted, as in `deno task soak`. */
+/** Whether tests run in their long form, as in `deno task soak`. */
 export const SOAKING = Deno.env.get("LAKEBASE_TEST_SOAK") === "1";
 
 /** The size of a test: small for each day, or large for a long run. */

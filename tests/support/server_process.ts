@@ -61,11 +61,11 @@ export class ServerProcess {
   }
 
   /**
-   * Waits until `probe` returns true. Returns false if the server ended first or took longer than `patience`
+   * Waits until `probe` returns true. Returns false if the server ended first or took longer than `limit`
    * milliseconds.
    */
-  async ready(probe: () => Promise<boolean>, patience = 60_000): Promise<boolean> {
-    const deadline = Date.now() + patience;
+  async ready(probe: () => Promise<boolean>, limit = 60_000): Promise<boolean> {
+    const deadline = Date.now() + limit;
     while (this.#running && Date.now() < deadline) {
       if (await probe()) return true;
       await new Promise((resolve) => setTimeout(resolve, 20));
@@ -73,11 +73,11 @@ export class ServerProcess {
     return false;
   }
 
-  /** Sends a signal and waits for the end. Kills a server that has not ended after `patience` milliseconds. */
-  async end(signal: Deno.Signal, patience = 20_000): Promise<void> {
+  /** Sends a signal and waits for the end. Kills a server that has not ended after `limit` milliseconds. */
+  async end(signal: Deno.Signal, limit = 20_000): Promise<void> {
     if (!this.#running) return;
     this.#child.kill(signal);
-    const timer = setTimeout(() => this.#child.kill("SIGKILL"), patience);
+    const timer = setTimeout(() => this.#child.kill("SIGKILL"), limit);
     try {
       await this.#child.status;
     } finally {

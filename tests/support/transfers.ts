@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { Lakebase } from "../../mod.ts";
 import { type QueryTest, queryTest, type QueryTestOptions } from "./queries.ts";
-import { LOCKED } from "./files.ts";
+import { LOCKED, ROOT } from "./files.ts";
 
 /** The parts of a test of a pull. */
 export interface PullTest extends QueryTest {
@@ -38,8 +38,6 @@ export function recordingStream(): { stream: WritableStream<Uint8Array>; text: (
   });
   return { stream, text: () => Buffer.concat(chunks).toString(), state: () => state };
 }
-
-const ROOT = new URL("../../", import.meta.url);
 
 /** Runs a script in a separate process, with this module's names. */
 export function script(code: string, env: Record<string, string>): Deno.ChildProcess {

@@ -34,7 +34,7 @@ export function twoDatabasesTests(): (name: string, run: (two: TwoDatabases) => 
   const engines = [["PGlite", onPGlite], ["PostgreSQL", onPostgres]] as const;
   const tests = engines.map(([engine, start]) => {
     const stack = new AsyncDisposableStack();
-    let two: Promise<[Lakebase, Lakebase]> | undefined;
+    let databases: Promise<[Lakebase, Lakebase]> | undefined;
     Deno.test.afterAll(() => stack.disposeAsync());
     return (name: string, run: (two: TwoDatabases) => Promise<void>) =>
       Deno.test({
@@ -44,7 +44,7 @@ export function twoDatabasesTests(): (name: string, run: (two: TwoDatabases) => 
         sanitizeOps: false,
         sanitizeResources: false,
         fn: async () => {
-          const [before, after] = await (two ??= start(stack));
+          const [before, after] = await (databases ??= start(stack));
           const onBoth = async (...statements: string[]) => {
             for (const statement of statements) await Promise.all([before.query(statement), after.query(statement)]);
           };
