@@ -12,13 +12,13 @@ export interface BranchState {
   uid: string | undefined;
   /** `INIT`, `READY`, `ARCHIVED` and others. */
   state: string;
-  /** The full name of the branch that it was made from. */
+  /** The full name of the branch that it was created from. */
   parent: string | undefined;
   /** Whether it is the project's default branch. */
   isDefault: boolean;
   /** Whether it can't be deleted. */
   isProtected: boolean;
-  /** When it was made. */
+  /** When it was created. */
   created: Date | undefined;
   /** When it expires. */
   expires: Date | undefined;
@@ -37,9 +37,10 @@ export interface BranchSpec {
   no_expiry?: true;
 }
 
-type Item = Record<string, unknown>;
+type JsonObject = Record<string, unknown>;
 
-const ROOT = "/api/2.0/postgres";
+/** The path of the Lakebase API. */
+export const LAKEBASE_API = "/api/2.0/postgres";
 
 /** The id in a branch's full name. */
 export function branchId(name: string): string {
@@ -67,13 +68,13 @@ export class BranchApi {
 
   /** Gets a branch, and the workspace's time in milliseconds since 1970 if it sends one. */
   async get(name: string, signal?: AbortSignal): Promise<BranchState & { serverTime: number | undefined }> {
-    const { body, serverTime } = await this.#request({ method: "GET", path: `${ROOT}/${name}` }, name, signal);
+    const { body, serverTime } = await this.#request({ method: "GET", path: `${LAKEBASE_API}/${name}` }, name, signal);
     return { ...readBranch(body), serverTime };
   }
 
   /** Lists the branches of a project; with `deleted` also those that can still be restored. */
   async list(project: string, deleted: boolean, signal?: AbortSignal): Promise<BranchState[]> {
-    const path = `${ROOT}/${project}/branches${deleted ? "?show_deleted=true" : ""}`;
+    const path = `${LAKEBASE_API}/${project}/branches${deleted ? "?show_deleted=true" : ""}`;
     try {
       return (await this.#workspace.list(path, "branches", signal)).map(readBranch);
     } catch (cause) {
@@ -85,14 +86,14 @@ export class BranchApi {
 
   /**
    * Begins to create a branch. It sends the request only once: a second request might find the branch of the first, and
-   * then nobody could tell who made it.
+   * then nobody could tell who created it.
    *
    * @returns The operation's name.
-   * @throws {LakebaseError} `CONNECTION_LOST` if the answer was lost, so that the branch may exist.
+   * @throws {LakebaseError} `CONNECTION_LOST` if the answer was lost, because the branch may exist then.
    */
   async create(name: string, spec: BranchSpec): Promise<string> {
     const [project, id] = name.split("/branches/");
-    const path = `${ROOT}/${project}/branches`;
+    const path = `${LAKEBASE_API}/${project}/branches`;
     const { body } = await this.#request({
       method: "POST",
       path,
@@ -110,9 +111,9 @@ export class BranchApi {
    * @returns The operation's name; `undefined` if there is no such branch.
    */
   async delete(name: string, purge: boolean, signal?: AbortSignal): Promise<string | undefined> {
-    const query = { ...(purge ? { purge: "true" } : {}) };
+    const path = `${LAKEBASE_API}/${name}${purge ? "?purge=true" : ""}`;
     try {
-      const { body } = await this.#request({ method: "DELETE", path: `${ROOT}/${name}`, query }, name, signal);
+      const { body } = await this.#request({ method: "DELETE", path }, name, signal);
       return operationName(body, name, "WORKSPACE_UNAVAILABLE");
     } catch (error) {
       if (isMissing(error)) return undefined;
@@ -128,7 +129,7 @@ export class BranchApi {
    */
   async finish(operation: string, doing: string, signal?: AbortSignal): Promise<void> {
     for (let attempt = 0;; attempt++) {
-      const request = { method: "GET", path: `${ROOT}/${operation}` } as const;
+      const request = { method: "GET", path: `${LAKEBASE_API}/${operation}` } as const;
       const { body } = await this.#workspace.request({ ...request, about: "the operation" }, signal);
       if (body["done"] === true) return checkOutcome(body, doing);
       await pause(backoff(attempt, { first: 100, most: 2000 }), signal);
@@ -146,27 +147,36 @@ export function isMissing(error: unknown): boolean {
 }
 
 /**
- * Reads the name of an operation, such as `projects/p/branches/b/operations/o`. Another name would lead to another address.
+ * Reads the name of an operation, such as `projects/p/branches/b/operations/o`. It refuses any other form, because the
+ * name becomes part of an address.
  *
- * @param lost The code of the error for an answer that has none.
+ * @param code The code of the error for an answer without such a name.
  */
-function operationName({ name }: Item, branch: string, lost: "CONNECTION_LOST" | "WORKSPACE_UNAVAILABLE"): string {
+function operationName(
+  { name }: JsonObject,
+  branch: string,
+  code: "CONNECTION_LOST" | "WORKSPACE_UNAVAILABLE",
+): string {
   if (typeof name === "string" && /^projects(?:\/[^\s/?#.][^\s/?#]*)+$/.test(name)) return name;
-  throw new LakebaseError(lost, `Cannot follow ${branch}: the workspace's answer names no operation`);
+  throw new LakebaseError(code, `Cannot follow ${branch}: the workspace's answer names no operation`);
 }
 
-function checkOutcome({ error }: Item, doing: string): void {
+function checkOutcome({ error }: JsonObject, doing: string): void {
   if (typeof error !== "object" || error === null) return;
-  const { error_code: code, message } = error as Item;
-  const said = typeof message === "string" ? message.slice(0, 500) : "";
-  const cause = Object.assign(new Error(said), { code: jsonText(code ?? "") });
-  throw new LakebaseError("WORKSPACE_REFUSED", `Cannot ${doing}: the operation failed (${jsonText(code)}), "${said}"`, {
-    cause,
-  });
+  const { error_code: code, message } = error as JsonObject;
+  const reason = typeof message === "string" ? message.slice(0, 500) : "";
+  const cause = Object.assign(new Error(reason), { code: jsonText(code ?? "") });
+  throw new LakebaseError(
+    "WORKSPACE_REFUSED",
+    `Cannot ${doing}: the operation failed (${jsonText(code)}), "${reason}"`,
+    {
+      cause,
+    },
+  );
 }
 
-function readBranch(item: Item): BranchState {
-  const status = (item["status"] ?? {}) as Item;
+function readBranch(item: JsonObject): BranchState {
+  const status = (item["status"] ?? {}) as JsonObject;
   const text = (value: unknown) => typeof value === "string" && value !== "" ? value : undefined;
   const size = Number(status["logical_size_bytes"] ?? NaN); // an int64 is text in protobuf's JSON
   return {

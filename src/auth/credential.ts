@@ -26,13 +26,13 @@ interface CredentialRequest {
   ttl?: number | undefined;
 }
 
-/** The longest lifetime that is accepted as true. */
-const LONGEST_LIFE_MS = 3_600_000;
+/** The longest lifetime that is believed. */
+const MAX_LIFETIME_MS = 3_600_000;
 /**
- * The assumed lifetime where the workspace's answer makes no sense: short enough to do no harm, long enough not to
- * loop.
+ * The lifetime that is assumed if the workspace's answer has no valid one: short enough that no expired token is used for
+ * long, and long enough that requests do not follow each other at once.
  */
-const ASSUMED_LIFE_MS = 60_000;
+const ASSUMED_LIFETIME_MS = 60_000;
 
 /**
  * Requests a credential from the workspace.
@@ -56,8 +56,8 @@ export async function mintCredential(
 }
 
 /**
- * Explains a 404. Its own message names the path of the request and does not mention that the endpoint is gone with its
- * branch.
+ * Explains a 404, whose own message names the path of the request and does not say that a deleted branch takes its
+ * endpoint along.
  */
 function explainMissing(error: unknown, { target }: CredentialRequest): unknown {
   if (!(error instanceof LakebaseError) || error.code !== "ENDPOINT_NOT_FOUND") return error;
@@ -82,8 +82,8 @@ function credentialCall({ target, group, ttl }: CredentialRequest): { path: stri
 }
 
 /**
- * How long a credential is valid. Both ends are measured by the server's clock where it sends one, so that a laptop whose clock
- * is ten minutes off neither uses an expired token nor drops a valid one.
+ * How long a credential is valid. Its beginning and its expiry are both taken from the server's clock, if the server sends
+ * its time, so that a laptop whose clock is ten minutes off neither uses an expired token nor drops a valid one.
  *
  * @param answer The workspace's answer: `expire_time` (Autoscaling) or `expiration_time` (Provisioned).
  * @param now This machine's clock, in milliseconds since 1970.
@@ -94,18 +94,18 @@ export function credentialLifetime(
 ): Pick<Credential, "lifetime" | "lifetimeKnown"> {
   const expiry = body["expire_time"] ?? body["expiration_time"];
   const lifetime = typeof expiry === "string" ? Date.parse(expiry) - (serverTime ?? now) : NaN;
-  if (Number.isFinite(lifetime) && lifetime > ASSUMED_LIFE_MS) {
-    return { lifetime: Math.min(lifetime, LONGEST_LIFE_MS), lifetimeKnown: true };
+  if (Number.isFinite(lifetime) && lifetime > ASSUMED_LIFETIME_MS) {
+    return { lifetime: Math.min(lifetime, MAX_LIFETIME_MS), lifetimeKnown: true };
   }
-  return { lifetime: ASSUMED_LIFE_MS, lifetimeKnown: false };
+  return { lifetime: ASSUMED_LIFETIME_MS, lifetimeKnown: false };
 }
 
-/** How long before its end a credential is no longer used, because a login takes a moment. */
-const LOGIN_MS = 2000;
+/** How long before its expiry a credential is no longer used, because a login takes a moment. */
+const EXPIRY_MARGIN_MS = 2000;
 
 /**
- * When to refresh a credential: 10 minutes before the end of the usual hour, and proportionally less for a shorter
- * lifetime.
+ * When to refresh a credential: 10 minutes before the end of the usual hour, and a sixth of a shorter lifetime before its
+ * end.
  *
  * @param lifetime Milliseconds.
  * @returns Milliseconds after the credential was minted.
@@ -115,12 +115,12 @@ export function refreshAfter(lifetime: number): number {
 }
 
 /**
- * Caches the credential of one endpoint. All callers share one request. The credential is renewed in the background
- * before it ends. If the renewal fails, the old one is used as long as it is valid.
+ * Caches the credential of one endpoint. All callers share one request. The cache renews the credential in the background
+ * before it expires. If the renewal fails, the old credential is used as long as it is valid.
  */
 export class CredentialCache {
   readonly #mint: (signal: AbortSignal) => Promise<Credential>;
-  readonly #closing = new AbortController();
+  readonly #closed = new AbortController();
   #current: Credential | undefined;
   #minting: Promise<Credential> | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -134,7 +134,7 @@ export class CredentialCache {
     this.#mint = mint;
   }
 
-  /** The cached credential, so that its end can be shown. */
+  /** The cached credential, for a message that shows its expiry. */
   get current(): Credential | undefined {
     return this.#current;
   }
@@ -142,12 +142,12 @@ export class CredentialCache {
   /**
    * The credential to log in with.
    *
-   * @throws {LakebaseError} The error of the request if no valid credential is left; `CLOSED` after {@linkcode close}.
+   * @throws {LakebaseError} The error of the request if there is no valid credential; `CLOSED` after {@linkcode close}.
    */
   async get(): Promise<Credential> {
-    if (this.#closing.signal.aborted) throw new LakebaseError("CLOSED", "Cannot log in: the connection is closed");
+    if (this.#closed.signal.aborted) throw new LakebaseError("CLOSED", "Cannot log in: the connection is closed");
     const credential = this.#current;
-    if (credential !== undefined && remainingLife(credential) > LOGIN_MS) return credential;
+    if (credential !== undefined && remainingLifetime(credential) > EXPIRY_MARGIN_MS) return credential;
     return await this.#mintOnce();
   }
 
@@ -163,16 +163,16 @@ export class CredentialCache {
   /** Ends the background refresh and a running request. */
   close(): void {
     clearTimeout(this.#timer);
-    this.#closing.abort(new LakebaseError("CLOSED", "Cannot log in: the connection is closed"));
+    this.#closed.abort(new LakebaseError("CLOSED", "Cannot log in: the connection is closed"));
   }
 
-  /** Runs one request at a time, whose result all callers share. */
+  /** Sends one request at a time, whose result all callers share. */
   #mintOnce(): Promise<Credential> {
     if (this.#minting !== undefined) return this.#minting;
-    const minting = this.#mint(this.#closing.signal).then((credential) => {
-      this.#closing.signal.throwIfAborted();
+    const minting = this.#mint(this.#closed.signal).then((credential) => {
+      this.#closed.signal.throwIfAborted();
       this.#current = credential;
-      if (credential.lifetimeKnown) this.#refreshIn(refreshAfter(remainingLife(credential)));
+      if (credential.lifetimeKnown) this.#refreshIn(refreshAfter(remainingLifetime(credential)));
       return credential;
     });
     const clear = () => {
@@ -195,13 +195,13 @@ export class CredentialCache {
     } catch (error) {
       const credential = this.#current;
       const refused = error instanceof LakebaseError && error.code !== "WORKSPACE_UNAVAILABLE";
-      if (this.#closing.signal.aborted || refused || credential === undefined) return;
+      if (this.#closed.signal.aborted || refused || credential === undefined) return;
       const wait = backoff(attempt, { first: 5000, most: 60_000 });
-      if (remainingLife(credential) > wait) this.#refreshIn(wait, attempt + 1);
+      if (remainingLifetime(credential) > wait) this.#refreshIn(wait, attempt + 1);
     }
   }
 }
 
-function remainingLife(credential: Credential): number {
+function remainingLifetime(credential: Credential): number {
   return credential.mintedAt + credential.lifetime - Date.now();
 }

@@ -1,7 +1,7 @@
 import { LakebaseError, quotedOption } from "../core/errors.ts";
 import { jsonText } from "../core/text.ts";
 import { checkTakesOAuth } from "../settings/server.ts";
-import { isMissing } from "./branch.ts";
+import { isMissing, LAKEBASE_API } from "./branch.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** The target of a login. */
@@ -21,7 +21,7 @@ export interface Endpoint {
 
 /** The endpoint to find. */
 interface EndpointRequest {
-  /** Any form of `ConnectOptions.endpoint`; `undefined` for the only endpoint. */
+  /** The endpoint, in any form of `ConnectOptions.endpoint`; `undefined` for the only one. */
   endpoint?: string | undefined;
   /** The id of a branch of the only project, where no endpoint is named. */
   branch?: string | undefined;
@@ -34,7 +34,7 @@ interface EndpointRequest {
 }
 
 /** Sends the requests of one look-up, which share a deadline. */
-class Lookups {
+class LookUp {
   readonly #workspace: Workspace;
   readonly #signal: AbortSignal | undefined;
   readonly #deadline: number;
@@ -45,11 +45,11 @@ class Lookups {
     this.#deadline = deadline;
   }
 
-  async get(path: string): Promise<Item> {
+  async get(path: string): Promise<JsonObject> {
     return (await this.#workspace.request({ method: "GET", path }, this.#signal, this.#deadline)).body;
   }
 
-  list(path: string, key: string): Promise<Item[]> {
+  list(path: string, key: string): Promise<JsonObject[]> {
     return this.#workspace.list(path, key, this.#signal, this.#deadline);
   }
 }
@@ -77,9 +77,7 @@ export function confirmHost(
   throw new LakebaseError("BAD_SETTING", `${unconfirmedHost}. The endpoint's host is "${named}"`, { setting: "host" });
 }
 
-type Item = Record<string, unknown>;
-
-const ROOT = "/api/2.0/postgres";
+type JsonObject = Record<string, unknown>;
 
 /**
  * Whether an endpoint's full name is known without asking the workspace, so that the credential can be requested at
@@ -92,8 +90,8 @@ export function isFullName(reference: string | undefined): reference is string {
 }
 
 /**
- * Finds an endpoint by its full name, or the READ_WRITE (or READ_ONLY) endpoint of a branch, of the default branch of a project,
- * or of the only project.
+ * Finds an endpoint by its full name; or the READ_WRITE (or READ_ONLY) endpoint of a branch, of the default branch of a
+ * project, or of the only project.
  *
  * @throws {LakebaseError} `ENDPOINT_NOT_FOUND` and `ENDPOINT_AMBIGUOUS`, which list the choices; `ENDPOINT_NOT_READY`.
  */
@@ -102,37 +100,37 @@ export async function findEndpoint(
   request: EndpointRequest,
   options: FindOptions = {},
 ): Promise<Endpoint> {
-  const lookups = new Lookups(workspace, options);
-  if (request.instance !== undefined) return await findInstance(lookups, request.instance, request);
+  const lookUp = new LookUp(workspace, options);
+  if (request.instance !== undefined) return await findInstance(lookUp, request.instance, request);
   const { endpoint: reference } = request;
   if (isFullName(reference)) {
     if (request.host !== undefined) {
       return { name: reference, target: { endpoint: reference }, host: undefined, state: undefined };
     }
-    return readyEndpoint(await getEndpoint(lookups, reference), request);
+    return readyEndpoint(await getEndpoint(lookUp, reference), request);
   }
-  const branch = await findBranch(lookups, reference, request.branch);
-  const endpoints = await listOf(lookups, `${branch}/endpoints`, "endpoints");
+  const branch = await findBranch(lookUp, reference, request.branch);
+  const endpoints = await listWithin(lookUp, `${branch}/endpoints`, "endpoints");
   return readyEndpoint(chooseEndpoint(branch, endpoints, request.readOnly), request);
 }
 
-async function getEndpoint(lookups: Lookups, name: string): Promise<Item> {
+async function getEndpoint(lookUp: LookUp, name: string): Promise<JsonObject> {
   try {
-    return await lookups.get(`${ROOT}/${name}`);
+    return await lookUp.get(`${LAKEBASE_API}/${name}`);
   } catch (error) {
-    throw await withChoices(lookups, name, error);
+    throw await withChoices(lookUp, name, error);
   }
 }
 
 /** The full name of the branch that a reference stands for. */
-async function findBranch(lookups: Lookups, reference: string | undefined, branch?: string): Promise<string> {
+async function findBranch(lookUp: LookUp, reference: string | undefined, branch?: string): Promise<string> {
   if (reference !== undefined && reference.includes("/branches/")) return reference;
-  const project = reference === undefined ? await onlyProject(lookups) : projectName(reference);
+  const project = reference === undefined ? await onlyProject(lookUp) : projectName(reference);
   if (branch !== undefined) return `${project}/branches/${branch}`;
-  const branches = await listOf(lookups, `${project}/branches`, "branches");
-  const chosen = branches.find((branch) => status(branch)["default"] === true) ??
+  const branches = await listWithin(lookUp, `${project}/branches`, "branches");
+  const defaultBranch = branches.find((branch) => status(branch)["default"] === true) ??
     (branches.length === 1 ? branches[0] : undefined);
-  if (chosen !== undefined) return nameOf(chosen);
+  if (defaultBranch !== undefined) return nameOf(defaultBranch);
   if (branches.length === 0) throw notFound(project, "has no branch");
   throw ambiguous(`${project} has no default branch and several others`, branches.map(nameOf));
 }
@@ -141,8 +139,8 @@ function projectName(reference: string): string {
   return reference.startsWith("projects/") ? reference : `projects/${reference}`;
 }
 
-async function onlyProject(lookups: Lookups): Promise<string> {
-  const projects = await lookups.list(`${ROOT}/projects`, "projects");
+async function onlyProject(lookUp: LookUp): Promise<string> {
+  const projects = await lookUp.list(`${LAKEBASE_API}/projects`, "projects");
   if (projects.length === 1) return nameOf(projects[0]!);
   if (projects.length > 1) throw ambiguous("the workspace has several projects", projects.map(nameOf));
   throw new LakebaseError(
@@ -152,11 +150,11 @@ async function onlyProject(lookups: Lookups): Promise<string> {
   );
 }
 
-async function listOf(lookups: Lookups, path: string, key: string): Promise<Item[]> {
+async function listWithin(lookUp: LookUp, path: string, key: string): Promise<JsonObject[]> {
   try {
-    return await lookups.list(`${ROOT}/${path}`, key);
+    return await lookUp.list(`${LAKEBASE_API}/${path}`, key);
   } catch (error) {
-    throw await withChoices(lookups, path.slice(0, path.lastIndexOf("/")), error);
+    throw await withChoices(lookUp, path.slice(0, path.lastIndexOf("/")), error);
   }
 }
 
@@ -167,13 +165,13 @@ async function listOf(lookups: Lookups, path: string, key: string): Promise<Item
  * @param endpoints The endpoints of the branch.
  * @param readOnly Whether a READ_ONLY endpoint is preferred; without one a READ_WRITE endpoint is chosen.
  */
-function chooseEndpoint(branch: string, endpoints: readonly Item[], readOnly: boolean): Item {
+function chooseEndpoint(branch: string, endpoints: readonly JsonObject[], readOnly: boolean): JsonObject {
   const ofType = (type: string) => endpoints.filter((item) => jsonText(status(item)["endpoint_type"]).endsWith(type));
   const writers = ofType("READ_WRITE");
   const readers = ofType("READ_ONLY").filter((item) => status(item)["disabled"] !== true);
-  const fitting = readOnly && readers.length > 0 ? readers : writers;
-  if (fitting.length === 1) return fitting[0]!;
-  if (fitting.length > 1) throw ambiguous(`${branch} has several endpoints that fit`, fitting.map(nameOf));
+  const candidates = readOnly && readers.length > 0 ? readers : writers;
+  if (candidates.length === 1) return candidates[0]!;
+  if (candidates.length > 1) throw ambiguous(`${branch} has several endpoints that fit`, candidates.map(nameOf));
   if (endpoints.length === 0) throw notFound(branch, "has no endpoint");
   throw notFound(
     branch,
@@ -181,53 +179,53 @@ function chooseEndpoint(branch: string, endpoints: readonly Item[], readOnly: bo
   );
 }
 
-function readyEndpoint(item: Item, request: EndpointRequest): Endpoint {
+function readyEndpoint(item: JsonObject, request: EndpointRequest): Endpoint {
   const name = nameOf(item);
   const { current_state: state, disabled, hosts } = status(item);
   if (disabled === true) {
     throw notReady(name, 'is disabled; connecting does not enable it. Enable it in the workspace ("spec.disabled")');
   }
   const { host, read_only_host: replica } = (hosts ?? {}) as Record<string, unknown>;
-  const chosen = request.host ?? (request.readOnly && typeof replica === "string" ? replica : host);
-  if (typeof chosen !== "string" || chosen === "") {
+  const target = request.host ?? (request.readOnly && typeof replica === "string" ? replica : host);
+  if (typeof target !== "string" || target === "") {
     throw notReady(name, `has no host yet (state ${jsonText(state)}). Try again in a minute`);
   }
-  checkTakesOAuth(chosen);
-  return { name, target: { endpoint: name }, host: chosen, state: typeof state === "string" ? state : undefined };
+  checkTakesOAuth(target);
+  return { name, target: { endpoint: name }, host: target, state: typeof state === "string" ? state : undefined };
 }
 
 async function findInstance(
-  lookups: Lookups,
+  lookUp: LookUp,
   instance: string,
-  { readOnly, host: own }: EndpointRequest,
+  { readOnly, host: requestedHost }: EndpointRequest,
 ): Promise<Endpoint> {
   const instances = "/api/2.0/database/instances";
-  const body = await lookups.get(`${instances}/${encodeURIComponent(instance)}`).catch(async (error) => {
+  const body = await lookUp.get(`${instances}/${encodeURIComponent(instance)}`).catch(async (error) => {
     if (!isMissing(error)) throw error;
-    const others = await lookups.list(instances, "database_instances").catch(() => []);
+    const others = await lookUp.list(instances, "database_instances").catch(() => []);
     throw notFound(`instance "${instance}"`, `is not in the workspace${choices(others.map(nameOf))}`, error);
   });
   const { state, read_write_dns: primary, read_only_dns: replica } = body;
   if (body["effective_stopped"] === true || body["stopped"] === true || state === "STOPPED" || state === "DELETING") {
     throw notReady(`instance "${instance}"`, `is ${jsonText(state ?? "STOPPED")}; start it in the workspace first`);
   }
-  const host = own ?? (readOnly && typeof replica === "string" && replica !== "" ? replica : primary);
+  const host = requestedHost ?? (readOnly && typeof replica === "string" && replica !== "" ? replica : primary);
   if (typeof host !== "string" || host === "") {
     throw notReady(`instance "${instance}"`, `has no host yet (state ${jsonText(state)}). Try again in a minute`);
   }
   return { name: instance, target: { instance }, host, state: typeof state === "string" ? state : undefined };
 }
 
-/** Turns a 404 into an error that lists the choices on the nearest level that exists. */
-async function withChoices(lookups: Lookups, name: string, error: unknown): Promise<unknown> {
+/** Turns a 404 into an error that lists what exists on the nearest level: the endpoints, the branches or the projects. */
+async function withChoices(lookUp: LookUp, name: string, error: unknown): Promise<unknown> {
   if (!isMissing(error)) return error;
   const parts = name.split("/");
   const levels: [path: string, key: string][] = [["projects", "projects"]];
   if (parts.length > 2) levels.unshift([`${parts.slice(0, 2).join("/")}/branches`, "branches"]);
   if (parts.length > 4) levels.unshift([`${parts.slice(0, 4).join("/")}/endpoints`, "endpoints"]);
   for (const [path, key] of levels) {
-    const found = await lookups.list(`${ROOT}/${path}`, key).catch(() => undefined); // the next level up may exist
-    if (found !== undefined) return notFound(name, `is not in the workspace${choices(found.map(nameOf))}`, error);
+    const items = await lookUp.list(`${LAKEBASE_API}/${path}`, key).catch(() => undefined); // the next level up may exist
+    if (items !== undefined) return notFound(name, `is not in the workspace${choices(items.map(nameOf))}`, error);
   }
   return notFound(name, "is not in the workspace", error);
 }
@@ -236,11 +234,11 @@ function choices(names: string[]): string {
   return names.length === 0 ? "" : `. There is ${names.slice(0, 20).join(", ")}${names.length > 20 ? ", ..." : ""}`;
 }
 
-function status(item: Item): Item {
-  return (item["status"] ?? {}) as Item;
+function status(item: JsonObject): JsonObject {
+  return (item["status"] ?? {}) as JsonObject;
 }
 
-function nameOf(item: Item): string {
+function nameOf(item: JsonObject): string {
   return jsonText(item["name"]);
 }
 

@@ -1,14 +1,12 @@
-import type { WorkspaceClient as SdkWorkspaceClient } from "npm:@databricks/sdk-experimental@0.17.0";
 import config from "../../deno.json" with { type: "json" };
 import { backoff, pause } from "../core/pause.ts";
 import { LakebaseError, quotedOption } from "../core/errors.ts";
 import { keepSecret } from "../core/redact.ts";
 import { sentence } from "../core/text.ts";
 import type { WorkspaceClientLike } from "../settings/options.ts";
-import { quotedName } from "../settings/read_option.ts";
-import { loginMethods, type WorkspaceLogin } from "../settings/workspace.ts";
+import type { WorkspaceLogin } from "../settings/workspace.ts";
 import { open, type OpenAnswer, send, unavailable } from "./http.ts";
-import { azureClient, clientCredentialsClient, RESOURCE_ID_HEADER } from "./service_principal.ts";
+import { loginClient } from "./workspace_login.ts";
 import {
   type AttemptOutcome,
   type ByteRequest,
@@ -22,16 +20,16 @@ import {
   type WorkspaceRequest,
 } from "./workspace_request.ts";
 
-/** The limit of one attempt; a slow workspace answers within two seconds. */
+/** The limit of one attempt. Even a slow workspace answers within two seconds. */
 const ATTEMPT_LIMIT_MS = 15_000;
 /** Attempts after network failures: enough for a short outage, and few enough that a wrong host name fails soon. */
-const NETWORK_TRIES = 4;
+const MAX_NETWORK_ATTEMPTS = 4;
 
 /** The most pages of a list, with a hundred items each. No login sees 100,000 projects. */
 const MAX_PAGES = 1000;
 
-/** The dependencies of a {@linkcode Workspace}. */
-interface WorkspaceParts {
+/** The options of a {@linkcode Workspace}. */
+interface WorkspaceOptions {
   /** The caller's own client. */
   client?: WorkspaceClientLike | undefined;
   /** The workspace and the login, if the caller has no client. */
@@ -55,7 +53,7 @@ export class Workspace {
   #firstLogin: Promise<unknown> | undefined;
 
   /** Keeps the login; sends no request. */
-  constructor(options: WorkspaceParts) {
+  constructor(options: WorkspaceOptions) {
     this.#client = options.client === undefined ? loginClient(options.login) : Promise.resolve(options.client);
     this.#client.catch(() => {}); // the first request reports the failure
     this.#limit = options.limit;
@@ -65,7 +63,7 @@ export class Workspace {
 
   /**
    * Sends a request. It retries after 429, 5xx and network failures, until the deadline. It retries a request with
-   * `once` only if that can't have taken effect.
+   * `once` only if the request can't have taken effect.
    *
    * @throws {LakebaseError} `WORKSPACE_AUTH`, `WORKSPACE_REFUSED`, `ENDPOINT_NOT_FOUND` (404), `WORKSPACE_UNAVAILABLE`;
    * `CONNECTION_LOST` for a request with `once` whose answer was lost.
@@ -89,10 +87,10 @@ export class Workspace {
    */
   async transfer(request: ByteRequest, signal?: AbortSignal): Promise<OpenAnswer> {
     const host = await this.#host();
-    const begun = this.deadline();
-    let failing: number | undefined;
-    const deadline = () => request.body === undefined ? begun : failing ??= this.deadline();
-    return await withRetries(() => this.#attemptBytes(host, request, begun, signal), false, deadline, signal);
+    const fromStart = this.deadline();
+    let fromFirstFailure: number | undefined;
+    const deadline = () => request.body === undefined ? fromStart : fromFirstFailure ??= this.deadline();
+    return await withRetries(() => this.#attemptBytes(host, request, fromStart, signal), false, deadline, signal);
   }
 
   async #attemptBytes(
@@ -138,23 +136,23 @@ export class Workspace {
     deadline: number = this.deadline(),
   ): Promise<Record<string, unknown>[]> {
     const items: Record<string, unknown>[] = [];
-    const seen = new Set<string>();
+    const tokens = new Set<string>();
     const endlessListError = async () =>
-      unavailable(await this.#host(), `its list of ${key} does not end: ${seen.size} pages so far`);
+      unavailable(await this.#host(), `its list of ${key} does not end: ${tokens.size} pages so far`);
     for (let token = "";;) {
       const query: Record<string, string> = token === ""
         ? { page_size: "100" }
         : { page_size: "100", page_token: token };
       const { body } = await this.request({ method: "GET", path, query }, signal, deadline).catch(async (cause) => {
-        throw seen.size > 0 && Date.now() >= deadline ? await endlessListError() : cause;
+        throw tokens.size > 0 && Date.now() >= deadline ? await endlessListError() : cause;
       });
       for (const item of Array.isArray(body[key]) ? body[key] : []) {
         if (typeof item === "object" && item !== null) items.push(item);
       }
       token = typeof body["next_page_token"] === "string" ? body["next_page_token"] : "";
-      if (token === "" || seen.has(token)) return items; // a server that repeats a page would never end the list
-      seen.add(token);
-      if (seen.size >= MAX_PAGES || Date.now() >= deadline) throw await endlessListError();
+      if (token === "" || tokens.has(token)) return items; // a server that repeats a page would never end the list
+      tokens.add(token);
+      if (tokens.size >= MAX_PAGES || Date.now() >= deadline) throw await endlessListError();
     }
   }
 
@@ -216,14 +214,14 @@ export class Workspace {
         this.#firstLogin = login.authenticate(headers);
         await this.#firstLogin;
       } else {
-        await this.#firstLogin.catch(() => {}); // the first request reports the failure, and this one tries again
+        await this.#firstLogin.catch(() => {}); // the first request reports its failure, and this one tries to log in itself
         await login.authenticate(headers);
       }
     } catch (cause) {
       this.#firstLogin = undefined;
       throw cause instanceof LakebaseError ? cause : noLogin(cause, this.#profiles);
     }
-    keepSecret(headers.get("authorization")?.replace(/^\w+\s+/, "")); // a server may quote it, and a caller's own client has it, too
+    keepSecret(headers.get("authorization")?.replace(/^\w+\s+/, "")); // so that the text of an answer or of an error never shows it
     return headers;
   }
 }
@@ -238,9 +236,10 @@ function lostAnswer(cause: LakebaseError): LakebaseError {
 }
 
 /**
- * Makes attempts until one is answered or hopeless, or until the next one would end after the deadline.
+ * Makes attempts until one gets an answer, until a retry makes no sense, or until the next attempt would begin after the
+ * deadline.
  *
- * @param once Whether no other attempt follows one that may have taken effect.
+ * @param once Whether an attempt that may have taken effect is the last one.
  * @param deadline Gives the deadline; called after each failure.
  */
 async function withRetries<T>(
@@ -254,148 +253,53 @@ async function withRetries<T>(
     if ("answer" in outcome) return outcome.answer;
     if (once && outcome.mayHaveRun) throw lostAnswer(outcome.error);
     const wait = Math.max(outcome.retryAfter ?? 0, backoff(failed, { first: 250, most: 8000 }));
-    const hopeless = !outcome.retry || (outcome.network && failed + 1 >= NETWORK_TRIES);
-    if (hopeless || Date.now() + wait >= deadline()) throw outcome.error;
+    const isFinal = !outcome.retry || (outcome.network && failed + 1 >= MAX_NETWORK_ATTEMPTS);
+    if (isFinal || Date.now() + wait >= deadline()) throw outcome.error;
     await pause(wait, signal);
   }
 }
 
-/** Ends an attempt. Disposing of it lifts the time limit, and leaves the caller's signal. */
-interface Limit extends Disposable {
+/** The limit of an attempt. Disposing of it lifts the time limit; the caller's signal still ends the attempt. */
+interface AttemptLimit extends Disposable {
   signal: AbortSignal | undefined;
-  late(): boolean;
+  /** Whether the time limit has passed. */
+  hasPassed(): boolean;
 }
 
-function limitedAttempt(ms: number, deadline: number, signal?: AbortSignal): Limit {
+function limitedAttempt(ms: number, deadline: number, signal?: AbortSignal): AttemptLimit {
   const limit = new AbortController();
   const timer = setTimeout(() => limit.abort(), Math.max(1, Math.min(ms, deadline - Date.now())));
   return {
     signal: signal === undefined ? limit.signal : AbortSignal.any([signal, limit.signal]),
-    late: () => limit.signal.aborted,
+    hasPassed: () => limit.signal.aborted,
     [Symbol.dispose]: () => clearTimeout(timer),
   };
 }
 
-/** The attempt of a request with a long body has no limit: only the caller knows how long the body takes. */
-function unlimitedAttempt(signal?: AbortSignal): Limit {
-  return { signal, late: () => false, [Symbol.dispose]() {} };
+/** The limit of an attempt with a long body: only the caller knows how long the body takes. */
+function unlimitedAttempt(signal?: AbortSignal): AttemptLimit {
+  return { signal, hasPassed: () => false, [Symbol.dispose]() {} };
 }
 
 function failedAttempt(
   host: URL,
   cause: unknown,
-  limit: Limit,
+  limit: AttemptLimit,
   signal: AbortSignal | undefined,
   sent: boolean,
 ): Failure {
   signal?.throwIfAborted();
   if (cause instanceof LakebaseError) return { error: cause, retry: false, network: false, mayHaveRun: sent };
-  const failure = networkOutcome(host, cause, limit.late());
+  const failure = networkOutcome(host, cause, limit.hasPassed());
   return sent ? failure : { ...failure, mayHaveRun: false };
 }
 
-/** Names the workspace to a host that serves several. The Python SDK uses the first header, the TypeScript SDK the second. */
+/** The headers that name the workspace on a host of several: the first is the Python SDK's, the second the TypeScript SDK's. */
 function workspaceHeaders(id: string): Record<string, string> {
   return { "x-databricks-workspace-id": id, "x-databricks-org-id": id };
 }
 
-async function loginClient(login: WorkspaceLogin | undefined): Promise<WorkspaceClientLike> {
-  if (login !== undefined) checkLogin(login);
-  const own = login === undefined ? undefined : clientCredentialsClient(login) ?? azureClient(login);
-  if (own !== undefined) return own;
-  const { WorkspaceClient } = await import("npm:@databricks/sdk-experimental@0.17.0");
-  const client = new WorkspaceClient(sdkOptions(login));
-  const resourceId = login?.attributes["azureWorkspaceResourceId"];
-  return resourceId === undefined ? client : withResourceId(client, resourceId);
-}
-
-/** The login methods, except Google's. */
-const AUTH_TYPES: readonly string[] = [
-  ...["pat", "basic", "oauth-m2m", "databricks-cli", "metadata-service"],
-  ...["azure-cli", "azure-client-secret", "azure-msi"],
-];
-
-/** @throws {Error} For several logins, for an unknown login method, and for a login that would go along with a redirect. */
-function checkLogin({ attributes, host }: WorkspaceLogin): void {
-  const { authType } = attributes;
-  const kinds = loginMethods(attributes);
-  if (authType === undefined && kinds.size > 1) {
-    const given = [...kinds].map(([kind, variables]) => `${kind} (${variables.join(", ")})`);
-    throw new Error(
-      `several login methods are set, ${given.join(" and ")}; keep one, or choose one with DATABRICKS_AUTH_TYPE`,
-    );
-  }
-  if (authType?.startsWith("google") ?? kinds.has("google")) {
-    throw new Error(
-      "this module does not use a Google login (GOOGLE_CREDENTIALS, DATABRICKS_GOOGLE_SERVICE_ACCOUNT), because Google's " +
-        "library sends it along with redirects. Use a service principal (DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET), or " +
-        "pass a client of your own: connect({ workspace: new WorkspaceClient(...) })",
-    );
-  }
-  if (authType !== undefined && !AUTH_TYPES.includes(authType)) {
-    throw new Error(
-      `DATABRICKS_AUTH_TYPE (auth_type) is ${quotedName(authType)}; leave it out, or use one of ${
-        AUTH_TYPES.join(", ")
-      }`,
-    );
-  }
-  const { azureWorkspaceResourceId: resourceId, azureUseMsi, azureClientSecret } = attributes;
-  if (host === undefined && resourceId !== undefined && !azureUseMsi && !azureClientSecret) {
-    throw new Error(
-      "DATABRICKS_AZURE_RESOURCE_ID names the workspace, but a login of az needs its address in DATABRICKS_HOST",
-    );
-  }
-}
-
-/**
- * The attributes that are passed to the SDK. They exclude logins that the SDK itself sends, because its requests follow
- * redirects.
- */
-const SDK_ATTRIBUTES: readonly string[] = [
-  "authType",
-  "accountId",
-  "token",
-  "username",
-  "password",
-  "databricksCliPath",
-  "metadataServiceUrl",
-  "azureEnvironment",
-  "azureLoginAppId",
-];
-
-/** Passes all settings explicitly, so that the SDK reads neither the environment nor files. */
-function sdkOptions(login: WorkspaceLogin | undefined): ConstructorParameters<typeof SdkWorkspaceClient>[0] {
-  const { host, workspaceId, profile, attributes = {} } = login ?? {};
-  const texts = Object.fromEntries(Object.entries(attributes).filter(([name]) => SDK_ATTRIBUTES.includes(name)));
-  return {
-    ...texts,
-    ...(host === undefined ? {} : { host }),
-    ...(workspaceId === undefined ? {} : { workspaceId }),
-    ...(profile === undefined ? {} : { profile }),
-    ...(isOn(attributes["experimentalIsUnifiedHost"]) ? { experimentalIsUnifiedHost: true } : {}),
-    env: {},
-    loaders: [],
-    skipVerify: false,
-  } as ConstructorParameters<typeof SdkWorkspaceClient>[0];
-}
-
-/**
- * Adds the header with the resource id to a login of `az`. An SDK that knew the id would send the login to Microsoft,
- * and follow redirects.
- */
-function withResourceId(client: SdkWorkspaceClient, resourceId: string): WorkspaceClientLike {
-  const { config } = client;
-  const authenticate = async (headers: Headers) => {
-    await config.authenticate(headers);
-    if (config.authType === "azure-cli") headers.set(RESOURCE_ID_HEADER, resourceId);
-  };
-  return { config: { getHost: () => config.getHost(), authenticate, workspaceId: config.workspaceId } };
-}
-
-function isOn(value: string | undefined): boolean {
-  return value !== undefined && /^(1|t|true|yes|on)$/i.test(value);
-}
-
+/** Waits for a promise, unless the signal aborts first. */
 function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   promise.catch(() => {}); // after an abort nobody waits for this promise
   if (signal === undefined) return promise;

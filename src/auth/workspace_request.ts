@@ -14,7 +14,7 @@ export interface WorkspaceRequest {
   query?: Record<string, string>;
   /** The body, sent as JSON. */
   body?: unknown;
-  /** What the request is about, for its errors. @default {"the project"} */
+  /** The object of the request, as its errors name it. @default {"the project"} */
   about?: string;
   /** Whether the request must not be sent again once it may have taken effect. @default {false} */
   once?: boolean;
@@ -49,7 +49,7 @@ export interface ByteRequest {
    * function is called after each failure that may pass, before the next body is made.
    */
   again: boolean | (() => boolean);
-  /** The statuses that are answers, in addition to those of success. */
+  /** The statuses that count as answers, in addition to those of success. */
   answers?: readonly number[];
   /** Makes the error for any other status. */
   refused(refusal: Refusal): LakebaseError;
@@ -78,7 +78,7 @@ export interface Failure {
   retryAfter?: number;
 }
 
-/** The outcome of an attempt that got an answer. */
+/** Reads the answer to an attempt. */
 export function readAnswer(host: URL, request: WorkspaceRequest, response: Response, text: string): AttemptOutcome {
   const body = parseObject(text);
   if (response.ok && body !== undefined) {
@@ -94,8 +94,8 @@ export function readAnswer(host: URL, request: WorkspaceRequest, response: Respo
 }
 
 /**
- * The outcome of an attempt for bytes. The caller reads and closes the answer's body. But the answer to an upload is
- * read here: only a complete answer says that the body has arrived.
+ * Reads the answer to an attempt for bytes. The caller reads and closes its body. Only the answer to an upload is read
+ * here, because only a complete answer shows that the bytes have arrived.
  */
 export async function readByteAnswer(
   host: URL,
@@ -112,13 +112,13 @@ export async function readByteAnswer(
     }
     const text = await readText(host, response, LONGEST_ANSWER);
     const body = parseObject(text);
-    const moved = status < 400;
-    const error = status === 401 || moved
+    const isRedirect = status < 400;
+    const error = status === 401 || isRedirect
       ? statusError(host, { method: "GET", path: request.path }, status, body, text)
       : request.refused({ status, code: field(body, "error_code"), said: field(body, "message") });
     const retryAfter = retryAfterMs(response.headers.get("retry-after"));
-    const passes = (status === 429 || status >= 500) && status !== INSUFFICIENT_STORAGE;
-    const retry = passes && isRepeated(request);
+    const isTemporary = (status === 429 || status >= 500) && status !== INSUFFICIENT_STORAGE;
+    const retry = isTemporary && isRepeated(request);
     return { error, retry, network: false, mayHaveRun: status >= 500, ...(retryAfter && { retryAfter }) };
   } finally {
     close();
@@ -130,7 +130,7 @@ export function isRepeated({ again }: ByteRequest): boolean {
   return typeof again === "function" ? again() : again;
 }
 
-/** The status for a full disk (RFC 4918). Asking again does not help. */
+/** The status for a full disk (RFC 4918), which a retry does not cure. */
 const INSUFFICIENT_STORAGE = 507;
 
 function field(body: Record<string, unknown> | undefined, name: string): string | undefined {
@@ -138,7 +138,8 @@ function field(body: Record<string, unknown> | undefined, name: string): string 
   return typeof value === "string" ? value.slice(0, 500) : undefined;
 }
 
-function parseObject(text: string): Record<string, unknown> | undefined {
+/** Parses a JSON object; an empty text counts as an empty object. `undefined` for any other text. */
+export function parseObject(text: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = text === "" ? {} : JSON.parse(text);
     return typeof value === "object" && value !== null && !Array.isArray(value)
@@ -149,6 +150,7 @@ function parseObject(text: string): Record<string, unknown> | undefined {
   }
 }
 
+/** Whether a text that is no valid JSON begins like an object. */
 function looksCutOff(text: string): boolean {
   return /^\s*\{/.test(text);
 }
@@ -192,8 +194,8 @@ function statusError(
   if (status >= 400 && status < 500 && status !== 429 && status !== 404) {
     return new LakebaseError(
       "WORKSPACE_REFUSED",
-      `Cannot ask the workspace ${host.origin}: ${status}, "${said ?? ""}"${aboutWorkspaceId(said)}`,
-      { cause: refusal(status, body, said) },
+      `Cannot ask the workspace ${host.origin}: ${status}, "${said ?? ""}"${workspaceIdAdvice(said)}`,
+      { cause: refusalCause(status, body, said) },
     );
   }
   if (status === 429 || status >= 500) return unavailable(host, `it answered ${status}${said ? `, "${said}"` : ""}`);
@@ -202,20 +204,20 @@ function statusError(
 }
 
 /**
- * What the workspace said: its `error_code`, its message and the status, for a caller that knows what the request was
- * about.
+ * The cause of an error: the workspace's `error_code`, its message and the status, for a caller that knows what the request
+ * was for.
  */
-function refusal(status: number, body: Record<string, unknown> | undefined, said = ""): Error {
+function refusalCause(status: number, body: Record<string, unknown> | undefined, said = ""): Error {
   return Object.assign(new Error(said), { code: jsonText(body?.["error_code"] ?? ""), errno: status });
 }
 
-/** Advice for a host that serves several workspaces. */
-function aboutWorkspaceId(said: string | undefined): string {
+/** Advice on naming the workspace, for a host of several. */
+function workspaceIdAdvice(said: string | undefined): string {
   if (said === undefined || !/(workspace|org)[ _]?id/i.test(said)) return "";
   return '. Name the workspace: DATABRICKS_WORKSPACE_ID, "workspace_id" in the profile, or ?o= in DATABRICKS_HOST';
 }
 
-/** The outcome of an attempt that got no answer. */
+/** The failure of an attempt that got no answer. */
 export function networkOutcome(host: URL, cause: unknown, timedOut: boolean): Failure {
   const reason = deepest(cause);
   const mayHaveRun = !isUnconnected(reason);
@@ -231,26 +233,27 @@ export function networkOutcome(host: URL, cause: unknown, timedOut: boolean): Fa
 /** The variables that name a proxy for HTTPS. The first one that is set counts. */
 const PROXIES = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
+/** Reads a variable of the environment, if this program may. */
 function variable(name: string): string | undefined {
   const { state } = Deno.permissions.querySync({ name: "env", variable: name });
   return state === "granted" && Deno.env.get(name) || undefined;
 }
 
-/** Names the variable of the proxy, because a proxy that fails looks like a workspace that fails. Its value may hold a login. */
+/** Names the variable of the proxy, whose failure looks like one of the workspace. Its value is left out: it may hold a login. */
 function proxyAdvice(host: URL): string {
   const { hostname } = host;
   if (isLoopback(hostname)) return "";
-  const without = (variable("no_proxy") ?? variable("NO_PROXY") ?? "").split(",").map((name) => name.trim());
-  const direct = without.some((name) => name === "*" || `.${hostname}`.endsWith(`.${name.replace(/^\./, "")}`));
-  if (direct) return "";
+  const noProxy = (variable("no_proxy") ?? variable("NO_PROXY") ?? "").split(",").map((name) => name.trim());
+  const isDirect = noProxy.some((name) => name === "*" || `.${hostname}`.endsWith(`.${name.replace(/^\./, "")}`));
+  if (isDirect) return "";
   const name = PROXIES.find((name) => variable(name) !== undefined);
   return name === undefined
     ? ""
     : `. ${name} names a proxy for it: check the proxy, or put ${host.hostname} into NO_PROXY`;
 }
 
-/** Login errors of the SDK that quote what it could not read, and the text that replaces them. */
-const QUOTES: readonly [RegExp, string][] = [
+/** Login errors of the SDK that quote a text that may hold a secret, and the text that replaces each. */
+const QUOTING_ERRORS: readonly [RegExp, string][] = [
   [
     /header value|ByteString/i,
     "the token (DATABRICKS_TOKEN) holds a character that no token has, such as a line break",
@@ -262,23 +265,23 @@ const QUOTES: readonly [RegExp, string][] = [
 /** The most profiles that an error lists. */
 const MAX_LISTED = 20;
 
-/** The error where no login is available. */
+/** Makes the error for a login that failed or is missing. */
 export function noLogin(
   cause: unknown,
   { profile, choices = [] }: Pick<WorkspaceLogin, "profile" | "choices">,
 ): LakebaseError {
-  const said = cause instanceof Error ? cause.message : String(cause);
-  const quoting = QUOTES.find(([pattern]) => pattern.test(said))?.[1];
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  const replacement = QUOTING_ERRORS.find(([pattern]) => pattern.test(reason))?.[1];
   const listed = choices.slice(0, MAX_LISTED).join(", ");
   const missing = profile === undefined
     ? listed === "" ? "none is configured" : `~/.databrickscfg has the profiles ${listed}, and none of them is chosen`
     : `there is no profile "${profile}" with a host in ~/.databrickscfg${listed === "" ? "" : `, which has ${listed}`}`;
-  const state = quoting ?? (/host is not set/.test(said) ? missing : said);
+  const state = replacement ?? (/host is not set/.test(reason) ? missing : reason);
   return new LakebaseError(
     "WORKSPACE_AUTH",
     `Cannot log in to a Databricks workspace: ${state}. Set DATABRICKS_HOST and DATABRICKS_TOKEN, or run ` +
       `"databricks auth login" and name the ${quotedOption("profile")}; to try without a workspace, ` +
       optionText({ local: true }, "connect({ local: true })"),
-    quoting === undefined ? { cause } : {},
+    replacement === undefined ? { cause } : {},
   );
 }

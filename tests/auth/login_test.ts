@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { azureClient } from "../../src/auth/service_principal.ts";
+import { azureClient } from "../../src/auth/workspace_login.ts";
 import { Workspace } from "../../src/auth/workspace.ts";
 import { CertificateAuthority } from "../../src/local/certificate.ts";
 import type { WorkspaceLogin } from "../../src/settings/workspace.ts";

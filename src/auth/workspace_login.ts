@@ -1,7 +1,114 @@
+import type { WorkspaceClient as SdkWorkspaceClient } from "npm:@databricks/sdk-experimental@0.17.0";
 import { keepSecret } from "../core/redact.ts";
 import type { WorkspaceClientLike } from "../settings/options.ts";
-import type { WorkspaceLogin } from "../settings/workspace.ts";
+import { quotedName } from "../settings/read_option.ts";
+import { loginMethods, type WorkspaceLogin } from "../settings/workspace.ts";
 import { METADATA_SERVICE, send } from "./http.ts";
+import { parseObject } from "./workspace_request.ts";
+
+/**
+ * Makes the client of a login: one of our own for service principals and managed identities, or else one of the SDK.
+ *
+ * @param login The login; without it, the SDK finds none.
+ * @throws {Error} For several logins, for an unknown login method, and for a login that would be sent along with a redirect.
+ */
+export async function loginClient(login: WorkspaceLogin | undefined): Promise<WorkspaceClientLike> {
+  if (login !== undefined) checkLogin(login);
+  const client = login === undefined ? undefined : clientCredentialsClient(login) ?? azureClient(login);
+  if (client !== undefined) return client;
+  const { WorkspaceClient } = await import("npm:@databricks/sdk-experimental@0.17.0");
+  const sdkClient = new WorkspaceClient(sdkOptions(login));
+  const resourceId = login?.attributes["azureWorkspaceResourceId"];
+  return resourceId === undefined ? sdkClient : withResourceId(sdkClient, resourceId);
+}
+
+/** The login methods of the SDK that this module allows, which exclude Google's. */
+const AUTH_TYPES: readonly string[] = [
+  ...["pat", "basic", "oauth-m2m", "databricks-cli", "metadata-service"],
+  ...["azure-cli", "azure-client-secret", "azure-msi"],
+];
+
+function checkLogin({ attributes, host }: WorkspaceLogin): void {
+  const { authType } = attributes;
+  const methods = loginMethods(attributes);
+  if (authType === undefined && methods.size > 1) {
+    const listed = [...methods].map(([method, variables]) => `${method} (${variables.join(", ")})`);
+    throw new Error(
+      `several login methods are set, ${listed.join(" and ")}; keep one, or choose one with DATABRICKS_AUTH_TYPE`,
+    );
+  }
+  if (authType?.startsWith("google") ?? methods.has("google")) {
+    throw new Error(
+      "this module does not use a Google login (GOOGLE_CREDENTIALS, DATABRICKS_GOOGLE_SERVICE_ACCOUNT), because Google's " +
+        "library sends it along with redirects. Use a service principal (DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET), or " +
+        "pass a client of your own: connect({ workspace: new WorkspaceClient(...) })",
+    );
+  }
+  if (authType !== undefined && !AUTH_TYPES.includes(authType)) {
+    throw new Error(
+      `DATABRICKS_AUTH_TYPE (auth_type) is ${quotedName(authType)}; leave it out, or use one of ${
+        AUTH_TYPES.join(", ")
+      }`,
+    );
+  }
+  const { azureWorkspaceResourceId: resourceId, azureUseMsi, azureClientSecret } = attributes;
+  if (host === undefined && resourceId !== undefined && !azureUseMsi && !azureClientSecret) {
+    throw new Error(
+      "DATABRICKS_AZURE_RESOURCE_ID names the workspace, but a login of az needs its address in DATABRICKS_HOST",
+    );
+  }
+}
+
+/**
+ * The attributes that are passed to the SDK. They exclude logins that the SDK itself sends, because its requests follow
+ * redirects.
+ */
+const SDK_ATTRIBUTES: readonly string[] = [
+  "authType",
+  "accountId",
+  "token",
+  "username",
+  "password",
+  "databricksCliPath",
+  "metadataServiceUrl",
+  "azureEnvironment",
+  "azureLoginAppId",
+];
+
+/** Passes all settings explicitly, so that the SDK reads neither the environment nor files. */
+function sdkOptions(login: WorkspaceLogin | undefined): ConstructorParameters<typeof SdkWorkspaceClient>[0] {
+  const { host, workspaceId, profile, attributes = {} } = login ?? {};
+  const sdkAttributes = Object.fromEntries(
+    Object.entries(attributes).filter(([name]) => SDK_ATTRIBUTES.includes(name)),
+  );
+  return {
+    ...sdkAttributes,
+    ...(host === undefined ? {} : { host }),
+    ...(workspaceId === undefined ? {} : { workspaceId }),
+    ...(profile === undefined ? {} : { profile }),
+    ...(isOn(attributes["experimentalIsUnifiedHost"]) ? { experimentalIsUnifiedHost: true } : {}),
+    env: {},
+    loaders: [],
+    skipVerify: false,
+  } as ConstructorParameters<typeof SdkWorkspaceClient>[0];
+}
+
+/**
+ * Adds the header with the resource id to a login of `az`. An SDK that knew the id would send the login to Microsoft,
+ * and follow redirects.
+ */
+function withResourceId(client: SdkWorkspaceClient, resourceId: string): WorkspaceClientLike {
+  const { config } = client;
+  const authenticate = async (headers: Headers) => {
+    await config.authenticate(headers);
+    if (config.authType === "azure-cli") headers.set(RESOURCE_ID_HEADER, resourceId);
+  };
+  return { config: { getHost: () => config.getHost(), authenticate, workspaceId: config.workspaceId } };
+}
+
+function isOn(value: string | undefined): boolean {
+  return value !== undefined && /^(1|t|true|yes|on)$/i.test(value);
+}
 
 /**
  * A client for a service principal of Databricks with a secret; `undefined` for another login method.
@@ -9,7 +116,7 @@ import { METADATA_SERVICE, send } from "./http.ts";
  * The SDK is not used, because its token exchange follows redirects with the secret, and quotes an answer that it does
  * not understand, even if the answer contains a token.
  */
-export function clientCredentialsClient(
+function clientCredentialsClient(
   { host, workspaceId, attributes }: WorkspaceLogin,
 ): WorkspaceClientLike | undefined {
   const { clientId, clientSecret, authType = "oauth-m2m" } = attributes;
@@ -24,18 +131,19 @@ export function clientCredentialsClient(
 
 /** The workspace's token endpoint. The workspace may name any address, but the secret is sent to its own origin only. */
 async function tokenEndpoint(host: string, accountId: string | undefined): Promise<URL> {
-  const known = await getObject(new URL("/.well-known/databricks-config", host));
-  const named = typeof known?.["oidc_endpoint"] === "string" ? known["oidc_endpoint"] : `${host}/oidc`;
-  const base = onOrigin(named.replace("{account_id}", accountId ?? ""), host).href.replace(/\/$/, "");
+  const config = await getObject(new URL("/.well-known/databricks-config", host));
+  const oidc = typeof config?.["oidc_endpoint"] === "string" ? config["oidc_endpoint"] : `${host}/oidc`;
+  const base = sameOrigin(oidc.replace("{account_id}", accountId ?? ""), host).href.replace(/\/$/, "");
   const endpoints = await getObject(new URL(`${base}/.well-known/oauth-authorization-server`));
   const url = endpoints?.["token_endpoint"];
   if (typeof url !== "string") {
     throw new Error("the workspace does not say where a client secret is exchanged for a token");
   }
-  return onOrigin(url, host);
+  return sameOrigin(url, host);
 }
 
-function onOrigin(text: string, host: string): URL {
+/** Parses an address, and refuses one on another server than the workspace. */
+function sameOrigin(text: string, host: string): URL {
   const url = URL.parse(text);
   if (url?.origin === new URL(host).origin) return url;
   throw new Error(
@@ -81,9 +189,9 @@ const CLOUDS: Readonly<Record<string, AzureCloud>> = {
 
 const AZURE_HOST = /\.(databricks\.azure\.us|databricks\.azure\.cn|azuredatabricks\.net)$/;
 /** The application id of Azure Databricks. */
-const APPLICATION = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d";
+const APPLICATION_ID = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d";
 /** The header that tells Azure Databricks the workspace of a login that is not a member of it yet. */
-export const RESOURCE_ID_HEADER = "X-Databricks-Azure-Workspace-Resource-Id";
+const RESOURCE_ID_HEADER = "X-Databricks-Azure-Workspace-Resource-Id";
 
 /**
  * A client for a service principal of Azure with a secret, or for the managed identity of the machine; `undefined` for another
@@ -95,16 +203,16 @@ export const RESOURCE_ID_HEADER = "X-Databricks-Azure-Workspace-Resource-Id";
 export function azureClient(login: WorkspaceLogin, clouds = CLOUDS): WorkspaceClientLike | undefined {
   const { workspaceId, attributes } = login;
   const resourceId = attributes["azureWorkspaceResourceId"];
-  const method = login.host === undefined && !resourceId ? undefined : methodOf(attributes);
-  if (method === undefined) return undefined;
+  const requestToken = login.host === undefined && !resourceId ? undefined : azureTokenRequest(attributes);
+  if (requestToken === undefined) return undefined;
   if (login.host !== undefined && !resourceId && !AZURE_HOST.test(new URL(login.host).hostname)) return undefined;
   const environment = (attributes["azureEnvironment"] ?? "PUBLIC").toUpperCase();
   const cloud = clouds[environment];
   if (cloud === undefined) {
     throw new Error(`ARM_ENVIRONMENT is ${environment}; it must be ${Object.keys(clouds).join(" or ")}`);
   }
-  const tokenFor = (resource: string) => cachedToken(() => method(cloud, attributes, resource));
-  const own = tokenFor(attributes["azureLoginAppId"] ?? APPLICATION);
+  const tokenFor = (resource: string) => cachedToken(() => requestToken(cloud, attributes, resource));
+  const databricks = tokenFor(attributes["azureLoginAppId"] ?? APPLICATION_ID);
   const management = tokenFor(cloud.management);
   let host = login.host === undefined ? undefined : Promise.resolve(new URL(login.host));
   const getHost = () =>
@@ -113,22 +221,25 @@ export function azureClient(login: WorkspaceLogin, clouds = CLOUDS): WorkspaceCl
       throw error;
     });
   const authenticate = async (headers: Headers) => {
-    const [token, other] = await Promise.all([own(), management()]);
+    const [token, managementToken] = await Promise.all([databricks(), management()]);
     headers.set("Authorization", `Bearer ${token}`);
-    headers.set("X-Databricks-Azure-SP-Management-Token", other);
+    headers.set("X-Databricks-Azure-SP-Management-Token", managementToken);
     if (resourceId) headers.set(RESOURCE_ID_HEADER, resourceId);
   };
   return { config: { getHost, authenticate, workspaceId } };
 }
 
 type Attributes = WorkspaceLogin["attributes"];
-type Method = (cloud: AzureCloud, attributes: Attributes, resource: string) => Promise<Token>;
+type TokenRequest = (cloud: AzureCloud, attributes: Attributes, resource: string) => Promise<Token>;
 
-function methodOf(attributes: Attributes): Method | undefined {
+/** The request for the tokens of a login method of Azure; `undefined` for another login method. */
+function azureTokenRequest(attributes: Attributes): TokenRequest | undefined {
   const { authType, azureUseMsi, azureClientId, azureClientSecret, azureTenantId } = attributes;
-  const chosen = (name: string) => authType === undefined || authType === name;
-  if (/^(1|t|true|yes|on)$/i.test(azureUseMsi ?? "") && chosen("azure-msi")) return identityToken;
-  return azureClientId && azureClientSecret && azureTenantId && chosen("azure-client-secret") ? secretToken : undefined;
+  const isChosen = (name: string) => authType === undefined || authType === name;
+  if (isOn(azureUseMsi) && isChosen("azure-msi")) return identityToken;
+  return azureClientId && azureClientSecret && azureTenantId && isChosen("azure-client-secret")
+    ? secretToken
+    : undefined;
 }
 
 async function secretToken({ login }: AzureCloud, attributes: Attributes, resource: string): Promise<Token> {
@@ -144,7 +255,7 @@ async function identityToken({ metadata }: AzureCloud, attributes: Attributes, r
   const parameters = { "api-version": "2018-02-01", resource, ...(azureClientId ? { client_id: azureClientId } : {}) };
   url.search = new URLSearchParams(parameters).toString();
   const what = `the request to ${url.hostname} for the token of the managed identity (ARM_USE_MSI)`;
-  return await askForToken(what, url, { headers: { metadata: "true" } }).catch((cause) => {
+  return await fetchToken(what, url, { headers: { metadata: "true" } }).catch((cause) => {
     if (!(cause instanceof TypeError) && (cause as Error).name !== "TimeoutError") throw cause;
     throw new Error(`${what} was not answered; is this a machine of Azure?`, { cause });
   });
@@ -156,8 +267,8 @@ async function workspaceAddress({ resources }: AzureCloud, resourceId: string, t
     throw new Error("DATABRICKS_AZURE_RESOURCE_ID must be /subscriptions/.../workspaces/...");
   }
   const url = new URL(`${resources}${resourceId}?api-version=2018-04-01`);
-  const found = await getObject(url, { authorization: `Bearer ${await token()}` });
-  const { workspaceUrl } = (found?.["properties"] ?? {}) as { workspaceUrl?: unknown };
+  const workspace = await getObject(url, { authorization: `Bearer ${await token()}` });
+  const { workspaceUrl } = (workspace?.["properties"] ?? {}) as { workspaceUrl?: unknown };
   if (typeof workspaceUrl === "string" && AZURE_HOST.test(workspaceUrl)) return new URL(`https://${workspaceUrl}`);
   throw new Error(
     "Azure gives no address for the workspace in DATABRICKS_AZURE_RESOURCE_ID; set DATABRICKS_HOST, or give the login " +
@@ -165,8 +276,8 @@ async function workspaceAddress({ resources }: AzureCloud, resourceId: string, t
   );
 }
 
-/** How long before its end a token is renewed: Databricks refuses tokens that end within 30 seconds. */
-const MARGIN_MS = 40_000;
+/** How long before its expiry a token is renewed: Databricks refuses tokens that expire within 30 seconds. */
+const RENEWAL_MARGIN_MS = 40_000;
 
 /** The limit of a request for a token. A service that gives out tokens answers within seconds. */
 const LIMIT_MS = 15_000;
@@ -183,13 +294,13 @@ interface Token {
 type TokenSource = () => Promise<string>;
 
 /** Caches a token as long as it is valid. Callers that wait for a token share one request. */
-function cachedToken(ask: () => Promise<Token>): TokenSource {
+function cachedToken(request: () => Promise<Token>): TokenSource {
   let token: Token | undefined;
-  let asking: Promise<Token> | undefined;
+  let requested: Promise<Token> | undefined;
   return async () => {
     if (token !== undefined && token.until > Date.now()) return token.text;
-    asking ??= ask().finally(() => asking = undefined);
-    token = await asking;
+    requested ??= request().finally(() => requested = undefined);
+    token = await requested;
     return token.text;
   };
 }
@@ -211,7 +322,7 @@ async function exchangeSecret(
   { clientId, clientSecret }: ClientSecret,
   parameters: Record<string, string>,
 ): Promise<Token> {
-  return await askForToken("the exchange of the client secret for a token", url, {
+  return await fetchToken("the exchange of the client secret for a token", url, {
     method: "POST",
     headers: {
       accept: "application/json",
@@ -223,21 +334,21 @@ async function exchangeSecret(
 }
 
 /**
- * Asks for a token.
+ * Fetches a token.
  *
  * @param what The request, as its error names it. The error does not quote the answer, because the answer may contain
  * the token.
  */
-async function askForToken(what: string, url: URL, init: RequestInit): Promise<Token> {
+async function fetchToken(what: string, url: URL, init: RequestInit): Promise<Token> {
   const { response, text } = await send(url, { ...init, signal: AbortSignal.timeout(LIMIT_MS) });
-  const { access_token: token, expires_in: life, error } = parseObject(text) ?? {};
+  const { access_token: token, expires_in: lifetime, error } = parseObject(text) ?? {};
   if (!response.ok || typeof token !== "string" || token === "") {
-    const said = typeof error === "string" && /^\w{1,60}$/.test(error) ? `, ${error}` : "";
-    throw new Error(`${what} was answered ${response.status}${said}`);
+    const code = typeof error === "string" && /^\w{1,60}$/.test(error) ? `, ${error}` : "";
+    throw new Error(`${what} was answered ${response.status}${code}`);
   }
   keepSecret(token);
-  const seconds = Number(life);
-  return { text: token, until: Date.now() + (Number.isFinite(seconds) ? seconds * 1000 - MARGIN_MS : 0) };
+  const seconds = Number(lifetime);
+  return { text: token, until: Date.now() + (Number.isFinite(seconds) ? seconds * 1000 - RENEWAL_MARGIN_MS : 0) };
 }
 
 /** Gets a JSON object; `undefined` for any other answer. */
@@ -252,13 +363,4 @@ async function getObject(
 
 function base64(text: string): string {
   return btoa(String.fromCharCode(...new TextEncoder().encode(text)));
-}
-
-function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null ? value as Record<string, unknown> : undefined;
-  } catch {
-    return undefined;
-  }
 }
