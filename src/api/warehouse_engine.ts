@@ -77,7 +77,7 @@ export class WarehouseEngine {
 
   /** Makes statements cancelable at once, at the cost of a second call for each. */
   cancelAtOnce(): void {
-    this.#warehouse.wait = 0;
+    this.#warehouse.waitSeconds = 0;
   }
 
   async run<Row>(query: Fragment, { limit, signal, timeout }: EngineRun): Promise<Result<Row>> {

@@ -33,8 +33,8 @@ const DEFAULT = `CASE WHEN a.attidentity OPERATOR(pg_catalog.=) 'a' THEN 'genera
 const IS_NO_PARTITION_COPY = `NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS parent
   WHERE parent.oid OPERATOR(pg_catalog.=) k.conparentid AND parent.conrelid OPERATOR(pg_catalog.=) k.conrelid)`;
 
-const KEY = `(SELECT pg_catalog.string_agg(keys.key, ', ' ORDER BY place, key) FROM (
-  SELECT 1 AS place, 'primary' AS key FROM pg_catalog.pg_index AS i
+const KEY = `(SELECT pg_catalog.string_agg(keys.key, ', ' ORDER BY rank, key) FROM (
+  SELECT 1 AS rank, 'primary' AS key FROM pg_catalog.pg_index AS i
     WHERE i.indrelid OPERATOR(pg_catalog.=) a.attrelid AND i.indisprimary
     AND a.attnum OPERATOR(pg_catalog.=) ANY ((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts OPERATOR(pg_catalog.-) 1])
   UNION SELECT 2, 'unique' FROM pg_catalog.pg_index AS i
@@ -211,11 +211,11 @@ const TABLE_DETAILS: Readonly<Record<string, string>> = {
   "partition of": `(SELECT pg_catalog.format('%s %s', i.inhparent::pg_catalog.regclass,
       pg_catalog.pg_get_expr(c.relpartbound, c.oid)) FROM pg_catalog.pg_inherits AS i
     WHERE i.inhrelid OPERATOR(pg_catalog.=) c.oid AND c.relispartition)`,
-  partitions: `(SELECT pg_catalog.concat_ws(E'\\n', pg_catalog.string_agg(part.line, E'\\n' ORDER BY part.place)
-      FILTER (WHERE part.place OPERATOR(pg_catalog.<=) ${MAX_PARTITIONS}),
+  partitions: `(SELECT pg_catalog.concat_ws(E'\\n', pg_catalog.string_agg(part.line, E'\\n' ORDER BY part.position)
+      FILTER (WHERE part.position OPERATOR(pg_catalog.<=) ${MAX_PARTITIONS}),
       CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.>) ${MAX_PARTITIONS} THEN
         pg_catalog.format('and %s more', pg_catalog.count(*) OPERATOR(pg_catalog.-) ${MAX_PARTITIONS}) END)
-    FROM (SELECT pg_catalog.row_number() OVER (ORDER BY child.oid::pg_catalog.regclass::pg_catalog.text) AS place,
+    FROM (SELECT pg_catalog.row_number() OVER (ORDER BY child.oid::pg_catalog.regclass::pg_catalog.text) AS position,
         pg_catalog.format('%s %s', child.oid::pg_catalog.regclass, pg_catalog.pg_get_expr(child.relpartbound, child.oid)) AS line
       FROM pg_catalog.pg_inherits AS i
       JOIN pg_catalog.pg_class AS child ON child.oid OPERATOR(pg_catalog.=) i.inhrelid

@@ -61,7 +61,7 @@ export class VolumeUpload implements FileWriter {
   /** Whether the file is complete in the Volume. */
   #complete = false;
   #attempts = 0;
-  /** The status with which the workspace refused the last attempt. */
+  /** The status with which the workspace refused the last attempt; `undefined` if it did not refuse it. */
   #refusal: number | undefined;
   #failure: { error: unknown } | undefined;
 
@@ -97,7 +97,7 @@ export class VolumeUpload implements FileWriter {
     if (this.#answer === undefined || this.#complete) return true;
     await this.#answer;
     if (this.#refusal !== undefined && this.#attempts === 1) return true; // no bytes of this upload arrived
-    if (this.#refusal === CONFLICT) return !this.#ended; // the file may belong to someone else, or to an earlier attempt
+    if (this.#refusal === CONFLICT) return !this.#ended; // the file belongs to another program, or to an earlier attempt
     const { old, remove, stat } = this.#parts;
     try {
       if (old === undefined) await remove();
@@ -187,9 +187,9 @@ export class VolumeUpload implements FileWriter {
    */
   async #settle(error: unknown): Promise<void> {
     const { path, old } = this.#parts;
-    const mayBeOurs = this.#refusal === undefined ||
+    const mayBeWritten = this.#refusal === undefined ||
       this.#refusal === CONFLICT && this.#attempts > 1 && old === undefined;
-    if (!mayBeOurs || !this.#ended) throw error;
+    if (!mayBeWritten || !this.#ended) throw error;
     const now = await this.#parts.stat().catch(() => undefined);
     if (now?.size === this.#size && (old === undefined || !isSame(now, old))) return;
     if (old === undefined || isSame(now, old)) throw error;

@@ -109,7 +109,7 @@ export class Warehouse {
    * The seconds for which the API waits for the result before its first answer: 0, or at least 5. A statement can't be
    * canceled before that answer, so a program that ends when it is stopped uses 0.
    */
-  wait: number = WAIT_SECONDS;
+  waitSeconds: number = WAIT_SECONDS;
   readonly #parts: WarehouseParts;
   /** Ends the notice that the warehouse starts. */
   #endNotice: (() => void) | undefined;
@@ -204,7 +204,7 @@ export class Warehouse {
       ...(schema === undefined ? {} : { schema }),
       disposition: inline ? "INLINE" : "EXTERNAL_LINKS",
       format: inline ? "JSON_ARRAY" : "ARROW_STREAM",
-      wait_timeout: `${this.wait}s`,
+      wait_timeout: `${this.waitSeconds}s`,
       on_wait_timeout: "CONTINUE",
       ...(rowLimit === undefined ? {} : { row_limit: rowLimit }),
     };
@@ -244,7 +244,9 @@ export class Warehouse {
       if (answer.statement_id === undefined) {
         throw lostError(`the workspace says that its state is ${state}, and gives no id`);
       }
-      if (state === "PENDING" && polls === (this.wait === 0 ? POLLS_BEFORE_NOTICE : 0)) await this.#noticeStart(signal);
+      if (state === "PENDING" && polls === (this.waitSeconds === 0 ? POLLS_BEFORE_NOTICE : 0)) {
+        await this.#noticeStart(signal);
+      }
       await pause(backoff(Math.min(polls, 5), { first: 100, most: 3000 }), signal);
       answer = await this.#poll(answer.statement_id, signal);
     }
@@ -276,7 +278,7 @@ export class Warehouse {
     const { total_row_count: rows, total_chunk_count: count, truncated = false, chunks = [] } = manifest;
     const links = result.external_links ?? [];
     if (!inline && count === 0 && rows !== undefined && rows > 0) {
-      throw unreadable(`the workspace says that it has ${countText(rows, "row")}, and no chunk of them`);
+      throw unreadable(`the workspace says that it has ${countText(rows, "row")}, but no chunks`);
     }
     return {
       id,
@@ -333,7 +335,8 @@ export class Warehouse {
       const path = `${STATEMENTS}/${encodeURIComponent(id)}/cancel`;
       await this.#parts.workspace.request({ method: "POST", path, body: {}, about: "the statement" });
     };
-    const done = cancel().catch(() => {}).finally(() => canceling.delete(done)); // the caller gets the reason of the stop instead
+    // A failure is ignored, because the caller gets the reason of the signal.
+    const done = cancel().catch(() => {}).finally(() => canceling.delete(done));
     canceling.add(done);
     const limit = new AbortController();
     await Promise.race([done, pause(CANCEL_WAIT_MS, limit.signal).catch(() => {})]);

@@ -282,7 +282,7 @@ function pointTexts({ channel, column }: DesignKey, values: readonly PlotValue[]
 const MAX_LABEL_LENGTH = 80;
 
 /** A different text for each value, so that no two categories become one. */
-export class Labels {
+class Labels {
   readonly #texts = new Map<PlotValue | typeof OTHER, string>();
   readonly #used = new Set<string>();
 

@@ -1,3 +1,4 @@
+import { cannotPlot, type PlotMark, type PlotOptions, quoted } from "./options.ts";
 import {
   type Channel,
   type ChannelName,
@@ -11,7 +12,6 @@ import {
   ROW_COUNT,
   type Scale,
 } from "./source.ts";
-import { cannotPlot, type PlotMark, type PlotOptions, quoted } from "./options.ts";
 
 /** A column that divides the rows into groups, with its channel. */
 export interface DesignKey {

@@ -96,11 +96,11 @@ async function limitTexts(source: PlotSource, design: Design, keys: readonly Key
   const { measure } = design.value!;
   const limitedKeys = [...keys];
   for (const [index, key] of keys.entries()) {
+    if (key.scale !== "text") continue;
     const { channel } = design.keys[index]!;
     const limit = channel === "color" || channel === "facet"
       ? MAX_TEXTS[channel]
       : MAX_TEXTS.base / (keys.length > 2 ? 2 : 1);
-    if (key.scale !== "text") continue;
     const rankedBy = keys.length === 1 || isAdditive(measure) ? measure : ROW_COUNT;
     const { kept, total, othersNote } = await rankTexts(source, key, index, rankedBy, result, limit);
     if (total <= limit) continue;

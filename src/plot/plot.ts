@@ -88,8 +88,8 @@ export async function plotQuery(
   const fields = await columnsOf(find, source, stop);
   const compute = (tx: FindSession) => computePlot(sqlSource(tx, source, plotColumns(fields), stop.signal), options);
   const session = await find();
-  const data = await readOnly(session, stop, compute);
-  return await drawPlot(data, options, { notes: originNotes(originOf(session)), signal: stop.signal });
+  const computed = await readOnly(session, stop, compute);
+  return await drawPlot(computed, options, { notes: originNotes(originOf(session)), signal: stop.signal });
 }
 
 /**
@@ -119,8 +119,8 @@ export async function plotRows(
   checkPlotOptions(options);
   const source = rowSource(rows as Record<string, unknown>[], plotColumns(fields));
   using stop = stoppable();
-  const data = await computePlot(source, options);
-  return await drawPlot(data, options, { notes: originNotes(origin), signal: stop.signal });
+  const computed = await computePlot(source, options);
+  return await drawPlot(computed, options, { notes: originNotes(origin), signal: stop.signal });
 }
 
 /** The notes that name the origin of a chart. */

@@ -140,7 +140,7 @@ const MISSING: readonly (readonly [about: string, answer: object, message: RegEx
   [
     "there are no chunks",
     { manifest: { ...MANIFEST, total_chunk_count: 0 } },
-    /that it has 4 rows, and no chunk of them/,
+    /that it has 4 rows, but no chunks/,
   ],
   [
     "the second part is not mentioned",

@@ -321,7 +321,7 @@ Deno.test({
         schema: undefined,
       });
       assert.equal(warehouse.info.state, "STARTING");
-      warehouse.wait = 0; // a request that the API holds would stop the fake time
+      warehouse.waitSeconds = 0; // a request that the API holds would stop the fake time
       let done = false;
       const run = () => {
         done = false;
