@@ -258,10 +258,10 @@ async function readCatalog(
   const readRows = async (text: string) => {
     // The statement always gives one row, so no row means that no connection was free.
     const [row] = await session.lookUp(
-      `SELECT (SELECT pg_catalog.json_agg(found) FROM (${text}) AS found)::pg_catalog.text AS found`,
+      `SELECT (SELECT pg_catalog.json_agg(item) FROM (${text}) AS item)::pg_catalog.text AS items`,
       [],
     );
-    return row && JSON.parse(String(row["found"] ?? "[]")) as Rows;
+    return row && JSON.parse(String(row["items"] ?? "[]")) as Rows;
   };
   const [tableRows, functionRows] = [await readRows(tables), await readRows(functions)];
   return tableRows && functionRows && { tables: tableRows, functions: functionRows };

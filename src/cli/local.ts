@@ -59,8 +59,8 @@ async function local({ passwords: file, ...options }: LocalValues, stopped: Abor
 
 /** Refuses a password in the command line, which every user of the machine can see. */
 function checkShowsNoPassword(url: string): void {
-  const found = URL.parse(url);
-  if (!found?.password && !found?.searchParams.has("password")) return;
+  const parsed = URL.parse(url);
+  if (!parsed?.password && !parsed?.searchParams.has("password")) return;
   throw new LakebaseError(
     "BAD_SETTING",
     "Cannot start: the URL of --database holds a password, and other users of this machine can see the command line; " +

@@ -30,7 +30,7 @@ export async function main(args: readonly string[]): Promise<number> {
     return await Promise.race([runProgram(args, stop.signal), stop.overdue]);
   } catch (error) {
     const text = errorText(error, Deno.env.get("LAKEBASE_DEBUG") === "1");
-    await print(Deno.stderr, text).catch(() => {}); // standard error is closed, so nobody can be told
+    await print(Deno.stderr, text).catch(() => {}); // standard error is closed, so nothing can be printed
     return stop.code ?? exitCode(error);
   }
 }

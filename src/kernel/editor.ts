@@ -66,7 +66,7 @@ const MAX_PARSED_LENGTH = 100_000;
 export async function codeCompleteness(code: string): Promise<"complete" | "incomplete" | "invalid"> {
   if (MAGIC.test(code) || code.length > MAX_PARSED_LENGTH) return "complete";
   const parses = async (text: string) => {
-    const failure = await parseFailure(text).catch(() => undefined); // the parser can't run, so nothing can be said
+    const failure = await parseFailure(text).catch(() => undefined); // the parser can't run, so the child's answer stays
     return failure === undefined;
   };
   if (await parses(code)) return "complete";

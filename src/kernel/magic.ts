@@ -151,30 +151,30 @@ export function magicRegion(source: string, at: number): CellRegion | undefined 
  * @throws {UsageError} For a cell that can't run.
  */
 export function scriptOnly(source: string): string {
-  const pieces: string[] = [];
+  const parts: string[] = [];
   let at = 0;
   for (const magic of cellMagics(source)) {
     const { magic: name, start, end } = magic;
-    pieces.push(
+    parts.push(
       name === "%%sql" ? blank(source.slice(at, start)) : source.slice(at, start),
       magicAsScript(source, magic),
     );
     at = end;
   }
-  return pieces.join("") + source.slice(at);
+  return parts.join("") + source.slice(at);
 }
 
 /** Turns `%sql SELECT ${a}, ${b}` into `$sql +(a) +(b)`, which parses. */
 function magicAsScript(source: string, { magic, start, end, body }: Magic): string {
-  const pieces = [magic.replaceAll("%", "$")];
+  const parts = [magic.replaceAll("%", "$")];
   let at = start + magic.length;
   for (const { expressions } of Array.isArray(body) ? body : []) {
     for (const { start, end } of expressions) {
-      pieces.push(blank(source.slice(at, start - 2)), "+(", source.slice(start, end), ")");
+      parts.push(blank(source.slice(at, start - 2)), "+(", source.slice(start, end), ")");
       at = end + 1;
     }
   }
-  return pieces.join("") + blank(source.slice(at, end));
+  return parts.join("") + blank(source.slice(at, end));
 }
 
 function blank(text: string): string {

@@ -187,14 +187,14 @@ function savedName(flag: string, value: string): string {
 }
 
 function readStore(header: MagicHeader, text: string, at: number): number | undefined {
-  const found = match(STORE, text, at);
-  if (found === undefined) return undefined;
-  const name = found.groups[1]!;
+  const store = match(STORE, text, at);
+  if (store === undefined) return undefined;
+  const name = store.groups[1]!;
   if (header.store !== undefined) {
     throw new UsageError(`Cannot run the magic: the result has two names, ${header.store} and ${name}; use one`);
   }
   header.store = variableName(name);
-  return found.end;
+  return store.end;
 }
 
 const RESERVED: ReadonlySet<string> = new Set(
@@ -212,16 +212,16 @@ function variableName(name: string): string {
 }
 
 function readConnection(header: MagicHeader, text: string, at: number): number | undefined {
-  const found = match(CONNECTION, text, at);
-  if (found === undefined) return undefined;
-  const name = text.slice(at, found.end);
-  if (STATEMENTS.has(name.toLowerCase()) && !isConnectionNamedCopy(name, text, found.end)) return undefined;
+  const end = match(CONNECTION, text, at)?.end;
+  if (end === undefined) return undefined;
+  const name = text.slice(at, end);
+  if (STATEMENTS.has(name.toLowerCase()) && !isConnectionNamedCopy(name, text, end)) return undefined;
   if (header.connection !== undefined) throw beginsNoStatement(header.connection, name);
   const first = name.split(".")[0]!;
   // `globalThis.db` is a variable as well.
   if (RESERVED.has(first) && !(first === "globalThis" && name !== first)) throw isNoConnection(first);
   header.connection = name;
-  return found.end;
+  return end;
 }
 
 /** The beginning of a COPY statement after its first word. */

@@ -56,14 +56,14 @@ export class MessageReader {
    * @throws {Error} When the bytes are not ZMTP; the reader can't be used after that.
    */
   feed(bytes: Uint8Array<ArrayBuffer>): FeedResult {
-    const whole = this.atBoundary ? firstMessage(bytes) : undefined;
-    if (whole !== undefined) return whole;
+    const first = this.atBoundary ? firstMessage(bytes) : undefined;
+    if (first !== undefined) return first;
     let rest = bytes;
     for (;;) {
       if (this.#missing === undefined) {
-        const left = this.#readHeader(rest);
-        if (left === undefined) return { rest: rest.subarray(rest.length) };
-        rest = left;
+        const afterHeader = this.#readHeader(rest);
+        if (afterHeader === undefined) return { rest: rest.subarray(rest.length) };
+        rest = afterHeader;
       }
       const body = rest.subarray(0, this.#missing);
       this.#append(body);
@@ -188,16 +188,16 @@ export class IopubReader {
   /** Reads some of the bytes and returns the rest. */
   #step(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
     if (this.#inner !== undefined) return this.#stepInner(this.#inner, bytes);
-    const { whole, part } = findMark(bytes, !this.#outOfSync && this.#outer.atBoundary ? 1 : 0);
-    const end = whole ?? part;
+    const { complete, partial } = findMark(bytes, !this.#outOfSync && this.#outer.atBoundary ? 1 : 0);
+    const end = complete ?? partial;
     if (this.#outOfSync) {
-      this.#outOfSync = whole === undefined;
-      return whole === undefined ? this.#keepForLater(bytes.subarray(part)) : bytes.subarray(whole);
+      this.#outOfSync = complete === undefined;
+      return complete === undefined ? this.#keepForLater(bytes.subarray(partial)) : bytes.subarray(complete);
     }
-    const left = this.#feed(bytes.subarray(0, end)).length;
-    const rest = bytes.subarray(end - left);
-    if (left > 0 || this.#outer.atBoundary || this.#outOfSync || rest.length === 0) return rest;
-    if (whole !== undefined) {
+    const unread = this.#feed(bytes.subarray(0, end)).length;
+    const rest = bytes.subarray(end - unread);
+    if (unread > 0 || this.#outer.atBoundary || this.#outOfSync || rest.length === 0) return rest;
+    if (complete !== undefined) {
       this.#inner = new MessageReader();
       return rest;
     }
@@ -220,8 +220,8 @@ export class IopubReader {
       return rest;
     }
     // The bytes only looked like a message. They belong to the outer message.
-    const left = this.#feed(message.raw);
-    return left.length === 0 ? rest : joinBytes([left, rest]);
+    const unread = this.#feed(message.raw);
+    return unread.length === 0 ? rest : joinBytes([unread, rest]);
   }
 
   #feed(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
@@ -250,14 +250,16 @@ export class IopubReader {
 }
 
 /**
- * Finds the mark. `whole` is its position if it is complete. `part` is the position of an incomplete mark at the end of the
- * bytes, or else their length.
+ * Finds the mark.
+ *
+ * @returns The position of the complete mark, if there is one, and of a partial mark at the end of the bytes, or else their
+ * length.
  */
-function findMark(bytes: Uint8Array, from: number): { whole?: number; part: number } {
+function findMark(bytes: Uint8Array, from: number): { complete?: number; partial: number } {
   for (let at = bytes.indexOf(MARK[0]!, from); at !== -1; at = bytes.indexOf(MARK[0]!, at + 1)) {
     const length = Math.min(MARK.length, bytes.length - at);
     if (!MARK.subarray(0, length).every((byte, index) => byte === bytes[at + index])) continue;
-    return length === MARK.length ? { whole: at, part: bytes.length } : { part: at };
+    return length === MARK.length ? { complete: at, partial: bytes.length } : { partial: at };
   }
-  return { part: bytes.length };
+  return { partial: bytes.length };
 }

@@ -91,15 +91,19 @@ export class ScriptTokens implements Iterable<ScriptToken> {
   }
 
   #take(token: ScriptToken): void {
-    const wanted = this.wantsValue;
+    const wantedValue = this.wantsValue;
     const { last } = this;
-    this.wantsValue = this.#expectsValueAfter(token, last?.end === token.start ? last : undefined, wanted);
-    this.#afterValue = !wanted;
+    this.wantsValue = this.#expectsValueAfter(token, last?.end === token.start ? last : undefined, wantedValue);
+    this.#afterValue = !wantedValue;
     this.last = token;
   }
 
   /** Whether a value must follow a token; `joined` is the token directly before it. */
-  #expectsValueAfter({ kind, start, end }: ScriptToken, joined: ScriptToken | undefined, wanted: boolean): boolean {
+  #expectsValueAfter(
+    { kind, start, end }: ScriptToken,
+    joined: ScriptToken | undefined,
+    wantedValue: boolean,
+  ): boolean {
     const text = this.#text;
     const before = joined === undefined ? "" : text[joined.start]!;
     if (kind === "word") {
@@ -112,8 +116,8 @@ export class ScriptTokens implements Iterable<ScriptToken> {
     if (character === ")") return this.#headClosed;
     if (CLOSING.includes(character)) return false;
     // `i++` and `i!` are values, `a + +` and `!` are not.
-    if (character === "+" || character === "-") return !(before === character && wanted && this.#afterValue);
-    return character !== "!" || joined === undefined || wanted;
+    if (character === "+" || character === "-") return !(before === character && wantedValue && this.#afterValue);
+    return character !== "!" || joined === undefined || wantedValue;
   }
 
   #next(start: number): ScriptToken {
@@ -152,10 +156,10 @@ export class ScriptTokens implements Iterable<ScriptToken> {
     const stop = /\\[^\n]|[[\]/\n]/g;
     stop.lastIndex = start + 1;
     let inClass = false;
-    for (let found = stop.exec(text); found !== null && found[0] !== "\n"; found = stop.exec(text)) {
-      if (found[0] === "[") inClass = true;
-      else if (found[0] === "]") inClass = false;
-      else if (found[0] === "/" && !inClass) return stop.lastIndex;
+    for (let match = stop.exec(text); match !== null && match[0] !== "\n"; match = stop.exec(text)) {
+      if (match[0] === "[") inClass = true;
+      else if (match[0] === "]") inClass = false;
+      else if (match[0] === "/" && !inClass) return stop.lastIndex;
     }
     this.#noRegexBefore = lineEnd(text, start);
     return undefined;
@@ -180,9 +184,9 @@ export class ScriptTokens implements Iterable<ScriptToken> {
     if (this.#text[start] === "}") this.brackets.pop();
     const stop = /\\[\s\S]|`|\$\{/g;
     stop.lastIndex = start + 1;
-    for (let found = stop.exec(this.#text); found !== null; found = stop.exec(this.#text)) {
-      if (found[0] === "${") this.brackets.push("`");
-      if (found[0] === "${" || found[0] === "`") return stop.lastIndex;
+    for (let match = stop.exec(this.#text); match !== null; match = stop.exec(this.#text)) {
+      if (match[0] === "${") this.brackets.push("`");
+      if (match[0] === "${" || match[0] === "`") return stop.lastIndex;
     }
     return undefined;
   }
@@ -214,9 +218,9 @@ function wordEnd(text: string, start: number): number {
 function stringEnd(text: string, start: number): number | undefined {
   const stop = /\\[\s\S]|["'\n]/g;
   stop.lastIndex = start + 1;
-  for (let found = stop.exec(text); found !== null; found = stop.exec(text)) {
-    if (found[0] === text[start]) return stop.lastIndex;
-    if (found[0] === "\n") return found.index; // not closed; a string can't continue on the next line
+  for (let match = stop.exec(text); match !== null; match = stop.exec(text)) {
+    if (match[0] === text[start]) return stop.lastIndex;
+    if (match[0] === "\n") return match.index; // not closed; a string can't continue on the next line
   }
   return undefined;
 }

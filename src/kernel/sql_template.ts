@@ -97,7 +97,8 @@ class TemplateBuilder {
   readonly #text: string;
   readonly #statements: SqlTemplate[] = [];
   #template: SqlTemplate = { strings: [], expressions: [] };
-  #pieces: string[] = [];
+  /** The parts of the text before the next value. */
+  #parts: string[] = [];
   #from: number;
   /** Whether the statement has only space and comments so far. */
   #isEmpty = true;
@@ -139,9 +140,9 @@ class TemplateBuilder {
 
   #value(start: number, end: number): void {
     this.#flush(start);
-    this.#template.strings.push(this.#pieces.join(""));
+    this.#template.strings.push(this.#parts.join(""));
     this.#template.expressions.push({ start: start + 2, end: end - 1 });
-    this.#pieces = [];
+    this.#parts = [];
     this.#from = end;
   }
 
@@ -161,11 +162,11 @@ class TemplateBuilder {
     const last = this.#statements.at(-1);
     if (this.#isEmpty && last === undefined) return;
     const template = this.#template;
-    template.strings.push(this.#pieces.join(""));
+    template.strings.push(this.#parts.join(""));
     if (this.#isEmpty) last!.strings.push(`${last!.strings.pop()}${template.strings[0]}`);
     else this.#statements.push(template);
     this.#template = { strings: [], expressions: [] };
-    this.#pieces = [];
+    this.#parts = [];
     this.#isEmpty = true;
     this.#firstWord = "";
     this.#parameter = undefined;
@@ -185,7 +186,7 @@ class TemplateBuilder {
   }
 
   #flush(end: number): void {
-    if (end > this.#from) this.#pieces.push(this.#text.slice(this.#from, end));
+    if (end > this.#from) this.#parts.push(this.#text.slice(this.#from, end));
     this.#from = Math.max(this.#from, end);
   }
 }

@@ -26,7 +26,7 @@ export class ZmtpConnection implements Disposable {
   readonly #conn: Deno.TcpConn;
   readonly #buffer = new Uint8Array(CHUNK_BYTES);
   /** Bytes that were read but not used yet. */
-  #ahead: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+  #readAhead: Uint8Array<ArrayBuffer> = new Uint8Array(0);
   #queue: Uint8Array[] = [];
   #queued = 0;
   #writing = false;
@@ -171,10 +171,10 @@ export class ZmtpConnection implements Disposable {
   }
 
   async #read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    if (this.#ahead.length > 0) {
-      const ahead = this.#ahead;
-      this.#ahead = new Uint8Array(0);
-      return ahead;
+    if (this.#readAhead.length > 0) {
+      const bytes = this.#readAhead;
+      this.#readAhead = new Uint8Array(0);
+      return bytes;
     }
     try {
       const count = await this.#conn.read(this.#buffer);
@@ -191,7 +191,7 @@ export class ZmtpConnection implements Disposable {
       if (chunk === undefined) throw new Error("Cannot talk to a peer: it closed the connection");
       bytes = joinBytes([bytes, chunk]);
     }
-    this.#ahead = bytes.slice(length);
+    this.#readAhead = bytes.slice(length);
     return bytes.slice(0, length);
   }
 
@@ -200,7 +200,7 @@ export class ZmtpConnection implements Disposable {
     for await (const chunk of this.chunks()) {
       const { rest, message } = reader.feed(chunk);
       if (message === undefined) continue;
-      this.#ahead = rest.slice();
+      this.#readAhead = rest.slice();
       return message;
     }
     throw new Error("Cannot talk to a peer: it closed the connection");

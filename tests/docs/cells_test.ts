@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { installedKernel } from "../kernel/support.ts";
-import { jupyterMissing, runNotebook } from "../support/jupyter.ts";
+import { installedKernel, jupyterMissing, runNotebook } from "../support/jupyter.ts";
 import { textOf } from "../support/notebook.ts";
 import { requires } from "../support/requirements.ts";
 import { codeBlocks, readDocument } from "./markdown.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { installedKernel } from "../kernel/support.ts";
+import { installedKernel } from "../support/jupyter.ts";
 import { JupyterHome } from "../support/jupyter_home.ts";
 import { JupyterLab, jupyterLabMissing } from "../support/jupyterlab.ts";
 import type { LabNotebook } from "../support/lab_notebook.ts";

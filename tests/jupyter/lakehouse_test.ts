@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { type LocalLakebase, startLocal } from "../../src/local/mod.ts";
-import { installedKernel } from "../kernel/support.ts";
 import { eventually } from "../support/eventually.ts";
-import { type CellRun, jupyterMissing, outputsOf, runCells } from "../support/jupyter.ts";
+import { type CellRun, installedKernel, jupyterMissing, outputsOf, runCells } from "../support/jupyter.ts";
 import { notebookFolder } from "../support/notebook.ts";
 import { requires } from "../support/requirements.ts";
 

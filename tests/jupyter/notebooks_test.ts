@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { stripVTControlCharacters } from "node:util";
-import { installedKernel } from "../kernel/support.ts";
-import { jupyterMissing, runNotebook } from "../support/jupyter.ts";
+import { installedKernel, jupyterMissing, runNotebook } from "../support/jupyter.ts";
 import { type Cell, type Notebook, type Output, textOf } from "../support/notebook.ts";
 import { requires } from "../support/requirements.ts";
 

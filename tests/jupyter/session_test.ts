@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { installedKernel } from "../kernel/support.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   type CellRun,
+  installedKernel,
   jupyterMissing,
   type JupyterOptions,
   type KernelRun,

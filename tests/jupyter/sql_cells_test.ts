@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { installedKernel } from "../kernel/support.ts";
-import { type CellRun, GOES, jupyterMissing, type KernelCell, runCells } from "../support/jupyter.ts";
+import { type CellRun, GOES, installedKernel, jupyterMissing, type KernelCell, runCells } from "../support/jupyter.ts";
 import { notebookFolder } from "../support/notebook.ts";
 import { requires } from "../support/requirements.ts";
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { installedKernel } from "../kernel/support.ts";
 import { temporaryFolder } from "../support/files.ts";
 import {
   type CellRun,
   GOES,
+  installedKernel,
   jupyterMissing,
   type KernelCell,
   outputsOf,

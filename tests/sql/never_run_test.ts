@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { installedKernel } from "../kernel/support.ts";
-import { type CellRun, jupyterMissing, runCells } from "../support/jupyter.ts";
+import { type CellRun, installedKernel, jupyterMissing, runCells } from "../support/jupyter.ts";
 import { postgresMissing } from "../support/postgres.ts";
 import { CLUSTER, sharedPostgres } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";

@@ -1,3 +1,4 @@
+import { install } from "../../src/kernel/install.ts";
 import { JupyterHome } from "./jupyter_home.ts";
 import { LineServer } from "./line_server.ts";
 import { type Notebook, notebookOf } from "./notebook.ts";
@@ -32,6 +33,24 @@ export interface KernelCell {
   interruptAfter?: number;
   /** A text that the cell writes or draws, at which to press Stop. */
   interruptAt?: string;
+}
+
+/** A separate Jupyter folder with this module's kernel. `options` are for `runCells` and `runNotebook`. */
+interface InstalledKernel extends AsyncDisposable {
+  options: { kernel: string; env: Record<string, string> };
+  /** The folder of the kernel. */
+  folder: string;
+}
+
+/** Installs the kernel as a user does, into a folder that is removed afterwards. */
+export async function installedKernel(): Promise<InstalledKernel> {
+  const prefix = await Deno.makeTempDir({ prefix: "lakebase-prefix-" });
+  const { name, folder } = await install({ prefix });
+  return {
+    options: { kernel: name, env: { JUPYTER_PATH: `${prefix}/share/jupyter` } },
+    folder,
+    [Symbol.asyncDispose]: () => Deno.remove(prefix, { recursive: true }),
+  };
 }
 
 /**

@@ -1,6 +1,5 @@
 // Runs each notebook on its kernel and saves the outputs of that run. Run: deno task notebooks
-import { installedKernel } from "../kernel/support.ts";
-import { endJupyter, runNotebook } from "./jupyter.ts";
+import { endJupyter, installedKernel, runNotebook } from "./jupyter.ts";
 import type { Notebook } from "./notebook.ts";
 
 const folder = decodeURIComponent(new URL("../../notebooks/", import.meta.url).pathname);

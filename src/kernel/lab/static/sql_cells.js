@@ -1,33 +1,35 @@
-// A JupyterLab extension that highlights cells that begin with %%sql in a TypeScript notebook. A kernel can name only one
-// language for all cells, so an extension must do it. The file is written by hand in the form that webpack gives a plugin:
+// A JupyterLab extension that highlights cells that begin with %%sql in a TypeScript notebook. A kernel can't highlight them,
+// because it names one language for all cells. The file is written by hand in the form that webpack gives a plugin:
 // JupyterLab calls init with its own packages, then get for the module that package.json names.
 (() => {
   const SQL = "text/x-pgsql";
   const BEGINS_SQL = /^(?:\s|\/\/[^\n]*\n|--[^\n]*\n|\/\*(?:[^*]|\*(?!\/))*\*\/)*%%sql(?![\w?])/;
-  /** How many characters to check: every key press checks the cell. */
+  /** The number of characters to check. Every key press checks the cell. */
   const CHECKED_LENGTH = 2000;
 
   /** Sets a cell's language when its text or its language changes. */
-  function watch(cell, notebook, seen) {
-    if (cell.type !== "code" || seen.has(cell)) return;
-    seen.add(cell);
+  function watch(cell, notebook, watched) {
+    if (cell.type !== "code" || watched.has(cell)) return;
+    watched.add(cell);
     const setLanguage = () => {
-      const usual = notebook.codeMimetype;
-      if (cell.isDisposed || !usual.includes("typescript")) return;
-      const wanted = BEGINS_SQL.test(cell.sharedModel.getSource().slice(0, CHECKED_LENGTH)) ? SQL : usual;
-      if (cell.mimeType !== wanted) cell.mimeType = wanted;
+      const codeLanguage = notebook.codeMimetype;
+      if (cell.isDisposed || !codeLanguage.includes("typescript")) return;
+      const isSql = BEGINS_SQL.test(cell.sharedModel.getSource().slice(0, CHECKED_LENGTH));
+      const language = isSql ? SQL : codeLanguage;
+      if (cell.mimeType !== language) cell.mimeType = language;
     };
     cell.contentChanged.connect(setLanguage);
     cell.mimeTypeChanged.connect(setLanguage);
     setLanguage();
   }
 
+  /** Watches the cells of a notebook, and those that are added later. */
   function watchAll(panel) {
     const notebook = panel.content;
-    const seen = new WeakSet();
+    const watched = new WeakSet();
     const watchCells = () => {
       for (const cell of notebook.model?.cells ?? []) {
-        watch(cell, notebook, seen);
+        watch(cell, notebook, watched);
       }
     };
     const connect = () => {
