@@ -68,9 +68,10 @@ function readMoment(value: unknown): Moment | undefined {
   if (typeof value !== "string") return undefined;
   const [, count, unit] = /^\s*(\d{1,9}(?:\.\d{1,3})?)\s+(second|minute|hour|day|week)s?\s+ago\s*$/i.exec(value) ?? [];
   if (unit !== undefined) return { ago: Number(count) * UNITS[unit.toLowerCase()]! * 1000 };
-  const [, day, minutes, seconds = ":00", fraction = ".000", hours = "+00", rest = "00"] = TIME.exec(value) ?? [];
+  const [, day, minutes, seconds = ":00", fraction = ".000", zoneHours = "+00", zoneMinutes = "00"] =
+    TIME.exec(value) ?? [];
   if (day === undefined || !isDay(day)) return undefined;
-  const time = new Date(`${day}T${minutes}${seconds}${hours}:${rest}`);
+  const time = new Date(`${day}T${minutes}${seconds}${zoneHours}:${zoneMinutes}`);
   if (Number.isNaN(time.getTime())) return undefined;
   return { time: time.toISOString().replace(/\.\d+/, fraction) }; // a `Date` has only milliseconds; times in a log have microseconds
 }

@@ -80,7 +80,7 @@ interface Browsed {
 }
 
 /**
- * A table that pages, sorts and searches by itself. If scripts do not run, its first page is visible as a plain table.
+ * A table whose own script pages, sorts and searches. If scripts do not run, its first page is visible as a plain table.
  *
  * @param browsed The rows.
  */
@@ -176,8 +176,8 @@ function start(root) {
   };
   const first = step("\u00ab", "First page", () => 0), previous = step("\u2039", "Previous page", (at) => at - 1);
   const next = step("\u203a", "Next page", (at) => at + 1), last = step("\u00bb", "Last page", () => Infinity);
-  const place = make("span", "", bar);
-  place.setAttribute("role", "status");
+  const position = make("span", "", bar);
+  position.setAttribute("role", "status");
   if (data.part) make("span", "There are more rows: a search and the order are those of " + held + " only", bar).className = "lb-part";
   const foot = root.querySelector(".lb-foot");
   if (foot) foot.textContent = data.held;
@@ -236,7 +236,7 @@ function start(root) {
     first.disabled = previous.disabled = page === 0;
     last.disabled = next.disabled = page === pages - 1;
     const matching = rows.length === data.rows.length ? "" : " that match";
-    place.textContent = rows.length === 0 ? "no rows" + matching
+    position.textContent = rows.length === 0 ? "no rows" + matching
       : "rows " + count(at + 1) + " to " + count(at + shown.length) + " of " + count(rows.length) + matching;
   };
   search.addEventListener("input", () => { page = 0; arrange(); });

@@ -146,17 +146,18 @@ async function logIn(settings: Settings, openWorkspace: () => Workspace): Promis
     const target = knownTarget ?? (await finding).target;
     return await mintCredential(workspace, { target, group, ttl }, closing);
   });
-  const [found, named, minted] = await Promise.allSettled([
+  const [foundEndpoint, foundUser, minted] = await Promise.allSettled([
     finding,
     user ?? workspace.currentUser(),
     credentials?.get(),
   ]);
-  const failed = [found, named, minted].find((outcome) => outcome.status === "rejected");
-  if (failed !== undefined || found.status === "rejected" || named.status === "rejected") {
+  const failed = [foundEndpoint, foundUser, minted].find((outcome) => outcome.status === "rejected");
+  if (failed !== undefined || foundEndpoint.status === "rejected" || foundUser.status === "rejected") {
     credentials?.close();
     throw await explainLogin(failed?.reason, workspace, settings, deadline);
   }
-  return { endpoint: found.value, host: host ?? found.value.host!, user: named.value, credentials };
+  const endpoint = foundEndpoint.value;
+  return { endpoint, host: host ?? endpoint.host!, user: foundUser.value, credentials };
 }
 
 /**

@@ -49,8 +49,8 @@ export function warehouseEngine(engine: WarehouseEngine): QueryEngine {
   };
 }
 
-/** A result with its columns, and the readers for what Arrow alone does not say. */
-interface Opened {
+/** A result with its columns and its rows. */
+interface OpenedResult {
   result: WarehouseResult;
   fields: readonly Field[];
   /** The columns as they are in memory. */
@@ -202,7 +202,7 @@ export class WarehouseEngine {
   async plot(query: Fragment, options: PlotOptions, stops: StopOptions): Promise<Plot> {
     const { plotInWarehouse } = await import("../plot/plot.ts");
     using stop = stoppable(stops);
-    return await plotInWarehouse((asked) => this.ask(asked, { signal: stop.signal }), query, options, this.place);
+    return await plotInWarehouse((question) => this.ask(question, { signal: stop.signal }), query, options, this.place);
   }
 
   /** Runs a statement of this module for its rows. */
@@ -228,7 +228,7 @@ export class WarehouseEngine {
     return { catalog: catalog ?? columns[0]?.catalog, schema, columns };
   }
 
-  async #open(query: Fragment, signal: AbortSignal | undefined): Promise<Opened> {
+  async #open(query: Fragment, signal: AbortSignal | undefined): Promise<OpenedResult> {
     return await openResult(await this.#warehouse.execute(compileForWarehouse(query), { inline: false, signal }));
   }
 
@@ -248,7 +248,7 @@ export class WarehouseEngine {
 }
 
 /** Reads the chunks of a result as batches. */
-async function openResult(result: WarehouseResult): Promise<Opened> {
+async function openResult(result: WarehouseResult): Promise<OpenedResult> {
   const fields = fieldsOfManifest(result.columns);
   const types = result.columns.map(typeOf);
   if (result.source.count === 0) {
@@ -277,7 +277,7 @@ async function openResult(result: WarehouseResult): Promise<Opened> {
 }
 
 /** The fields and the columns of values that are stored in the given way. */
-function storedAs(fields: readonly Field[], stored: readonly ColumnType[]): Pick<Opened, "fields" | "columns"> {
+function storedAs(fields: readonly Field[], stored: readonly ColumnType[]): Pick<OpenedResult, "fields" | "columns"> {
   const typed = fields.map((field, at) => ({ ...field, oid: oidOf(field, stored[at]!) }));
   return { fields: typed, columns: typed.map(({ name, oid }, at) => ({ name, oid, type: stored[at]! })) };
 }
@@ -352,7 +352,7 @@ async function* emptyChunk(result: WarehouseResult): AsyncGenerator<Uint8Array<A
   yield concatBytes(await Array.fromAsync(encoded));
 }
 
-async function rowsOf<Row>(batch: Batch, { fields }: Opened): Promise<Iterable<Row>> {
+async function rowsOf<Row>(batch: Batch, { fields }: OpenedResult): Promise<Iterable<Row>> {
   const { Columns } = await import("../transfer/columns/columns.ts");
   const reader = await nestedReaders(fields);
   return new Columns({ batch, fields, elapsed: 0, origin: {}, find: cannotLoad, reader }).rows<Row>();
@@ -407,7 +407,7 @@ function cannotLoad(): Promise<never> {
   );
 }
 
-/** The plan of a warehouse, which is a text. */
+/** The plan of a statement in a warehouse, which is a text. */
 class WarehousePlan extends Plan {
   readonly #text: string;
   readonly #place: string;

@@ -77,7 +77,7 @@ export async function plannedRows(find: FindSession, from: string): Promise<numb
  * @param session If another connection of its pool is free, the estimate is made there, without the changes of an open
  * transaction.
  * @param text A statement without parameters.
- * @returns `undefined` where no estimate can be made at once. It never throws.
+ * @returns `undefined` if no estimate can be made at once. It never throws.
  */
 export async function estimateRows(session: Session, text: string): Promise<number | undefined> {
   try {

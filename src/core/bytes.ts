@@ -1,17 +1,17 @@
-/** Concatenates bytes into a new buffer, also where there is a single piece. */
-export function concatBytes(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
+/** Concatenates bytes into a new buffer, even a single chunk. */
+export function concatBytes(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(chunks.reduce((length, chunk) => length + chunk.length, 0));
   let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
   }
-  return whole;
+  return bytes;
 }
 
-/** Concatenates bytes. A single piece is returned itself, without a copy. */
+/** Concatenates bytes. A single chunk is returned without a copy. */
 export function joinBytes<Buffer extends ArrayBufferLike>(
-  pieces: readonly Uint8Array<Buffer>[],
+  chunks: readonly Uint8Array<Buffer>[],
 ): Uint8Array<Buffer | ArrayBuffer> {
-  return pieces.length === 1 ? pieces[0]! : concatBytes(pieces);
+  return chunks.length === 1 ? chunks[0]! : concatBytes(chunks);
 }

@@ -50,7 +50,7 @@ export type LakebaseErrorCode =
 
 /** Options of a {@linkcode LakebaseError}. */
 export interface LakebaseErrorOptions extends ErrorOptions {
-  /** The SQLSTATE, where the error came from the server. */
+  /** The SQLSTATE, if the error came from the server. */
   sqlstate?: string | undefined;
   /** The setting that can't be used, by the name of its option or variable. */
   setting?: string | undefined;
@@ -72,7 +72,7 @@ export type OptionValue = string | number | boolean | readonly string[] | Readon
  * options instead.
  *
  * @param options The options by name.
- * @param text The options as TypeScript writes them, where they are not an object.
+ * @param text The options as TypeScript writes them, if they are not an object.
  */
 export function optionText(options: Readonly<Record<string, OptionValue>>, text: string = objectText(options)): string {
   return mark(text, options);
@@ -145,7 +145,7 @@ export class LakebaseError extends Error {
   override name = "LakebaseError";
   /** What went wrong, as a stable word. */
   readonly code: LakebaseErrorCode;
-  /** The server's SQLSTATE, such as `28P01`; `undefined` where the error is not from the server. */
+  /** The server's SQLSTATE, such as `28P01`; `undefined` if the error is not from the server. */
   declare readonly sqlstate: string | undefined;
   /** For `BAD_SETTING`: the name of the option or variable that can't be used, where the error is about one. */
   declare readonly setting: string | undefined;

@@ -6,7 +6,7 @@ interface BackoffOptions {
   first?: number;
   /** The longest wait in milliseconds. @default {5000} */
   most?: number;
-  /** A number from 0 to 1 for the jitter, which is up to half of the wait. It spreads out the retries of many callers. */
+  /** A number from 0 to 1 for the jitter, which spreads out the retries of many callers. It is up to half of the wait. */
   random?: number;
 }
 

@@ -120,7 +120,7 @@ export class Nesting {
   }
 }
 
-/** The first word of a statement in lower case; empty where there is none. */
+/** The first word of a statement in lower case; empty if there is none. */
 export function firstWord(text: string): string {
   for (const { kind, start, end } of sqlTokens(text)) {
     if (kind === "space" || kind === "comment" || text[start] === "(" || text[start] === ";") continue;
@@ -282,9 +282,9 @@ function commentEnd(text: string, start: number): number | undefined {
   return undefined;
 }
 
-function endOf(text: string, wanted: string, from: number): number | undefined {
-  const found = text.indexOf(wanted, from);
-  return found === -1 ? undefined : found + wanted.length;
+function endOf(text: string, mark: string, from: number): number | undefined {
+  const start = text.indexOf(mark, from);
+  return start === -1 ? undefined : start + mark.length;
 }
 
 /** The index in UTF-16 units of a character that is counted in code points; `NaN` outside of the text. */

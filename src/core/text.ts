@@ -159,9 +159,9 @@ export const INVISIBLE: string = "\\r\\n|[\\0-\\x1f\\x7f-\\x9f\\u061c\\u200b\\u2
   "\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]";
 
 /** The visible replacement of an invisible character: `↵`, `⇥`, or its number as `<U+001B>`. */
-export function markInvisible(found: string): string {
-  const code = found.charCodeAt(0);
-  if (found === "\r\n" || code === 0x0a || code === 0x2028 || code === 0x2029) return "↵";
+export function markInvisible(character: string): string {
+  const code = character.charCodeAt(0);
+  if (character === "\r\n" || code === 0x0a || code === 0x2028 || code === 0x2029) return "↵";
   if (code === 0x09) return "⇥";
   return `<U+${code.toString(16).toUpperCase().padStart(4, "0")}>`;
 }

@@ -10,7 +10,7 @@ export interface CheckOptions extends StopOptions {
 }
 
 /**
- * Runs each step of connecting by itself, from the settings to a query, until one fails.
+ * Runs each step of connecting separately, from the settings to a query. The steps after one that fails are skipped.
  *
  * @param initial The settings, before the first step.
  * @param options What ends the checkup, and the form of its errors.
@@ -35,7 +35,7 @@ export async function runSteps(initial: CheckState, options: CheckOptions = {}):
   return reportSteps(steps);
 }
 
-/** Ends a step that hangs, after `connectTimeout`. The timer of `AbortSignal.timeout()` would keep the program from ending. */
+/** Ends a step that hangs after `connectTimeout`. A timer of `AbortSignal.timeout()` would keep the program running. */
 function withTimeout({ settings }: CheckState, stopped: AbortSignal | undefined): Disposable & { signal: AbortSignal } {
   const late = new AbortController();
   const abort = () => late.abort(new DOMException("The step took too long", "TimeoutError"));
@@ -81,25 +81,23 @@ export interface CheckFacts {
   ok: boolean;
 }
 
-/** The steps in their order and their drawing, of which the API makes a `Checkup`. */
+/** The steps in their order and their drawing, from which the API makes a `Checkup`. */
 type CheckupParts = ListingParts<CheckStep, CheckFacts>;
 
 /** Makes a report of the steps that ran. Secrets are removed from the details, which may quote the server or the workspace. */
-export function reportSteps(taken: readonly CheckStep[]): CheckupParts {
-  const steps = taken.map((step) => ({ ...step, detail: redact(step.detail) }));
+export function reportSteps(completed: readonly CheckStep[]): CheckupParts {
+  const steps = completed.map((step) => ({ ...step, detail: redact(step.detail) }));
+  const fields = fieldsFor({ step: "text", outcome: "text", detail: "text", ms: "float8" });
   const failed = steps.find(({ outcome }) => outcome === "failed");
   const footer = failed === undefined ? "everything works" : `failed at ${failed.step}`;
   const elapsed = steps.reduce((sum, { ms }) => sum + (ms ?? 0), 0);
   return {
     rows: steps,
-    fields: fieldsFor({ step: "text", outcome: "text", detail: "text", ms: "float8" }),
+    fields,
     elapsed,
     facts: { ok: failed === undefined },
     draw: (rows) => ({
-      columns: [["step", "text"], ["outcome", "text"], ["detail", "text"], ["ms", "float8"]].map(([name, type]) => ({
-        name: name!,
-        type: type!,
-      })),
+      columns: fields,
       rows: rows.map(({ step, outcome, detail, ms }) => [step, outcome, detail, ms]),
       maxCell: 500,
       footer,

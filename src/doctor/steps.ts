@@ -51,7 +51,7 @@ export class CheckState implements AsyncDisposable {
   /** The pool that has logged in. */
   pool: LakebasePool | undefined;
 
-  /** The paths of Volumes to check. */
+  /** The paths of the Volumes that are checked. */
   readonly volumes: readonly string[];
 
   /** Sends no request. */
@@ -119,20 +119,17 @@ export function extraSteps({ warehouse, volumes }: CheckState): readonly (readon
 async function checkVolume(path: string, { workspace }: CheckState, signal: AbortSignal): Promise<Finding> {
   const { Volumes } = await import("../lake/volumes.ts"); // loaded late, because most programs do not need it
   const volumes = new Volumes(workspace, { signal });
-  const found = await volumes.stat(path);
-  if (found === undefined) return { outcome: "failed", detail: `there is no file or folder ${path} in the Volume` };
-  if (!found.isFolder) return `${path} is a file that can be read`;
+  const entry = await volumes.stat(path);
+  if (entry === undefined) return { outcome: "failed", detail: `there is no file or folder ${path} in the Volume` };
+  if (!entry.isFolder) return `${path} is a file that can be read`;
   return `${path} can be read; it has ${countText((await volumes.list(path)).length, "item")}`;
 }
 
 function checkRuntime(): Promise<Finding> {
   const { deno, v8, typescript } = Deno.version;
-  const [major = 0, minor = 0, patch = 0] = deno.split(/[.+-]/).map(Number);
-  const isTooOld = major !== OLDEST_DENO[0]!
-    ? major < OLDEST_DENO[0]!
-    : minor !== OLDEST_DENO[1]!
-    ? minor < OLDEST_DENO[1]!
-    : patch < OLDEST_DENO[2]!;
+  const version = deno.split(/[.+-]/).map(Number);
+  const differing = OLDEST_DENO.findIndex((number, index) => version[index] !== number);
+  const isTooOld = differing !== -1 && version[differing]! < OLDEST_DENO[differing]!;
   const detail = `Deno ${deno} (v8 ${v8}, TypeScript ${typescript}) on ${Deno.build.os} ${Deno.build.arch}, ` +
     `lakebase ${config.version}, pg ${pgPackage.version}`;
   return Promise.resolve(
@@ -145,7 +142,7 @@ function checkRuntime(): Promise<Finding> {
 function listSettings({ explicit }: CheckState): Promise<Finding> {
   if (explicit.length === 0) {
     return Promise.resolve(
-      "none given: ~/.databrickscfg, if it exists, and the workspace decide",
+      "none are set: ~/.databrickscfg, if it exists, and the workspace decide",
     );
   }
   return Promise.resolve(
@@ -205,10 +202,10 @@ async function checkDns({ host }: CheckState): Promise<Finding> {
     };
   }
   const { addresses, by } = await resolveHost(host);
-  const found = `${addresses.map(({ address }) => address).join(", ")}, by ${by}`;
-  return by === "the system" || by === "itself" ? found : {
+  const detail = `${addresses.map(({ address }) => address).join(", ")}, by ${by}`;
+  return by === "the system" || by === "itself" ? detail : {
     outcome: "warning",
-    detail: `${found}, because the system's resolver failed`,
+    detail: `${detail}, because the system's resolver failed`,
   };
 }
 
@@ -290,24 +287,24 @@ async function checkWarehouse(state: CheckState, signal: AbortSignal): Promise<F
     import("../lake/warehouse.ts"),
   ]);
   const info = await findWarehouse(workspace, state.warehouse, signal);
-  const found = `"${info.name}" (${info.id}), ${info.state}`;
-  if (info.state !== "RUNNING") return `${found}: a statement waits until it is running`;
+  const description = `"${info.name}" (${info.id}), ${info.state}`;
+  if (info.state !== "RUNNING") return `${description}: a statement waits until it is running`;
   const warehouse = new Warehouse({ workspace, info, catalog: undefined, schema: undefined });
   const { inline: [row] } = await warehouse.execute({ text: "SELECT 1", parameters: [] }, { inline: true, signal });
   if (row?.[0] !== "1") throw new LakebaseError("QUERY_FAILED", `SELECT 1 gave ${JSON.stringify(row)}`);
-  return `${found}, SELECT 1 is 1`;
+  return `${description}, SELECT 1 is 1`;
 }
 
 /**
  * Runs a step that needs the compute, which may be waking up. It retries the failures that `connect()` retries. For all
  * others it throws the error of `connect()`.
  *
- * @param to The server.
+ * @param server The server.
  * @param signal Ends the retries.
  * @param run The step.
  * @throws {LakebaseError} The last failure.
  */
-async function whileWaking<T>(to: Destination, signal: AbortSignal, run: () => Promise<T>): Promise<T> {
+async function whileWaking<T>(server: Destination, signal: AbortSignal, run: () => Promise<T>): Promise<T> {
   const started = Date.now();
   let last: LakebaseError | undefined;
   for (let attempt = 0;; attempt++) {
@@ -315,8 +312,8 @@ async function whileWaking<T>(to: Destination, signal: AbortSignal, run: () => P
       return await run();
     } catch (error) {
       if (signal.aborted) throw last ?? error;
-      const failure = classifyFailure(error, to);
-      last = connectError(error, failure, to, Date.now() - started);
+      const failure = classifyFailure(error, server);
+      last = connectError(error, failure, server, Date.now() - started);
       if (failure.kind !== "waking") throw last;
     }
     await pause(backoff(attempt, { first: 100, most: 2000 }), signal).catch(() => {

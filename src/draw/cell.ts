@@ -26,7 +26,7 @@ const NUMERIC: ReadonlySet<string> = new Set(
     "double_precision tinyint int float double").split(" "), // the last four are types of SQL warehouses
 );
 
-/** Whether the values of a type are numbers, which are aligned to the right. It knows the types of SQL warehouses as well. */
+/** Whether the values of a type of Postgres or of a SQL warehouse are numbers, which are aligned to the right. */
 export function isNumeric(type: string): boolean {
   return NUMERIC.has(type) ||
     /[ (A-Z]/.test(type) && NUMERIC.has(type.replace(" ", "_").replace(/\([^)]*\)$/, "").toLowerCase());
@@ -209,7 +209,7 @@ function quotedElement(text: string): string {
 export class ServerText {
   /** The text. */
   readonly text: string;
-  readonly #own = true;
+  readonly #brand = true;
 
   /** Takes the server's text. */
   constructor(text: string) {
@@ -218,7 +218,7 @@ export class ServerText {
 
   /** Whether a value is a `ServerText`. Unlike `instanceof`, it calls no code of the value, which could throw. */
   static is(value: unknown): value is ServerText {
-    return typeof value === "object" && value !== null && #own in value && value.#own;
+    return typeof value === "object" && value !== null && #brand in value && value.#brand;
   }
 }
 
@@ -356,9 +356,12 @@ function compactJson(head: string): string {
   return out + JSON.stringify(JSON.parse(`${whole}"`)).slice(0, -1);
 }
 
-/** A time in UTC with its microseconds, which a `Date` does not have. Without a pattern, since most cells of a table may be times. */
+/**
+ * A time in UTC with its microseconds, which a `Date` does not have. It uses no regular expression, because all cells of a table
+ * may be times.
+ */
 function dateWithAllDigits(date: Date, text: string): unknown {
-  const point = text.indexOf(".", text.indexOf(":")); // not one of a date such as 31.01.2026
+  const point = text.indexOf(".", text.indexOf(":")); // not the one of a date such as 31.01.2026
   let end = point + 1;
   while (text.charCodeAt(end) >= 48 && text.charCodeAt(end) <= 57) end++;
   if (point < 0 || end - point < 5 || end - point > 7) return date; // a Date has the three digits of milliseconds

@@ -80,12 +80,12 @@ export function escapeMarked(text: string, options: EscapeOptions = {}): string 
 
 function replaceMarkup(text: string, lines: boolean, wrap: (shown: string) => string): string {
   if (text.search(SPECIAL) === -1) return text;
-  return text.toWellFormed().replace(MARKUP, (found) => {
-    const entity = ENTITIES[found];
+  return text.toWellFormed().replace(MARKUP, (character) => {
+    const entity = ENTITIES[character];
     if (entity !== undefined) return entity;
-    if (lines && (found === "\t" || mark(found) === "↵")) {
-      return found === "\t" ? found : "\n";
+    if (lines && (character === "\t" || mark(character) === "↵")) {
+      return character === "\t" ? character : "\n";
     }
-    return wrap(mark(found).replace("<", "&lt;").replace(">", "&gt;"));
+    return wrap(mark(character).replace("<", "&lt;").replace(">", "&gt;"));
   });
 }

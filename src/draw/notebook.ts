@@ -9,7 +9,7 @@ export function inNotebook(): boolean {
   return notebook ??= hasJupyter();
 }
 
-/** Kept, because the question costs an exception outside of a notebook. */
+/** The answer is kept, because asking throws an exception outside of a notebook. */
 let notebook: boolean | undefined;
 
 function hasJupyter(): boolean {
@@ -20,7 +20,7 @@ function hasJupyter(): boolean {
   }
 }
 
-/** Whether this module's own kernel runs the cell. It loses no outputs. Its prelude sets a global symbol. */
+/** Whether this module's own kernel, which loses no outputs, runs the cell. Its prelude sets a global symbol. */
 export function inOwnKernel(): boolean {
   return Symbol.for("lakebase.kernel") in globalThis;
 }
@@ -74,8 +74,8 @@ async function broadcast(type: string, data: Bundle, id: string): Promise<void> 
 }
 
 /**
- * The time that the end of a cell waits for its output. In a measurement, 15 ms lost none of 3,000 outputs, but 1 of 300 when
- * eight programs shared two cores. There, 30 ms lost none of 1,200.
+ * The time that the end of a cell waits for its output. Measured: 15 ms lost none of 3,000 outputs, but 1 of 300 while eight
+ * programs shared two cores; 30 ms lost none of 1,200 there.
  */
 const HOLD_MS = 30;
 const NEVER = new Int32Array(new SharedArrayBuffer(4));

@@ -41,7 +41,7 @@ export interface ProgressTitle {
  * Draws a progress bar for a notebook.
  *
  * @param line The progress in words.
- * @param part The part that is done, from 0 to 1; `undefined` if it is not known.
+ * @param fraction The fraction that is done, from 0 to 1; `undefined` if it is not known.
  *
  * @example
  * ```ts
@@ -51,8 +51,8 @@ export interface ProgressTitle {
  * assert.match(renderProgress("a < b", 0.5)["text/html"]!, /value="0.5".*a &lt; b/);
  * ```
  */
-export function renderProgress(line: string, part: number | undefined): Bundle {
-  const value = part === undefined ? "" : ` value="${Number(part.toFixed(3))}"`;
+export function renderProgress(line: string, fraction: number | undefined): Bundle {
+  const value = fraction === undefined ? "" : ` value="${Number(fraction.toFixed(3))}"`;
   const bar = `<progress max="1"${value} aria-label="progress" style="width:14em;vertical-align:middle"></progress>`;
   return { "text/html": `<div>${bar} ${escapeHtml(line)}</div>`, "text/plain": line };
 }
@@ -63,18 +63,18 @@ export function renderOutcome(line: string): Bundle {
 }
 
 /**
- * The part that is done, from 0 to 1; `undefined` if it is not known. An estimate that was exceeded is ignored.
+ * The fraction that is done, from 0 to 1; `undefined` if it is not known. An estimate that was exceeded is ignored.
  *
  * @example
  * ```ts
  * import assert from "node:assert/strict";
  *
  * const progress = { rows: 25, bytes: 100, elapsed: 1000, rowsPerSecond: 25, bytesPerSecond: 100, done: false };
- * assert.equal(partDone({ ...progress, totalRows: 100 }), 0.25);
- * assert.equal(partDone({ ...progress, totalRows: 24 }), undefined);
+ * assert.equal(fractionDone({ ...progress, totalRows: 100 }), 0.25);
+ * assert.equal(fractionDone({ ...progress, totalRows: 24 }), undefined);
  * ```
  */
-export function partDone({ rows, bytes, totalRows, totalBytes, done }: Progress): number | undefined {
+export function fractionDone({ rows, bytes, totalRows, totalBytes, done }: Progress): number | undefined {
   if (done) return 1;
   if (totalBytes !== undefined && totalBytes > 0) return Math.min(1, bytes / totalBytes);
   return totalRows !== undefined && totalRows >= rows && totalRows > 0 ? rows / totalRows : undefined;
@@ -103,10 +103,12 @@ export function partDone({ rows, bytes, totalRows, totalBytes, done }: Progress)
  */
 export function progressText({ action, name }: ProgressTitle, progress: Progress): string {
   const { rows, elapsed } = progress;
-  const part = partDone(progress);
-  const remaining = part === undefined || part === 0 || part === 1 ? undefined : elapsed * (1 - part) / part;
+  const fraction = fractionDone(progress);
+  const remaining = fraction === undefined || fraction === 0 || fraction === 1
+    ? undefined
+    : elapsed * (1 - fraction) / fraction;
   return `${action} ${visible(name)}: ` + [
-    ...(part === undefined ? [] : [`${Math.floor(part * 100)} %`]),
+    ...(fraction === undefined ? [] : [`${Math.floor(fraction * 100)} %`]),
     rowsText(progress),
     bytesText(progress),
     wholeSeconds(elapsed),

@@ -196,7 +196,7 @@ export interface ResultOrigin {
 }
 
 /**
- * The end of a line that names an origin, such as `, on app at db.example.com:5432, in a transaction`; empty where there is
+ * The end of a line that names an origin, such as `, on app at db.example.com:5432, in a transaction`; empty if there is
  * nothing to name.
  */
 export function originText({ place, transaction }: ResultOrigin): string {

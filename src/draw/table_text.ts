@@ -14,8 +14,9 @@ const MAX_BYTES = 100_000;
 const MAX_NOTICE_BYTES = 20_000;
 const MAX_LINE = 2_000;
 const MAX_CELL = 60;
-/** The characters that a few columns share. Thus a single version or query plan is not cut after 60. */
+/** The characters that a few columns share, so that a single version or query plan is not cut after 60. */
 const SHARED_LINE = 240;
+/** The bytes that are reserved for the note about what is not shown. */
 const ENDING_BYTES = 100;
 /** The narrowest column is " x |". */
 const MIN_COLUMN_WIDTH = 4;

@@ -62,7 +62,7 @@ interface Assignment {
   value: string;
   /** The line, counted from 1. */
   line: number;
-  /** Why the value is ambiguous; `undefined` where it is not. */
+  /** Why the value is ambiguous; `undefined` if it is not. */
   fault?: string;
 }
 
@@ -77,8 +77,8 @@ export interface EnvFile {
 /**
  * Reads a `.env` file. This does not change the environment of the process.
  *
- * @param path The file; with `undefined`, `.env` in the working directory, where there is one.
- * @returns What it assigns; `undefined` where no path was given and there is no such file.
+ * @param path The file. Without it, `.env` in the working directory is read, if there is one.
+ * @returns What it assigns; `undefined` if no path was given and there is no such file.
  * @throws {LakebaseError} `BAD_SETTING` for a file that can't be read, or is not UTF-8 text.
  */
 export async function readEnvFile(path?: string): Promise<EnvFile | undefined> {

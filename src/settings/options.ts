@@ -40,8 +40,8 @@ export interface ConnectOptions {
    */
   branch?: string;
   /**
-   * Makes transactions read only, on the branch's READ_ONLY endpoint or its read replica where it has one. On another
-   * endpoint this only prevents your own mistakes: `BEGIN READ WRITE` undoes it. To prevent writes, use a role that has no
+   * Makes transactions read only, on the branch's READ_ONLY endpoint or read replica if it has one. On another endpoint, this
+   * only prevents your own mistakes: `BEGIN READ WRITE` undoes it. To prevent writes, use a role that has no
    * right to write.
    *
    * @default {false}
@@ -104,7 +104,7 @@ export interface ConnectOptions {
   types?: TypeParsers;
   /**
    * The file to read as `.env`, or `false` for none. Environment: `LAKEBASE_ENV_FILE`, where an empty value is `false`.
-   * @default {".env" in the working directory, where there is one}
+   * @default {".env" in the working directory, if there is one}
    */
   envFile?: string | false;
   /** Connects to a Lakebase on this machine, which is started on first use. Environment: `LAKEBASE_LOCAL`. @default {false} */

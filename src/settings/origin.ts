@@ -15,7 +15,7 @@ export interface Origin {
   line?: number;
 }
 
-/** A value, and where it comes from. */
+/** A value and its origin. */
 export interface WithOrigin<T = string> {
   /** The value. */
   value: T;
@@ -25,7 +25,7 @@ export interface WithOrigin<T = string> {
 
 /** One setting as the doctor lists it. */
 export interface Setting {
-  /** The name of the option, or of the variable where there is no option for it. */
+  /** The name of the option, or of the variable if there is no option for it. */
   setting: string;
   /** The value. For a secret it only says that the secret is set. */
   value: string;
@@ -94,7 +94,7 @@ const CAUSES: Partial<Record<LakebaseErrorCode, readonly string[]>> = {
  *
  * @param code The failure.
  * @param explicit The settings that do not have their defaults.
- * @returns A sentence without its full stop; empty where there is nothing to say.
+ * @returns A sentence without its full stop; empty if there is nothing to say.
  */
 export function originsBehind(code: LakebaseErrorCode, explicit: readonly Setting[]): string {
   return listOrigins(findSettings(CAUSES[code] ?? [], explicit).filter(({ origin }) => origin.source !== "option"));

@@ -21,7 +21,7 @@ export interface Profiles {
  * Reads the profiles of `~/.databrickscfg`, or of the file that `DATABRICKS_CONFIG_FILE` names in the environment.
  *
  * @param env The process's environment.
- * @returns The profiles; no sections where the file does not exist or may not be read.
+ * @returns The profiles; no sections if the file does not exist or may not be read.
  * @throws {LakebaseError} `BAD_SETTING` for a file that others may write, because they could redirect a login to their host.
  */
 export async function readProfiles(env: Record<string, string | undefined>): Promise<Profiles> {

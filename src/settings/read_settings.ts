@@ -102,7 +102,7 @@ export async function readWorkspaceSettings(
   leaseLocal: LeaseLocal,
 ): Promise<Pick<ReadSettings, "warehouse" | "envFile" | "releaseLocal"> & { settings: WorkspaceSettings }> {
   const read = await readSettings(options, leaseLocal);
-  const { settings, ...rest } = read;
+  const { settings } = read;
   if (settings.login !== undefined || settings.workspace !== undefined) return read;
   const env = Deno.env.toObject(); // a native password is set, so the workspace was not looked for
   const path = envFilePath(options, env);
@@ -111,7 +111,7 @@ export async function readWorkspaceSettings(
   const profiles = needsProfiles(sources) ? await readProfiles(env) : undefined;
   const { login } = resolveWorkspace(sources, profiles);
   keepSecrets({ password: undefined, login });
-  return { ...rest, settings: { ...settings, login } };
+  return { ...read, settings: { ...settings, login } };
 }
 
 async function doNothing(): Promise<void> {}

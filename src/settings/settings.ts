@@ -21,7 +21,7 @@ import { resolveWorkspace, untrustedSetting, type WorkspaceLogin, type Workspace
 export interface Settings {
   /** The endpoint as the caller named it; `undefined` for the workspace's only endpoint. */
   endpoint: string | undefined;
-  /** The id of a branch of the only project, where no endpoint is named. */
+  /** The id of a branch of the workspace's only project, if no endpoint is named. */
   branch: string | undefined;
   /** The Provisioned instance, instead of an endpoint. */
   instance: string | undefined;
@@ -29,12 +29,12 @@ export interface Settings {
   readOnly: boolean;
   /** The caller's own client; if `undefined`, a client is made from `login`. */
   workspace: WorkspaceClientLike | undefined;
-  /** The workspace and the login for it; `undefined` where no workspace is needed. */
+  /** The workspace and the login for it; `undefined` if no workspace is needed. */
   login: WorkspaceLogin | undefined;
   /** The server's host; `undefined` for the host of the endpoint. */
   host: string | undefined;
   /**
-   * The error to report unless the workspace names `host` for the endpoint; `undefined` where the host needs no
+   * The error to report unless the workspace names `host` for the endpoint; `undefined` if the host needs no
    * confirmation.
    */
   unconfirmedHost: string | undefined;
@@ -146,11 +146,14 @@ export function resolveSettings(
  */
 const [LONGEST_NAME, LONGEST_OPTIONS] = [250, 6000];
 
-function checkLength(found: WithOrigin | undefined, most: number): WithOrigin | undefined {
-  if (found === undefined || found.value.length <= most) return found;
-  const { value, origin } = found;
+function checkLength(setting: WithOrigin | undefined, most: number): WithOrigin | undefined {
+  if (setting === undefined || setting.value.length <= most) return setting;
+  const { value, origin } = setting;
   const subject = origin.source === "option" ? `option "${origin.name}"` : describeOrigin(origin);
-  throw badSetting(`${subject} has ${value.length} characters; it may have ${most}`, { setting: origin.name, origin });
+  throw badSetting(`${subject} has ${value.length} characters; it may have up to ${most}`, {
+    setting: origin.name,
+    origin,
+  });
 }
 
 const NUMBERS = {
@@ -307,7 +310,7 @@ interface ServerSources {
  * An OAuth token goes to the host that its workspace names, or to one from code or the environment. A port, CA or `sslMode`
  * from `.env` is used with logins from that `.env` only.
  *
- * @returns The error to report unless the workspace confirms the host; `undefined` where the host needs no
+ * @returns The error to report unless the workspace confirms the host; `undefined` if the host needs no
  * confirmation.
  */
 function checkTrust({ password, workspace, client }: LoginSources, server: ServerSources): string | undefined {

@@ -196,30 +196,32 @@ function usedVariables(
 
 /** If code names a profile, only the variables that describe this machine are taken from the environment. */
 function machineAttributes(variables: Variables): Map<string, WithOrigin> {
-  const found = variables.get("DATABRICKS_CLI_PATH");
-  return new Map(found === undefined ? [] : [["databricksCliPath", found]]);
+  const path = variables.get("DATABRICKS_CLI_PATH");
+  return new Map(path === undefined ? [] : [["databricksCliPath", path]]);
 }
 
 /** The variables by their names in the SDK. If the environment has one login method, `.env` does not add another. */
 function attributesOf(variables: Variables): Map<string, WithOrigin> {
-  const found = Object.entries(ATTRIBUTES).flatMap(([variable, attribute]) => {
+  const attributes = Object.entries(ATTRIBUTES).flatMap(([variable, attribute]) => {
     const value = variables.get(variable);
-    return value === undefined ? [] : [{ ...attribute, found: value }];
+    return value === undefined ? [] : [{ ...attribute, value }];
   });
-  const methods = new Set(found.filter(({ found }) => found.origin.source !== ".env").map(({ method }) => method));
+  const fromEnvironment = attributes.filter(({ value }) => value.origin.source !== ".env");
+  const methods = new Set(fromEnvironment.map(({ method }) => method));
   methods.delete(undefined);
-  const kept = found.filter(({ method, found }) => {
-    return method === undefined || methods.size === 0 || methods.has(method) || found.origin.source !== ".env";
+  const kept = attributes.filter(({ method, value }) => {
+    return method === undefined || methods.size === 0 || methods.has(method) || value.origin.source !== ".env";
   });
-  return new Map(kept.map(({ name, found }) => [name, found]));
+  return new Map(kept.map(({ name, value }) => [name, value]));
 }
 
+/** The attributes of a profile by their names in the SDK. */
 function attributesIn(profile: ConfigProfile | undefined): Map<string, WithOrigin> {
-  const found = Object.values(ATTRIBUTES).flatMap(({ name }) => {
+  const attributes = Object.values(ATTRIBUTES).flatMap(({ name }) => {
     const value = profile?.get(name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
     return value === undefined ? [] : [[name, value] as const];
   });
-  return new Map(found);
+  return new Map(attributes);
 }
 
 /** Whether a login method is given. If so, the profiles are not read. */
@@ -279,13 +281,13 @@ function checkAddress({ value, origin }: WithOrigin): Address {
 }
 
 /** Checks that an id has only digits, because the id is sent in a header. */
-function checkWorkspaceId(found: WithOrigin | undefined): WithOrigin | undefined {
-  if (found === undefined || /^\d{1,30}$/.test(found.value)) return found;
+function checkWorkspaceId(id: WithOrigin | undefined): WithOrigin | undefined {
+  if (id === undefined || /^\d{1,30}$/.test(id.value)) return id;
   throw badSetting(
-    `${describeOrigin(found.origin)} is ${quotedName(found.value)}; it must be the digits of a workspace's id`,
+    `${describeOrigin(id.origin)} is ${quotedName(id.value)}; it must be the digits of a workspace's id`,
     {
       setting: "DATABRICKS_WORKSPACE_ID",
-      origin: found.origin,
+      origin: id.origin,
     },
   );
 }

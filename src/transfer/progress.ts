@@ -1,8 +1,8 @@
 import { fitWidth } from "../core/text.ts";
 import { displayLive, inNotebook, type LiveDisplay, settleDisplay } from "../draw/notebook.ts";
 import {
+  fractionDone,
   outcomeText,
-  partDone,
   type Progress,
   progressText,
   type ProgressTitle,
@@ -194,7 +194,7 @@ function cellView(title: ProgressTitle): ProgressView {
     else await display.update(bundle);
   };
   return {
-    draw: (progress) => show(renderProgress(progressText(title, progress), partDone(progress))),
+    draw: (progress) => show(renderProgress(progressText(title, progress), fractionDone(progress))),
     async end(progress) {
       await show(renderOutcome(outcomeText(title, progress)));
       await settleDisplay();

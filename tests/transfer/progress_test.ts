@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type Clock, install } from "npm:@sinonjs/fake-timers@15.5.0";
-import { outcomeText, partDone, type Progress, progressText } from "../../src/draw/progress.ts";
+import { fractionDone, outcomeText, type Progress, progressText } from "../../src/draw/progress.ts";
 import { type MeterOptions, type ProgressView, startMeter, terminalView } from "../../src/transfer/progress.ts";
 import { jupyterMissing, runCells, runNotebook } from "../support/jupyter.ts";
 import { textOf } from "../support/notebook.ts";
@@ -37,7 +37,7 @@ Deno.test("progressText() shows only what is known", () => {
   }
 });
 
-Deno.test("partDone() is between 0 and 1, however wrong the estimate is", () => {
+Deno.test("fractionDone() is between 0 and 1, however wrong the estimate is", () => {
   const cases: [Partial<Progress>, number | undefined][] = [
     [{}, undefined],
     [{ rows: 1, totalRows: 4 }, 0.25],
@@ -48,7 +48,7 @@ Deno.test("partDone() is between 0 and 1, however wrong the estimate is", () => 
     [{ bytes: 1, totalBytes: 2, rows: 1, totalRows: 100 }, 0.5],
     [{ done: true }, 1],
   ];
-  for (const [more, expected] of cases) assert.equal(partDone(progress(more)), expected, JSON.stringify(more));
+  for (const [more, expected] of cases) assert.equal(fractionDone(progress(more)), expected, JSON.stringify(more));
 });
 
 Deno.test("outcomeText() distinguishes a complete transfer from a stopped one, and escapes names", () => {
