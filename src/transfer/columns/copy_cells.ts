@@ -1,3 +1,9 @@
+/**
+ * Writes the values of columns as those of a COPY to the server, in its text format and in its binary format.
+ *
+ * @module
+ */
+
 import { Buffer } from "node:buffer";
 import { BUILT_IN, typeName } from "../../core/type_names.ts";
 import { arrayText } from "../../sql/parameter.ts";

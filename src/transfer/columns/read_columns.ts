@@ -1,3 +1,9 @@
+/**
+ * Reads rows as columns: the rows of a query by COPY, and the rows of a result from memory.
+ *
+ * @module
+ */
+
 import { Buffer } from "node:buffer";
 import { LakebaseError } from "../../core/errors.ts";
 import { isTraced, traced } from "../../core/trace.ts";

@@ -69,13 +69,7 @@ export async function pullBatches(
 ): Promise<PullResult> {
   const started = performance.now();
   const checked = checkPullOptions(options);
-  const serverOption = SERVER_OPTIONS.find((name) => checked[name] !== undefined);
-  if (serverOption !== undefined) {
-    throw badPullOption(`${serverOption} is for rows that a COPY reads, and these are ${what}`);
-  }
-  const plan = planTarget(target, checked);
-  if (plan.folder) throw badPullOption(`${what} go into a file; a folder is for a table or a query of Postgres`);
-  checkFormatOptions(checked, plan.format);
+  const plan = planBatches(what, target, checked);
   using stop = stoppable(checked, "the pull");
   const sinks = await openSinks(plan, checked, stop.signal, new Stores(volumes, stop.signal));
   const sink = sinks.all[0]!;
@@ -109,6 +103,18 @@ export async function pullBatches(
     throw error;
   }
   return new PullResult({ ...written, paths: sinks.paths, to: sinks.name, elapsed: performance.now() - started });
+}
+
+/** Plans how rows are written that no COPY reads. Refuses options and targets that need a COPY. */
+function planBatches(what: string, target: PullTarget, options: PullOptions): TargetPlan {
+  const serverOption = SERVER_OPTIONS.find((name) => options[name] !== undefined);
+  if (serverOption !== undefined) {
+    throw badPullOption(`${optionName(serverOption)} is for rows that a COPY reads, and these are ${what}`);
+  }
+  const plan = planTarget(target, options);
+  if (plan.folder) throw badPullOption(`${what} go into a file; a folder is for a table or a query of Postgres`);
+  checkFormatOptions(options, plan.format);
+  return plan;
 }
 
 /** A column that is written, and its position in the batches. */

@@ -1,6 +1,6 @@
 /**
- * What this project adds to the reader of apache-arrow: codecs, a choice of columns, and checks of the metadata. Undocumented
- * parts of the library are used in this file only.
+ * What this project adds to the reader of apache-arrow: codecs, a choice of columns, and checks of the metadata. Only this
+ * file uses undocumented parts of the library's reader.
  *
  * @module
  */
