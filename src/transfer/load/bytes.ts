@@ -253,6 +253,9 @@ class ByteReader {
   }
 }
 
+/** The byte order mark of UTF-8. */
+export const BYTE_ORDER_MARK: readonly number[] = [0xef, 0xbb, 0xbf];
+
 /** The encoding that a UTF-16 byte order mark shows; `undefined` for UTF-8, which needs no decoding. */
 export function markedEncoding(head: Uint8Array): string | undefined {
   if (head[0] === 0xff && head[1] === 0xfe) return "utf-16le";

@@ -193,7 +193,7 @@ class Dataset implements Incoming {
       this.#expectRenamed();
       await this.#expectSameFiles();
     } finally {
-      await next?.then((opened) => opened?.incoming[Symbol.asyncDispose](), () => {}); // a file that failed to open is closed
+      await next?.then((opened) => opened?.incoming[Symbol.asyncDispose](), () => {}); // a file that failed to open needs no closing
     }
   }
 

@@ -177,7 +177,8 @@ class Search {
   /** Names the first part of a path that does not exist, and the most similar name in its folder. */
   async #firstMissing(path: string): Promise<string> {
     const parts = withoutEndSlashes(path).split("/");
-    const firstLength = isVolumePath(path) && !this.#files.isLocal ? VOLUME_PARTS + 1 : 1; // folders above a Volume can't be listed
+    // The folders above a Volume can't be listed.
+    const firstLength = isVolumePath(path) && !this.#files.isLocal ? VOLUME_PARTS + 1 : 1;
     for (let length = firstLength; length <= parts.length; length++) {
       const start = parts.slice(0, length).join("/");
       if (start === "" || await this.#info(start) !== undefined) continue;
@@ -185,11 +186,8 @@ class Search {
       const names = await this.#names(parts.length > 1 && folder === "" && length > 1 ? "/" : folder);
       const similar = closest(parts[length - 1]!, names);
       const what = length < parts.length || path.endsWith("/") ? "folder" : "file";
-      const hint = similar === undefined
-        ? ""
-        : `; did you mean ${
-          JSON.stringify([...parts.slice(0, length - 1), similar, ...parts.slice(length)].join("/"))
-        }?`;
+      const corrected = similar === undefined ? undefined : parts.with(length - 1, similar).join("/");
+      const hint = corrected === undefined ? "" : `; did you mean ${JSON.stringify(corrected)}?`;
       return `there is no such ${what}${start === path ? "" : ` as ${start}`}${hint}`;
     }
     return path.endsWith("/") ? "it is a file, but a path that ends in / must be a folder" : "there is no such file";

@@ -1,6 +1,15 @@
 import { optionText } from "../../core/errors.ts";
 import { joinBytes } from "../../core/bytes.ts";
-import { badFile, inUtf8, type LoadBytes, markedEncoding, peek, type Peeked, untilBytes } from "./bytes.ts";
+import {
+  badFile,
+  BYTE_ORDER_MARK,
+  inUtf8,
+  type LoadBytes,
+  markedEncoding,
+  peek,
+  type Peeked,
+  untilBytes,
+} from "./bytes.ts";
 import { commonType, type FileType, type NewType, sqlTypeName, typeOfText } from "./infer.ts";
 import { DelimitedScan, RewrittenRecords, type ScanFault, withPoint } from "./delimited_copy.ts";
 import {
@@ -31,9 +40,6 @@ const SAMPLE_BYTES = 1_048_576;
 const SAMPLE_RECORDS = 10_000;
 /** The lowest limit of bytes: a header may be long even if few records are sampled. */
 const MIN_SAMPLE_BYTES = 131_072;
-
-/** The byte order mark of UTF-8. */
-const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf] as const;
 
 /** Opens a CSV or TSV file. Most files are sent unchanged; those that COPY can't read are rewritten on the way. */
 export async function openDelimited(bytes: LoadBytes, options: SourceOptions, quotes: boolean): Promise<Incoming> {
@@ -199,9 +205,9 @@ class Delimited implements Incoming {
     if (fault !== undefined) throw this.#scanFault({ ...fault, line: fault.line + skippedLines });
   }
 
-  /** The file's text, without its byte order mark and the first `from` bytes after it. */
-  async *#content(from = 0): AsyncGenerator<Uint8Array, void, void> {
-    let skip = from + (this.#hasMark ? BYTE_ORDER_MARK.length : 0);
+  /** The text of the file, without its byte order mark and a number of bytes after it. */
+  async *#content(skippedBytes = 0): AsyncGenerator<Uint8Array, void, void> {
+    let skip = skippedBytes + (this.#hasMark ? BYTE_ORDER_MARK.length : 0);
     for await (const chunk of this.#text.peeked.all()) {
       yield skip === 0 ? chunk : chunk.subarray(skip);
       skip = Math.max(0, skip - chunk.length);

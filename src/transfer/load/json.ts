@@ -1,6 +1,6 @@
 import { joinBytes } from "../../core/bytes.ts";
 import { arrayText } from "../../sql/parameter.ts";
-import { badFile, type LoadBytes } from "./bytes.ts";
+import { badFile, BYTE_ORDER_MARK, type LoadBytes } from "./bytes.ts";
 import type { Incoming } from "./incoming.ts";
 import { listType, type NewType, typeOfText, typeOfWord } from "./infer.ts";
 import type { SourceOptions } from "./options.ts";
@@ -24,7 +24,6 @@ const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
 const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
-const BYTE_ORDER_MARK: readonly number[] = [0xef, 0xbb, 0xbf];
 
 /** Opens a file with one JSON object per line. */
 export async function openNdjson(bytes: LoadBytes, options: SourceOptions): Promise<Incoming> {

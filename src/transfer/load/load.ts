@@ -199,7 +199,7 @@ async function open({ source, options, signal }: LoadRequest, stores: Stores): P
   try {
     return await until(opening, signal);
   } catch (error) {
-    if (signal?.aborted) opening.then((incoming) => incoming[Symbol.asyncDispose](), () => {}); // a source that failed to open is closed
+    if (signal?.aborted) opening.then((incoming) => incoming[Symbol.asyncDispose](), () => {}); // a failed source needs no closing
     throw error;
   }
 }
