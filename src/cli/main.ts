@@ -46,7 +46,7 @@ const COMMANDS: Record<string, readonly [summary: string, load: () => Promise<Co
   load: ["Load files into a table", async () => (await import("./load.ts")).configure],
   tables: ["List tables and views", async () => (await import("./inspect.ts")).tables],
   branch: [
-    "Create, list or drop branches: copies of the whole database",
+    "Create, list, compare or drop branches: copies of the whole database",
     async () => (await import("./branch.ts")).configure,
   ],
   doctor: ["Find out why connecting fails", async () => (await import("./inspect.ts")).doctor],

@@ -96,6 +96,7 @@ Deno.test({
 Deno.test({
   ...requires("Stop says so if it can't end a cell, and the cell goes on", jupyterMissing),
   fn: async () => {
+    // Stop gives up after seconds; no event of the kernel could end the drawing after that.
     const drawn = 'new Promise((done) => setTimeout(done, 15_000, { "text/plain": "7" }))';
     const code = `({ [Symbol.for("Jupyter.display")]: () => { console.log("go"); return ${drawn} } })`;
     const { cells, alive } = await run([{ code, interruptAt: '"go' }, "1", { code: "2", interruptAfter: 0 }, "3"]);

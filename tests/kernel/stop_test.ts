@@ -72,6 +72,7 @@ Deno.test("(slow) a cell that Stop ends cleans up, and the background work of ot
   // These have no wait of their own, so the cell above is the one that waits.
   for (const before of ["undefined", "throw new Error()"]) {
     await frontend.execute(before);
+    // Stop gives up after seconds, and the drawing ends later.
     const wait = '({ [Symbol.for("Jupyter.display")]: () => new Promise((done) => setTimeout(done, 9000, {})) })';
     assert.match(
       shown(await stopped(frontend, `console.log("go"); ${wait}`)),
