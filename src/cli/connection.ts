@@ -88,11 +88,18 @@ export async function withDatabase<T>(
 export function connectOptions(values: ConnectionValues): ConnectOptions {
   const { local, dataDir } = values;
   return {
-    ...Object.fromEntries(
-      SAME_OPTIONS.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]),
-    ),
+    ...definedOptions(values, SAME_OPTIONS),
     ...(local === undefined ? {} : { local: dataDir === undefined ? local : { dataDir } }),
   };
+}
+
+/** The options of these names that have a value. */
+export function definedOptions<T extends object, Name extends keyof T>(
+  values: T,
+  names: readonly Name[],
+): Pick<T, Name> {
+  const defined = names.filter((name) => values[name] !== undefined);
+  return Object.fromEntries(defined.map((name) => [name, values[name]])) as Pick<T, Name>;
 }
 
 /** The options that have the same name and values in the shell and in `connect()`. */

@@ -4,6 +4,7 @@ import { badLoadOption, type LoadOptions } from "../transfer/load/options.ts";
 import {
   addConnectionOptions,
   type ConnectionValues,
+  definedOptions,
   delimiter,
   LOGIN_HELP,
   names,
@@ -96,9 +97,7 @@ async function load(table: string, files: string[], values: LoadValues, stopped:
 function loadOptions(values: LoadValues, signal: AbortSignal): LoadOptions {
   const { header, partitions, null: nullText, type: types, rename, replace = false, quiet = false } = values;
   return {
-    ...Object.fromEntries(
-      SAME_OPTIONS.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]),
-    ),
+    ...definedOptions(values, SAME_OPTIONS),
     ...(header === false ? { header } : {}), // the default is true, but not every format has a header
     ...(partitions === false ? { partitions } : {}),
     ...(nullText === undefined ? {} : { nullText }),

@@ -8,6 +8,7 @@ import {
   addWarehouseOptions,
   checkWarehouse,
   type ConnectionValues,
+  definedOptions,
   delimiter,
   LOGIN_HELP,
   names,
@@ -127,9 +128,7 @@ async function readQuery({ sql, file, param }: PullValues, stopped: AbortSignal)
 function pullOptions(values: PullValues, signal: AbortSignal): PullOptions {
   const { header, null: nullText, quiet = false } = values;
   return {
-    ...Object.fromEntries(
-      SAME_OPTIONS.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]),
-    ),
+    ...definedOptions(values, SAME_OPTIONS),
     ...(header === false ? { header } : {}), // the default is true, but not every format has a header
     ...(nullText === undefined ? {} : { nullText }),
     progress: !quiet,
