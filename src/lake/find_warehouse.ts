@@ -88,7 +88,7 @@ function chooseNamed(
   const hint = suggestion !== undefined
     ? `did you mean "${suggestion}"?`
     : existing.length === 0
-    ? "this login may use none"
+    ? "this login may use no warehouse"
     : `there are:\n${listText(existing)}`;
   throw notFound(`${workspace} has none with the id or name "${idOrName}"; ${hint}`);
 }

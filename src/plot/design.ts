@@ -46,7 +46,7 @@ export function drawsAtPositions(mark: PlotMark): boolean {
  * @throws {LakebaseError} `BAD_PARAMETER` if the options do not fit together or do not fit the columns.
  */
 export function designOf(columns: readonly PlotColumn[], options: PlotOptions): Design {
-  if (columns.length === 0) throw cannotPlot("there are no columns; it takes a query that returns rows");
+  if (columns.length === 0) throw cannotPlot("there are no columns; plot() takes a query that returns rows");
   const chosen: Channels = {};
   for (const name of ["x", "y", "color", "facet"] as const) {
     const text = options[name];
@@ -157,7 +157,7 @@ function checkChannels(mark: PlotMark, channels: Channels): void {
   if (isMeasure(facet)) throw cannotPlot(`facet is ${quoted(facet.name)}; it must be a column`);
   if (mark !== "heatmap" && isMeasure(color)) {
     throw cannotPlot(
-      `color is ${quoted(color.name)}; only the color of a heatmap is computed, here it must be a column`,
+      `color is ${quoted(color.name)}; only the color of a heatmap is computed; that of a ${mark} must be a column`,
     );
   }
   if (isMeasure(x) && isMeasure(y)) throw cannotPlot("x and y are both computed; one of them must be a column");
@@ -208,7 +208,7 @@ function checkHistogram(channel: ChannelName, column: PlotColumn, measure: Measu
     );
   }
   if (measure !== ROW_COUNT) {
-    throw cannotPlot(`a histogram counts rows, it has no ${measure.name}; mark: "bar" draws that`);
+    throw cannotPlot(`a histogram counts rows and has no ${measure.name}; mark: "bar" draws it`);
   }
 }
 

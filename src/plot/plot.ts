@@ -248,7 +248,7 @@ export async function drawSvg(spec: Spec, limited: boolean, signal?: AbortSignal
     idleDrawers[kind] = drawer;
   } else await drawer.end();
   if ("svg" in answer) return answer.svg;
-  throw cannotPlot(`its Vega-Lite can't be drawn (${answer.failure})`);
+  throw cannotPlot(`the Vega-Lite specification can't be drawn (${answer.failure})`);
 }
 
 /** A worker that draws one chart at a time. */
@@ -262,7 +262,7 @@ interface Drawer {
 const WORKER = import.meta.resolve("./svg_worker.ts");
 
 function drawingEnded(reason: string): LakebaseError {
-  return cannotPlot(`the drawing of its Vega-Lite has ended (${reason})`);
+  return cannotPlot(`the drawing of the Vega-Lite specification has ended (${reason})`);
 }
 
 /** The limit of a worker's heap in megabytes. */

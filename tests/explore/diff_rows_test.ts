@@ -327,6 +327,9 @@ Deno.test({
     const { endpoint: _, workspace: __, ...place } = optionsOf(local);
     await using other = await connect({ ...place, user: "analyst", password: "secret" });
     await one.sql`CREATE TABLE t (id int)`;
-    await assert.rejects(one.diff(other, "t"), { code: "BAD_PARAMETER", message: /one PGlite.+a branch of it/ });
+    await assert.rejects(one.diff(other, "t"), {
+      code: "BAD_PARAMETER",
+      message: /one PGlite.+a branch of this database/,
+    });
   },
 });

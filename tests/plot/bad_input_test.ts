@@ -25,14 +25,20 @@ const REFUSED: [options: unknown, message: RegExp][] = [
     { mark: "histogram", x: "zone" },
     /x is "zone", which is text; a histogram needs a number or a time. mark: "bar" counts texts/,
   ],
-  [{ mark: "histogram", x: "fare", y: "avg(id)" }, /a histogram counts rows, it has no avg\(id\)/],
+  [
+    { mark: "histogram", x: "fare", y: "avg(id)" },
+    /a histogram counts rows and has no avg\(id\); mark: "bar" draws it/,
+  ],
   [{ mark: "histogram", x: "fare", y: "id" }, /a histogram counts one column/],
   [{ mark: "box", y: "zone" }, /y is "zone", which is text; a box needs a column of numbers there/],
   [{ mark: "box", y: "avg(fare)" }, /a box draws the values of a column itself/],
   [{ mark: "heatmap", x: "zone", y: "id", color: "zone" }, /color is "zone", which is text/],
   [{ mark: "heatmap", x: "zone", y: "count()" }, /put the computed number into color/],
   [{ x: "count()", y: "sum(fare)" }, /x and y are both computed; one of them must be a column/],
-  [{ mark: "bar", x: "zone", color: "avg(fare)" }, /color is "avg\(fare\)"; only the color of a heatmap is computed/],
+  [
+    { mark: "bar", x: "zone", color: "avg(fare)" },
+    /color is "avg\(fare\)"; only the color of a heatmap is computed; that of a bar must be a column/,
+  ],
   [{ facet: "count()" }, /facet is "count\(\)"; it must be a column/],
   [{ colour: "zone" }, /there is no option "colour"; did you mean "color"\?/],
   [{ x: 1 }, /x is a number; it must be a column's name/],
@@ -42,7 +48,7 @@ const REFUSED: [options: unknown, message: RegExp][] = [
   [{ height: 1e9 }, /height is 1000000000/],
   [{ width: "100%" }, /width is a string/],
   [{ spec: [] }, /spec must be an object of Vega-Lite/],
-  [{ spec: { mark: "nonsense" } }, /its Vega-Lite can't be drawn/],
+  [{ spec: { mark: "nonsense" } }, /the Vega-Lite specification can't be drawn/],
   [{ spec: { data: { url: "https://example.com/data.json" } } }, /spec has data, but the chart draws the rows/],
   [
     {
@@ -76,7 +82,7 @@ queryTest("plot() refuses a statement that returns no columns", async ({ db }) =
   assert.equal(nothing.sqlstate, "42601");
   await db.sql`CREATE TABLE p_none ()`;
   const none = await errorOf(() => db.sql`SELECT * FROM p_none`.plot());
-  assert.match(none.message, /there are no columns; it takes a query that returns rows/);
+  assert.match(none.message, /there are no columns; plot\(\) takes a query that returns rows/);
   const dropped = await db.sql`DROP TABLE p_none`;
   assert.match((await errorOf(() => dropped.plot())).message, /there are no columns/);
 });

@@ -87,7 +87,7 @@ function checkServers({ before, after }: Pair<ServerFacts>): void {
   const cannot = (state: string) => new LakebaseError("BAD_PARAMETER", `Cannot compare the databases: ${state}`);
   if (before.embedded && after.embedded && before.started === after.started) {
     throw cannot(
-      "both connections are to one PGlite, which runs one transaction at a time; diff() needs a branch of it",
+      "both connections are to one PGlite, which runs one transaction at a time; diff() needs a branch of this database",
     );
   }
   if (before.encoding !== after.encoding) {
