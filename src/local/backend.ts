@@ -71,9 +71,7 @@ export class Backend {
     return await this.#worker.copy();
   }
 
-  /**
-   * Writes all changes to the data files, so that a copy of them needs no recovery. Call it only in a turn.
-   */
+  /** Writes all changes to the data files, so that a copy of them needs no recovery. Call it only in a turn. */
   async checkpoint(): Promise<void> {
     await this.#saveCurrent();
     this.#appliedScript = "";

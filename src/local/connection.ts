@@ -95,8 +95,8 @@ export class Connection {
   }
 
   /**
-   * Sends a last message, if there is one, and closes the connection. Further input is discarded. During the TLS handshake the
-   * message is not sent, because the client reads only TLS.
+   * Sends a last message, if there is one, and closes the connection. Further input is discarded. During the TLS
+   * handshake the message is not sent, because the client reads only TLS.
    */
   async close(last?: Frame): Promise<void> {
     this.freeze(false);
@@ -155,8 +155,8 @@ export class Connection {
 }
 
 /**
- * Calls `onEnd` when TCP ends. Deno's TLS does not report an end within a TLS record, which happens when a client dies while
- * it sends, so a reader would wait forever. The TCP handle below TLS reports it.
+ * Calls `onEnd` when TCP ends. Deno's TLS does not report an end within a TLS record, which happens when a client dies
+ * while it sends, so a reader would wait forever. The TCP handle below TLS reports it.
  */
 function onTransportEnd(socket: Socket, onEnd: () => void): void {
   const { _handle: handle } = socket as unknown as { _handle?: { _nativeTcpHandle?: { onread?: OnRead } } };

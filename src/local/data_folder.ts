@@ -9,9 +9,9 @@ const LOCK_WAIT = 5000;
 const LOCK_PAUSE = 100;
 
 /**
- * The folder with the data of an embedded database. It is locked, because two programs that write to the same data destroy
- * them, and PGlite does not check for that. A first start that was interrupted leaves an incomplete database, which the next
- * start replaces.
+ * The folder with the data of an embedded database. It is locked, because two programs that write to the same data
+ * destroy them, and PGlite does not check for that. A first start that was interrupted leaves an incomplete database,
+ * which the next start replaces.
  */
 export class DataFolder implements Disposable {
   /** The absolute path. */

@@ -104,10 +104,10 @@ class RunningDatabase implements Omit<Database, "copy"> {
     this.#sessions.set(session.process, session);
     const served = new AbortController();
     client.closed.then(() => this.#cancelOrphan(session, served.signal));
-    let greeted = false;
+    let loggedIn = false;
     try {
       await this.#sendGreeting(session);
-      greeted = true;
+      loggedIn = true;
       onReady();
       await this.#backend.unlessCrashed(this.#serveQueries(session));
     } catch (error) {
@@ -116,7 +116,7 @@ class RunningDatabase implements Omit<Database, "copy"> {
       served.abort();
       this.#sessions.delete(session.process);
       const ended = this.#backend.unlessCrashed(this.#end(session)).catch(() => {}); // the session's own error says more
-      if (greeted) await ended; // a client that could not log in gets its error now, not after another's transaction
+      if (loggedIn) await ended; // a client that could not log in gets its error now, not after another's transaction
     }
   }
 

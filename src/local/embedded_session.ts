@@ -27,7 +27,7 @@ export class EmbeddedSession {
   /** The role's settings, and those that the client requested at login. RESET returns to them. */
   readonly defaults: Map<string, string>;
   settings: SessionSettings;
-  /** The values that ParameterStatus messages have told the client. */
+  /** The values of settings that the client knows from ParameterStatus messages. */
   readonly reported: Map<string, string> = new Map();
   /** Whether the settings may have changed since they were last read. */
   dirty = false;

@@ -36,8 +36,8 @@ export interface SuspendOptions {
   /** Milliseconds from the first connection until the compute is up. @default {0} */
   wakeAfter?: number;
   /**
-   * The treatment of a connection until then: `"hold"` lets it wait for the compute, `"28000"` refuses it with this SQLSTATE,
-   * `"reset"` resets it, and `"close"` closes it without a message.
+   * The treatment of a connection until then: `"hold"` lets it wait for the compute, `"28000"` refuses it with this
+   * SQLSTATE, `"reset"` resets it, and `"close"` closes it without a message.
    *
    * @default {"hold"}
    */
@@ -177,8 +177,8 @@ export class Faults {
    * connection restores the branch.
    *
    * @param branch The branch's full name, such as `projects/local/branches/old`.
-   * @param options `restoreAfter` is the number of milliseconds, counted from that connection, during which logins are refused
-   * with SQLSTATE 28000. The default is 0.
+   * @param options `restoreAfter` is the number of milliseconds, counted from that connection, during which logins are
+   * refused with SQLSTATE 28000. The default is 0.
    * @throws {Error} If there is no such branch.
    */
   archive(branch: string, options: { restoreAfter?: number } = {}): void {

@@ -28,8 +28,8 @@ const VOLUMES = "/api/2.1/unity-catalog/volumes";
 const PAGE_SIZE = 1000;
 
 /**
- * The Files API of a workspace. It keeps the files of Volumes in a folder on this machine. A file becomes visible when it is
- * complete.
+ * The Files API of a workspace. It keeps the files of Volumes in a folder on this machine. A file becomes visible when
+ * it is complete.
  *
  * Like the real API, it creates the folders of a file, answers `HEAD` of an empty Volume with 404, and does not remove a
  * folder that has files.

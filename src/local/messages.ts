@@ -167,7 +167,7 @@ export class PostgresError extends Error {
   }
 }
 
-/** The fields with which a client is told of an error. `fallback` is the message for a value that is not an `Error`. */
+/** The fields of the error that a client receives. `fallback` is the message for a value that is not an `Error`. */
 export function failureFields(error: unknown, fallback: string): Failure {
   if (error instanceof PostgresError) return error.failure;
   return { sqlstate: "XX000", message: error instanceof Error ? error.message : fallback };
@@ -202,7 +202,7 @@ const SESSION_COMMANDS = new Set(["SET", "RESET", "DISCARD ALL", "DEALLOCATE ALL
 
 const SETTING_COMMANDS = ["SET", "RESET", "DISCARD ALL"];
 
-/** Records the effects of a batch from Postgres's answers, and adapts the answers to the session, mostly without copying. */
+/** Records the effects of a batch, and adapts Postgres's answers to the session, mostly without copying them. */
 export class ResponseScanner {
   readonly outcome: Outcome = { status: undefined, tags: new Set(), notifications: [], ready: undefined };
   readonly #prefix: string;

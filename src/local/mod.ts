@@ -1,7 +1,8 @@
 /**
- * A Lakebase on this machine, for development, tests and CI. {@linkcode startLocal} serves the Databricks workspace API and a
- * Postgres port that requires TLS and a valid token. The database is an embedded Postgres or your own server. The local
- * Lakebase can fail on request: with a suspended compute, expired tokens, dropped connections, or invalid certificates.
+ * A Lakebase on this machine, for development, tests and CI. {@linkcode startLocal} serves the Databricks workspace API
+ * and a Postgres port that requires TLS and a valid token. The database is an embedded Postgres or your own server. The
+ * local Lakebase can fail on request: with a suspended compute, expired tokens, dropped connections, or invalid
+ * certificates.
  *
  * @example
  * ```ts
@@ -10,7 +11,8 @@
  * import assert from "node:assert/strict";
  *
  * await using local = await startLocal({ passwords: { app: "secret" } });
- * local.faults.suspend({ wakeAfter: 100, refuse: "28000" }); // the compute is suspended, and refuses connections until it is up
+ * // The compute is suspended. It refuses connections for 100 milliseconds from the first one.
+ * local.faults.suspend({ wakeAfter: 100, refuse: "28000" });
  *
  * const { PGHOST: host, PGPORT: port } = local.env as Record<string, string>;
  * await using db = await connect({ host: host!, port: Number(port), user: "app", password: "secret", ca: local.ca });
@@ -57,8 +59,8 @@ export interface LocalLakebase extends AsyncDisposable {
    * Environment variables that point a client at this Lakebase.
    *
    * `PGSSLMODE` is `require`, because `@databricks/lakebase` does not accept `verify-full`. With a `PGSSLROOTCERT`, libpq
-   * verifies the server under `require`, too. `PGSSLROOTCERT` is a temporary file, which is created when `env` is first read
-   * and removed by `close()`.
+   * verifies the server under `require`, too. `PGSSLROOTCERT` is a temporary file, which is created when `env` is first
+   * read and removed by `close()`.
    */
   readonly env: Record<string, string>;
   /**

@@ -176,8 +176,8 @@ export class DatabaseClient {
   }
 
   /**
-   * Ends the session and its statement, without waiting: the database ends a session in a turn, and the session that has the
-   * turn may be waiting for this statement.
+   * Ends the session and its statement, without waiting: the database ends a session in a turn, and the session that has
+   * the turn may be waiting for this statement.
    */
   close(): void {
     // Closing one end of the pair does not close the other one.

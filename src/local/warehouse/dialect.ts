@@ -84,8 +84,8 @@ interface Token {
 }
 
 /**
- * Translates a statement for Postgres: named parameters, identifiers in backticks, three-part names, `X'...'`, `unhex()` and
- * `unbase64()`. Everything else stays as it is.
+ * Translates a statement for Postgres: named parameters, identifiers in backticks, three-part names, `X'...'`,
+ * `unhex()` and `unbase64()`. Everything else stays as it is.
  *
  * @param catalogs The names of the catalogs in lower case. Each of them means the database.
  * @throws {UnboundParameter} For a `:name` without a parameter.

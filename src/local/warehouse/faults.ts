@@ -15,9 +15,9 @@ export function checkFault<Options extends object>(
 /** A wrong answer of an external link. */
 export interface LinkFault {
   /**
-   * `"expired"` and `"forbidden"` refuse the request with 403, and `"unavailable"` with 503. `"html"` sends a web page instead
-   * of the chunk, and `"other-chunk"` sends the next chunk. `"truncated"` sends half of the chunk as if it were all of it,
-   * `"cut"` sends half and drops the connection, `"reset"` drops the connection at once, and `"never"` sends nothing.
+   * `"expired"` and `"forbidden"` refuse the request with 403, and `"unavailable"` with 503. `"html"` sends a web page
+   * instead of the chunk, and `"other-chunk"` sends the next chunk. `"truncated"` sends half of the chunk as if it were all
+   * of it, `"cut"` sends half and drops the connection, `"reset"` drops the connection at once, and `"never"` sends nothing.
    */
   answer: "expired" | "forbidden" | "unavailable" | "html" | "other-chunk" | "truncated" | "cut" | "reset" | "never";
   /** Index of the chunk. @default {every chunk} */
@@ -62,8 +62,8 @@ export class WarehouseFaults {
   /** Milliseconds for which a new link is valid. @default {15 minutes} */
   linkLifetime: number | undefined;
   /**
-   * Repeats the columns of each result until there are this many, up to 32,767. A warehouse allows more columns than the 1,664
-   * of Postgres. @default {none are repeated}
+   * Repeats the columns of each result until there are this many, up to 32,767. A warehouse allows more columns than the
+   * 1,664 of Postgres. @default {none are repeated}
    */
   columns: number | undefined;
   readonly #stop: () => void;
@@ -81,7 +81,7 @@ export class WarehouseFaults {
     Object.preventExtensions(this); // a misspelled property would have no effect
   }
 
-  /** The state in which statements stay: `"PENDING"` while they wait for the warehouse, or `"RUNNING"`. `undefined` for none. */
+  /** The state in which statements stay: `"PENDING"` (they wait for the warehouse) or `"RUNNING"`; `undefined` for none. */
   get hold(): "PENDING" | "RUNNING" | undefined {
     return this.#hold;
   }

@@ -15,8 +15,8 @@ interface ResultLinksOptions {
 }
 
 /**
- * Keeps the chunks of external results in files, and serves them under external links. Like a cloud's storage, it has a port
- * of its own, and refuses the workspace's login.
+ * Keeps the chunks of external results in files, and serves them under external links. Like a cloud's storage, it has a
+ * port of its own, and refuses the workspace's login.
  */
 export class ResultLinks {
   readonly #options: ResultLinksOptions;
@@ -109,7 +109,8 @@ export class ResultLinks {
 
   async #serve(request: Request): Promise<Response> {
     const url = URL.parse(request.url);
-    if (url === null) return xml(400, "InvalidURI", "Couldn't parse the specified URI."); // Deno makes it from the Host header
+    // Deno makes the URL from the Host header.
+    if (url === null) return xml(400, "InvalidURI", "Couldn't parse the specified URI.");
     const [, statement = "", number = ""] = /^\/results\/([\w-]+)\/(\d+)$/.exec(url.pathname) ?? [];
     const index = Number(number);
     const fault = this.#options.faults.takeLink(index);
