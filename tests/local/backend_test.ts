@@ -14,24 +14,24 @@ const [PARSE, BIND, EXECUTE, SYNC, FLUSH] = [
 
 const discard = () => Promise.resolve();
 
-/** The engine of the tests that do not change it, because each start takes a second of processor time. */
-const engine = new PostgresWorker();
-Deno.test.beforeAll(() => engine.start(undefined));
-Deno.test.afterAll(() => engine.stop(false));
+/** The worker of the tests that do not break it, because each start takes a second of processor time. */
+const worker = new PostgresWorker();
+Deno.test.beforeAll(() => worker.start(undefined));
+Deno.test.afterAll(() => worker.stop(false));
 
-Deno.test("PostgresWorker.run() rejects when the database crashes, then and afterwards", async () => {
+Deno.test("PostgresWorker.run() rejects when the database crashes, and from then on", async () => {
   const crashing = new PostgresWorker();
   await crashing.start(undefined);
   const { status } = await crashing.run({ input: concatBytes([query("BEGIN")]), output: discard });
   assert.equal(status, "T");
-  // Postgres ends after a message that it does not know.
+  // An unknown message ends Postgres.
   await assert.rejects(crashing.run({ input: concatBytes([frame("!")]), output: discard }));
   await assert.rejects(crashing.run({ input: concatBytes([query("SELECT 1")]), output: discard }));
   await assert.rejects(crashing.unlessCrashed(new Promise(() => {})));
   await crashing.stop(false);
 });
 
-Deno.test("PostgresWorker.start() rejects if no database can be there, and stop() ends it", async () => {
+Deno.test("PostgresWorker.start() rejects if the path can't be a folder, and stop() still ends the worker", async () => {
   const failing = new PostgresWorker();
   const file = await Deno.makeTempFile();
   await assert.rejects(failing.start(`${file}/inside a file`));
@@ -43,7 +43,7 @@ Deno.test("PostgresWorker.run() gives one ReadyForQuery for a Sync, and none for
   const answers = async (...requests: Uint8Array[]): Promise<string> => {
     let types = "";
     const framer = new Framer();
-    await engine.run({ input: concatBytes(requests), output: (bytes) => Promise.resolve(framer.push(bytes)) });
+    await worker.run({ input: concatBytes(requests), output: (bytes) => Promise.resolve(framer.push(bytes)) });
     for (let next = framer.next(); next; next = framer.next()) types += messageType(next);
     return types;
   };
@@ -58,7 +58,7 @@ Deno.test("PostgresWorker.run() gives one ReadyForQuery for a Sync, and none for
 Deno.test("PostgresWorker keeps no answer in memory", async () => {
   const outcomes: WeakRef<object>[] = [];
   const ask = async () => {
-    outcomes.push(new WeakRef(await engine.run({ input: concatBytes([query("SELECT 1")]), output: discard })));
+    outcomes.push(new WeakRef(await worker.run({ input: concatBytes([query("SELECT 1")]), output: discard })));
   };
   for (let at = 0; at < 20; at++) await ask();
   const held = await stillHeld(outcomes);

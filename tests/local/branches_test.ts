@@ -4,7 +4,7 @@ import type pg from "pg";
 import type { LocalLakebase } from "lakebase/local";
 import { eventually } from "../support/eventually.ts";
 import { bothTests, localTests } from "../support/lakebase.ts";
-import { call, client, connect, mint, row } from "./client.ts";
+import { call, connect, firstRow, mint, newClient } from "./client.ts";
 
 const BRANCHES = "/api/2.0/postgres/projects/local/branches";
 
@@ -13,7 +13,7 @@ interface Answer {
   http: number;
   error_code?: string;
   message?: string;
-  // deno-lint-ignore no-explicit-any -- the JSON of another program, which each test looks into
+  // deno-lint-ignore no-explicit-any -- JSON whose form each test checks
   [field: string]: any;
 }
 
@@ -22,7 +22,7 @@ async function ask(local: LocalLakebase, route: string, body?: unknown): Promise
   return { ...await response.json(), http: response.status };
 }
 
-/** The operation after it has ended. */
+/** Waits for the end of an operation, and returns the operation. */
 async function finished(local: LocalLakebase, started: Answer): Promise<Answer> {
   assert.equal(started.http, 200, started.message);
   let operation = started;
@@ -33,7 +33,7 @@ async function finished(local: LocalLakebase, started: Answer): Promise<Answer> 
   return operation;
 }
 
-/** Creates a branch, and waits until it exists. */
+/** Creates a branch, and waits for the operation. */
 async function create(local: LocalLakebase, id: string, spec: Record<string, unknown> = {}): Promise<Answer> {
   return await finished(
     local,
@@ -50,15 +50,15 @@ async function open(local: LocalLakebase, id: string, config: pg.ClientConfig = 
   const { endpoints: [endpoint] } = await ask(local, `GET ${BRANCHES}/${id}/endpoints`);
   const password = await mint(local, { endpoint: endpoint.name });
   const ssl = { ca: local.ca, servername: endpoint.status.hosts.host } as ConnectionOptions;
-  const made = client(local, password, { host: "127.0.0.1", ssl, ...config });
-  await made.connect();
-  return made;
+  const client = newClient(local, password, { host: "127.0.0.1", ssl, ...config });
+  await client.connect();
+  return client;
 }
 
 const both = bothTests({ passwords: { app: "secret" } });
 const test = localTests();
 
-both("a branch has the data of its source, and changes of either are not seen in the other", async ({ local }) => {
+both("a branch has the data of its source, and a change of either does not affect the other", async ({ local }) => {
   const source = await connect(local);
   await source.query(
     "CREATE TABLE trips (id serial PRIMARY KEY, zone text); INSERT INTO trips (zone) VALUES ('Harlem')",
@@ -70,16 +70,16 @@ both("a branch has the data of its source, and changes of either are not seen in
   assert.equal(response.status.current_state, "READY");
   assert.equal(response.status.source_branch, "projects/local/branches/production");
   const copy = await open(local, "copy");
-  assert.deepEqual(await row(copy, "SELECT count(*)::int, current_user FROM trips"), [1, "you@example.com"]);
+  assert.deepEqual(await firstRow(copy, "SELECT count(*)::int, current_user FROM trips"), [1, "you@example.com"]);
   await copy.query("DELETE FROM trips");
   await source.query("INSERT INTO trips (zone) VALUES ('SoHo')");
-  assert.deepEqual(await row(copy, "SELECT count(*)::int FROM trips"), [0]);
-  assert.deepEqual(await row(source, "SELECT count(*)::int FROM trips"), [2]);
-  await copy.query("INSERT INTO trips (zone) VALUES ('of the branch')"); // its sequence and its rights came along
+  assert.deepEqual(await firstRow(copy, "SELECT count(*)::int FROM trips"), [0]);
+  assert.deepEqual(await firstRow(source, "SELECT count(*)::int FROM trips"), [2]);
+  await copy.query("INSERT INTO trips (zone) VALUES ('of the branch')"); // the copy has the sequence and the privileges
 
   const { response: { name } } = await create(local, "second", { source_branch: "projects/local/branches/copy" });
   const second = await open(local, name.split("/").at(-1));
-  assert.deepEqual(await row(second, "SELECT zone FROM trips"), ["of the branch"]);
+  assert.deepEqual(await firstRow(second, "SELECT zone FROM trips"), ["of the branch"]);
   await Promise.all([source.query("DROP TABLE trips"), second.end()]);
   const inUse = await ask(local, `DELETE ${BRANCHES}/copy?purge=true`);
   assert.deepEqual([inUse.http, inUse.error_code], [400, "BAD_REQUEST"]);
@@ -90,7 +90,7 @@ both("a branch has the data of its source, and changes of either are not seen in
   await source.end();
 });
 
-both("a native password, a group of settings and a cancel reach the branch", async ({ local }) => {
+both("a native password, startup options and a cancel request reach the branch", async ({ local }) => {
   await create(local, "native");
   const app = await open(local, "native", { user: "app", password: "secret", options: "-c statement_timeout=0" });
   const waiting = app.query("SELECT pg_sleep(60)");
@@ -101,12 +101,12 @@ both("a native password, a group of settings and a cancel reach the branch", asy
   await socket.write(new Uint8Array(request.buffer));
   await assert.rejects(waiting, { code: "57014" }); // PGlite keeps a request until its next system call
   socket.close();
-  assert.deepEqual(await row(app, "SELECT current_user"), ["app"]);
+  assert.deepEqual(await firstRow(app, "SELECT current_user"), ["app"]);
   await app.end();
   await drop(local, "native");
 });
 
-test("faults make the operation slow, make it fail, and make a new branch refuse logins for a while", async ({ local }) => {
+test("faults.branch makes the operation slow or makes it fail, and makes a new branch refuse logins", async ({ local }) => {
   local.faults.branch = { takes: 100, refuseLogins: 60_000 };
   const started = await ask(local, `POST ${BRANCHES}?branch_id=slow`, { spec: { no_expiry: true } });
   assert.equal(started["done"], false);
@@ -122,7 +122,7 @@ test("faults make the operation slow, make it fail, and make a new branch refuse
   await drop(local, "slow", "bad");
 });
 
-test("a branch that is deleted while it is being made is not completed", async ({ local }) => {
+test("a branch that is deleted during its creation is not completed", async ({ local }) => {
   local.faults.branch = { takes: 50 };
   const started = await ask(local, `POST ${BRANCHES}?branch_id=gone`, { spec: { no_expiry: true } });
   await drop(local, "gone");
@@ -221,7 +221,7 @@ test("branches are changed, protected, deleted, restored and purged", async ({ l
   assert.equal((await call(local, `GET ${name}`)).status, 404);
 });
 
-test("a branch ends at its expiry, by the service's clock", async ({ local }) => {
+test("a branch expires by the service's clock, unless it is protected", async ({ local }) => {
   await create(local, "short", { ttl: "60s" });
   await create(local, "protected", { ttl: "60s", is_protected: true });
   local.faults.clockOffset = 61_000;
@@ -234,7 +234,7 @@ test("a branch ends at its expiry, by the service's clock", async ({ local }) =>
   assert.equal((await call(local, `GET ${BRANCHES}/protected`)).status, 404);
 });
 
-test("there is a limit of branches, and lists come in pages", async ({ local }) => {
+test("the number of branches is limited, and their list has pages", async ({ local }) => {
   local.faults.maxBranches = 3;
   await create(local, "one");
   await create(local, "two");

@@ -1,7 +1,7 @@
 import pg from "pg";
 import type { LocalLakebase } from "lakebase/local";
 
-/** A call of the workspace API with the user's token. */
+/** Calls the workspace API, by default with the user's token. `route` is a method and a path. */
 export async function call(local: LocalLakebase, route: string, body?: unknown, token?: string): Promise<Response> {
   const [method = "GET", path] = route.split(" ");
   return await fetch(local.env["DATABRICKS_HOST"] + path!, {
@@ -11,7 +11,7 @@ export async function call(local: LocalLakebase, route: string, body?: unknown, 
   });
 }
 
-/** A fresh credential for the default endpoint. */
+/** Mints a credential, by default for the default endpoint. */
 export async function mint(local: LocalLakebase, request: Record<string, unknown> = {}): Promise<string> {
   const endpoint = local.env["LAKEBASE_ENDPOINT"];
   const response = await call(local, "POST /api/2.0/postgres/credentials", { endpoint, ...request });
@@ -19,9 +19,9 @@ export async function mint(local: LocalLakebase, request: Record<string, unknown
   return token;
 }
 
-/** A pg client that has not connected yet. */
-export function client(local: LocalLakebase, password: string, config: pg.ClientConfig = {}): pg.Client {
-  const made = new pg.Client({
+/** Makes a `pg` client that has not client yet. */
+export function newClient(local: LocalLakebase, password: string, config: pg.ClientConfig = {}): pg.Client {
+  const client = new pg.Client({
     host: "localhost",
     port: Number(local.env["PGPORT"]),
     user: local.env["PGUSER"]!,
@@ -30,31 +30,31 @@ export function client(local: LocalLakebase, password: string, config: pg.Client
     ssl: { ca: local.ca },
     ...config,
   });
-  made.on("error", () => {});
-  return made;
+  client.on("error", () => {});
+  return client;
 }
 
-/** A pg client that has logged in. */
+/** Makes a `pg` client that has logged in. */
 export async function connect(local: LocalLakebase, config: pg.ClientConfig = {}): Promise<pg.Client> {
-  const made = client(local, await mint(local), config);
-  await made.connect();
-  return made;
+  const client = newClient(local, await mint(local), config);
+  await client.connect();
+  return client;
 }
 
-/** The error with which a login is refused. */
+/** Logs in, and returns the error of the refusal. */
 export async function refusal(local: LocalLakebase, config: pg.ClientConfig = {}): Promise<pg.DatabaseError> {
-  const made = client(local, await mint(local), config);
+  const client = newClient(local, await mint(local), config);
   try {
-    await made.connect();
+    await client.connect();
   } catch (error) {
     return error as pg.DatabaseError;
   }
-  await made.end();
-  throw new Error("the login was let in");
+  await client.end();
+  throw new Error("the login was accepted");
 }
 
-/** The values of the first row of a query. */
-export async function row(connected: pg.Client, sql: string, values?: unknown[]): Promise<unknown[]> {
-  const { rows } = await connected.query({ text: sql, values: values ?? [], rowMode: "array" });
+/** Runs a query, and returns the values of its first row. */
+export async function firstRow(client: pg.Client, sql: string, values?: unknown[]): Promise<unknown[]> {
+  const { rows } = await client.query({ text: sql, values: values ?? [], rowMode: "array" });
   return rows[0] ?? [];
 }

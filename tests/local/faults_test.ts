@@ -3,7 +3,7 @@ import { connect as connectSocket } from "node:net";
 import type pg from "pg";
 import { install } from "npm:@sinonjs/fake-timers@15.5.0";
 import { eventually, nextTurn } from "../support/eventually.ts";
-import { call, client, connect, mint, refusal, row } from "./client.ts";
+import { call, connect, firstRow, mint, newClient, refusal } from "./client.ts";
 import { ownLakebase } from "../support/lakebase.ts";
 
 const local = await ownLakebase({ handshakeTimeout: 300_000, lockTimeout: 300_000 });
@@ -18,13 +18,13 @@ async function state(): Promise<string> {
   return (await (await call(local, `GET ${ENDPOINT}`)).json()).status.current_state;
 }
 
-/** Waits until a call has arrived, even while no time passes. */
-const arrived = ((wait) => async (before: number) => {
+/** Waits until there are more calls than before. It also works while the clock is stopped. */
+const nextCall = ((wait) => async (before: number) => {
   while (local.requests.length === before) await new Promise<void>((resolve) => void wait(resolve, 2));
 })(setTimeout);
 
-/** Runs work during which time passes only by `pass()`. */
-async function timeless(work: (pass: (ms: number) => void) => Promise<void>): Promise<void> {
+/** Runs some work with a stopped clock, which only `pass()` moves. */
+async function withStoppedClock(work: (pass: (ms: number) => void) => Promise<void>): Promise<void> {
   const clock = install({ toFake: ["setTimeout", "clearTimeout", "performance"] });
   try {
     await work((ms) => clock.tick(ms));
@@ -33,15 +33,15 @@ async function timeless(work: (pass: (ms: number) => void) => Promise<void>): Pr
   }
 }
 
-/** Does everything first that happens without a fault: another Lakebase answers a login. */
-async function answeredElsewhere(): Promise<void> {
+/** Resolves after the time that a login takes: another Lakebase, without faults, answers one. */
+async function loginElsewhere(): Promise<void> {
   await using other = await ownLakebase();
   await (await connect(other)).end();
 }
 
 /** The error with which an open connection ends. */
-function end(connected: pg.Client): Promise<Partial<pg.DatabaseError>> {
-  return new Promise((resolve) => connected.once("error", resolve));
+function endOf(client: pg.Client): Promise<Partial<pg.DatabaseError>> {
+  return new Promise((resolve) => client.once("error", resolve));
 }
 
 Deno.test("faults.workspace() answers the given number of calls", async () => {
@@ -78,12 +78,12 @@ Deno.test("faults.workspace() answers with any status and body", async () => {
 
 Deno.test("faults.workspace() can delay the real answer", async () => {
   faults.workspace("GET /api/2.0/postgres/*", { delay: 200, times: 1 });
-  await timeless(async (pass) => {
+  await withStoppedClock(async (pass) => {
     let answered = false;
     const ask = async () => (await (await call(local, `GET ${ENDPOINT}`)).json()).name;
-    const asked = local.requests.length;
+    const before = local.requests.length;
     const first = ask().finally(() => answered = true);
-    await arrived(asked);
+    await nextCall(before);
     assert.equal(await ask(), local.env["LAKEBASE_ENDPOINT"]);
     assert.equal(answered, false);
     pass(200);
@@ -98,10 +98,10 @@ Deno.test("faults.workspace() can delay the real answer", async () => {
 Deno.test("faults.workspace() can leave a call without an answer, or drop it", async () => {
   faults.workspace("* /api/2.0/postgres/*", { answer: "never", times: 1 });
   const url = local.env["DATABRICKS_HOST"] + ENDPOINT;
-  const asked = local.requests.length;
+  const before = local.requests.length;
   const stop = new AbortController();
   const unanswered = assert.rejects(fetch(url, { signal: stop.signal }), { name: "AbortError" });
-  await eventually("the call has arrived", () => local.requests.length > asked);
+  await eventually("the call has arrived", () => local.requests.length > before);
   stop.abort();
   await unanswered;
   faults.workspace("* *", { answer: "reset", times: 1 });
@@ -125,12 +125,12 @@ Deno.test("a misspelled option or property of a fault is refused", () => {
 });
 
 Deno.test("faults.latency delays every call", async () => {
-  await timeless(async (pass) => {
+  await withStoppedClock(async (pass) => {
     faults.latency = 60;
     let answered = false;
-    const asked = local.requests.length;
+    const before = local.requests.length;
     const late = mint(local).finally(() => answered = true);
-    await arrived(asked);
+    await nextCall(before);
     faults.latency = 0;
     await mint(local);
     assert.equal(answered, false);
@@ -168,10 +168,10 @@ Deno.test("faults.credential changes the answer's fields", async () => {
 });
 
 Deno.test("faults.suspend() ends open connections with 57P01, and connecting wakes the compute", async () => {
-  const connected = await connect(local);
-  const ended = end(connected);
+  const client = await connect(local);
+  const ended = endOf(client);
   const logins = local.logins.length;
-  await timeless(async (pass) => {
+  await withStoppedClock(async (pass) => {
     faults.suspend({ wakeAfter: 80 });
     assert.equal((await ended).code, "57P01");
     assert.equal(await state(), "IDLE");
@@ -186,7 +186,7 @@ Deno.test("faults.suspend() ends open connections with 57P01, and connecting wak
   });
 });
 
-Deno.test("faults.suspend() refuses connections in the given way until the compute is up", async () => {
+Deno.test("faults.suspend() can refuse connections in three ways until the compute is up", async () => {
   for (const [refuse, expected] of [["28000", "28000"], ["reset", "ECONNRESET"], ["close", undefined]] as const) {
     faults.suspend({ wakeAfter: 3_600_000, refuse });
     const error = await refusal(local);
@@ -197,29 +197,29 @@ Deno.test("faults.suspend() refuses connections in the given way until the compu
 });
 
 Deno.test("faults.dropConnections() ends open connections without a message", async () => {
-  const connected = await connect(local);
-  const query = assert.rejects(connected.query("SELECT pg_sleep(10)"), /Connection terminated unexpectedly/);
-  const ended = end(connected);
-  await mint(local); // another call is answered meanwhile, so the query has arrived
+  const client = await connect(local);
+  const query = assert.rejects(client.query("SELECT pg_sleep(10)"), /Connection terminated unexpectedly/);
+  const ended = endOf(client);
+  await mint(local); // once another call is answered, the query has arrived
   faults.dropConnections();
   await Promise.all([query, ended]);
   // The embedded database cancels the query a second after its client has left, because all sessions share one backend.
   const again = await connect(local);
-  assert.deepEqual(await row(again, "SELECT 1"), [1]);
+  assert.deepEqual(await firstRow(again, "SELECT 1"), [1]);
   await again.end();
 });
 
 Deno.test("faults.blackhole silences new and open connections until it is reset", async () => {
-  const connected = await connect(local);
+  const client = await connect(local);
   faults.blackhole = true;
-  const query = connected.query("SELECT 1 AS one");
-  const made = client(local, await mint(local));
-  const connecting = made.connect();
-  assert.equal(await Promise.race([query, connecting, answeredElsewhere().then(() => "silence")]), "silence");
+  const query = client.query("SELECT 1 AS one");
+  const newcomer = newClient(local, await mint(local));
+  const connecting = newcomer.connect();
+  assert.equal(await Promise.race([query, connecting, loginElsewhere().then(() => "silence")]), "silence");
   faults.blackhole = false;
   assert.deepEqual((await query).rows, [{ one: 1 }]);
   await connecting;
-  await Promise.all([connected.end(), made.end()]);
+  await Promise.all([client.end(), newcomer.end()]);
 });
 
 Deno.test("faults.blackhole outlasts the handshake limit", { sanitizeOps: false }, async () => {
@@ -227,7 +227,7 @@ Deno.test("faults.blackhole outlasts the handshake limit", { sanitizeOps: false 
   limited.faults.blackhole = true;
   const socket = connectSocket(Number(limited.env["PGPORT"]), "127.0.0.1");
   const answered = new Promise((resolve) => ["data", "close"].forEach((event) => socket.once(event, resolve)));
-  assert.equal(await Promise.race([answered, answeredElsewhere().then(() => "silence")]), "silence");
+  assert.equal(await Promise.race([answered, loginElsewhere().then(() => "silence")]), "silence");
   socket.destroy();
   await answered;
 });
@@ -238,15 +238,15 @@ Deno.test("faults.failLogins() refuses the next logins", async () => {
   await (await connect(local)).end();
 });
 
-Deno.test("faults.expireTokens() refuses credentials minted before, and leaves sessions open", async () => {
+Deno.test("faults.expireTokens() refuses the credentials minted before, but ends no session", async () => {
   const password = await mint(local);
-  const connected = await connect(local, { password });
+  const client = await connect(local, { password });
   faults.expireTokens();
   assert.equal((await refusal(local, { password })).code, "28P01");
-  assert.deepEqual(await row(connected, "SELECT 1"), [1]);
+  assert.deepEqual(await firstRow(client, "SELECT 1"), [1]);
   const expired = Date.now();
-  while (Date.now() === expired) await nextTurn(); // a credential of the same millisecond has expired too
-  await Promise.all([connected.end(), connect(local).then((fresh) => fresh.end())]);
+  while (Date.now() === expired) await nextTurn(); // a credential of the same millisecond has expired, too
+  await Promise.all([client.end(), connect(local).then((fresh) => fresh.end())]);
 });
 
 Deno.test("a credential that has expired is refused", async () => {
@@ -255,7 +255,7 @@ Deno.test("a credential that has expired is refused", async () => {
   assert.equal((await refusal(local, { password })).code, "28P01");
 });
 
-Deno.test("faults.certificate shows another certificate", async () => {
+Deno.test("faults.certificate makes the server use an invalid certificate", async () => {
   const codes = new Map([
     ["wrong-name", /ERR_TLS_CERT_ALTNAME_INVALID/],
     // Deno gives no other reason for a chain that it does not trust.
@@ -285,7 +285,7 @@ Deno.test("faults.greeting answers as a server other than Postgres", async () =>
   }
 });
 
-Deno.test("faults.maxConnections refuses one more with 53300", async () => {
+Deno.test("faults.maxConnections refuses further logins with 53300", async () => {
   const one = await connect(local);
   assert.equal(local.connections, 1);
   faults.maxConnections = 1;

@@ -5,7 +5,7 @@ import { ownLakebase } from "../support/lakebase.ts";
 
 const ROOT = "/Volumes/main/raw/landing";
 
-/** A test of the Files API that sends its own requests. */
+/** Registers a test that sends requests to the Files API. */
 function filesTest(name: string, run: (test: FilesTest) => Promise<void>, options: LocalOptions = {}): void {
   Deno.test({
     name,
@@ -35,7 +35,7 @@ interface FilesTest {
 
 const codeOf = ({ status, text }: { status: number; text: string }) => `${status} ${JSON.parse(text).error_code}`;
 
-filesTest("a file is uploaded, read in parts, and removed", async ({ call }) => {
+filesTest("a file can be uploaded, read in ranges, and removed", async ({ call }) => {
   const file = `files${ROOT}/sub/t.csv`;
   assert.equal((await call("PUT", `${file}?overwrite=false`, { body: "0123456789" })).status, 204);
   assert.equal(codeOf(await call("PUT", `${file}?overwrite=false`, { body: "x" })), "409 ALREADY_EXISTS");
@@ -58,13 +58,13 @@ filesTest("a file is uploaded, read in parts, and removed", async ({ call }) => 
   assert.equal((await call("GET", file, { headers: { "if-unmodified-since": before } })).status, 412);
   const head = await call("HEAD", file);
   assert.deepEqual([head.status, head.headers.get("content-length"), head.text], [200, "10", ""]);
-  assert.equal((await call("PUT", file, { body: "new" })).status, 204); // without the parameter it replaces
+  assert.equal((await call("PUT", file, { body: "new" })).status, 204); // without the parameter, the file is replaced
   assert.equal((await call("GET", file)).text, "new");
   assert.equal((await call("DELETE", file)).status, 204);
   assert.equal(codeOf(await call("DELETE", file)), "404 NOT_FOUND");
 });
 
-filesTest("a path that is not in a Volume is refused, and no path leaves the folder", async ({ call }) => {
+filesTest("a path outside a Volume is refused, and no path leads out of the folder", async ({ call }) => {
   assert.equal(codeOf(await call("PUT", "files/Volumes/main/raw/nope/t.csv", { body: "1" })), "404 NOT_FOUND");
   assert.equal(codeOf(await call("PUT", `files${ROOT}`, { body: "1" })), "400 INVALID_PARAMETER_VALUE");
   for (const path of [`${ROOT}/..%2f..%2ft.csv`, `${ROOT}/%2e%2e%2ft.csv`, "/etc/passwd", `${ROOT}/a%00b`]) {
@@ -83,7 +83,7 @@ filesTest("a path that is not in a Volume is refused, and no path leaves the fol
 });
 
 filesTest("folders are listed in pages, and only empty ones are removed", async ({ call }) => {
-  assert.equal((await call("HEAD", `directories${ROOT}`)).status, 404); // as a real workspace answers for an empty Volume
+  assert.equal((await call("HEAD", `directories${ROOT}`)).status, 404); // as in a real workspace for an empty Volume
   assert.deepEqual(JSON.parse((await call("GET", `directories${ROOT}`)).text), { contents: [] });
   for (const name of ["a.csv", "b.csv", "c%20d.csv"]) await call("PUT", `files${ROOT}/many/${name}`, { body: "1" });
   assert.equal((await call("HEAD", `directories${ROOT}`)).status, 200);
@@ -133,7 +133,7 @@ const COUNT_FOLDERS = `
   console.log(during, folders());`;
 
 Deno.test({
-  name: "(slow) the files of Volumes end with the local Lakebase, unless they have a folder of their own",
+  name: "(slow) the files of Volumes are removed with the local Lakebase, unless it has the option volumesDir",
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {

@@ -48,8 +48,8 @@ Deno.test("parseStartup() distinguishes the packets", () => {
       `0A000 unsupported frontend protocol ${major}.0: server supports 3.0 to 3.0`,
     );
   }
-  const unended = new Uint8Array([...int32(196608), ...text("user\0you")]);
-  assert.equal(refused(unended), "08P01 invalid startup packet layout: expected terminator as last byte");
+  const unterminated = new Uint8Array([...int32(196608), ...text("user\0you")]);
+  assert.equal(refused(unterminated), "08P01 invalid startup packet layout: expected terminator as last byte");
 });
 
 Deno.test("Framer gives the same messages wherever the bytes are cut", () => {
@@ -119,7 +119,7 @@ Deno.test("ResponseScanner passes all messages on wherever the bytes are cut, an
   for (const size of [1, 3, 4, 5, 6, 50, 1000, bytes.length]) {
     const scanner = new ResponseScanner();
     const passed = scan(scanner, bytes, size);
-    const held = scanner.outcome.ready!; // what the SET has changed is told before it
+    const held = scanner.outcome.ready!; // the new values must be sent before it
     assert.deepEqual(stream(passed, held), bytes, `cut into ${size}`);
     assert.equal(scanner.outcome.status, "T");
     assert.deepEqual([...scanner.outcome.tags], ["SET"]);

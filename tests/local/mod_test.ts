@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type pg from "pg";
 import { startLocal } from "lakebase/local";
 import { freePort } from "../support/port.ts";
-import { connect, mint, row } from "./client.ts";
+import { connect, firstRow, mint } from "./client.ts";
 import { ownLakebase, pgliteTests, prepareOwnLakebase } from "../support/lakebase.ts";
 import { LOCKED } from "../support/files.ts";
 
@@ -17,7 +17,7 @@ async function refusesConnections(port: string | undefined): Promise<boolean> {
   );
 }
 
-/** Free ports that the system does not give out again at once. */
+/** Free ports that the system does not soon assign to others. */
 function ports(): { workspacePort: number; postgresPort: number } {
   return { workspacePort: freePort(), postgresPort: freePort() };
 }
@@ -29,8 +29,8 @@ Deno.test("close() leaves no file, no port and no connection, and may be called 
   const { env } = local;
   assert.equal(env["PGSSLMODE"], "require");
   assert.equal(await Deno.readTextFile(env["PGSSLROOTCERT"]!), local.ca);
-  const connected = await connect(local);
-  const ended = new Promise<Partial<pg.DatabaseError>>((resolve) => connected.once("error", resolve));
+  const client = await connect(local);
+  const ended = new Promise<Partial<pg.DatabaseError>>((resolve) => client.once("error", resolve));
   await local.close();
   await local.close();
   assert.equal((await ended).code, "57P01");
@@ -41,9 +41,9 @@ Deno.test("close() leaves no file, no port and no connection, and may be called 
 
 Deno.test("close() does not wait for a running query", async () => {
   const local = await startLocal();
-  const connected = await connect(local);
-  const query = assert.rejects(connected.query("SELECT count(*) FROM generate_series(1, 1e15)"));
-  await mint(local); // another call is answered meanwhile, so the query has arrived
+  const client = await connect(local);
+  const query = assert.rejects(client.query("SELECT count(*) FROM generate_series(1, 1e15)"));
+  await mint(local); // once another call is answered, the query has arrived
   await local.close();
   await query;
 });
@@ -57,7 +57,7 @@ Deno.test("the signal closes the local Lakebase", async () => {
   await assert.rejects(startLocal({ signal: AbortSignal.abort() }), { name: "AbortError" });
 });
 
-Deno.test("(slow) a folder keeps every committed row of a killed process, and is free at once", async () => {
+Deno.test("(slow) a folder keeps each committed row of a process that was killed, and can be used again at once", async () => {
   const home = await Deno.makeTempDir();
   const module = new URL("../../mod.ts", import.meta.url).href;
   const script = `import { connect } from ${JSON.stringify(module)};
@@ -66,18 +66,18 @@ Deno.test("(slow) a folder keeps every committed row of a killed process, and is
     for (let n = 2;; n++) { await db.query("INSERT INTO written VALUES ($1)", [n]); console.log(n); }`;
   const args = ["eval", ...LOCKED, "--ext=ts", script];
   const child = new Deno.Command(Deno.execPath(), { args, stdout: "piped", stderr: "inherit" }).spawn();
-  let said = "";
+  let output = "";
   for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
-    said += text;
-    if (said.includes("\n20\n")) child.kill("SIGKILL");
+    output += text;
+    if (output.includes("\n20\n")) child.kill("SIGKILL");
   }
   await child.status;
-  const last = Number(said.slice(0, said.lastIndexOf("\n")).split("\n").at(-1));
+  const last = Number(output.slice(0, output.lastIndexOf("\n")).split("\n").at(-1));
   await using local = await startLocal({ dataDir: `${home}/data` });
-  const connected = await connect(local);
-  const [count] = await row(connected, "SELECT count(*)::int FROM written");
-  assert.ok(count === last || count === last + 1, `${count} rows, and ${last} were told`);
-  await connected.end();
+  const client = await connect(local);
+  const [count] = await firstRow(client, "SELECT count(*)::int FROM written");
+  assert.ok(count === last || count === last + 1, `${count} rows, and ${last} were reported`);
+  await client.end();
   await local.close();
   await Deno.remove(home, { recursive: true });
 });
@@ -85,12 +85,12 @@ Deno.test("(slow) a folder keeps every committed row of a killed process, and is
 Deno.test("(slow) a folder is used by one Lakebase at a time, and a folder with other files is refused", async () => {
   const home = await Deno.makeTempDir();
   const dataDir = `${home}/new/data`;
-  const unfinished = `${home}/unfinished`; // as a first start leaves it that was killed
-  await Deno.mkdir(`${unfinished}/base`, { recursive: true });
-  await Deno.writeTextFile(`${unfinished}/lakebase.lock`, "starting");
-  await Deno.writeTextFile(`${unfinished}/PG_VERSION`, "18");
-  await (await startLocal({ dataDir: unfinished })).close();
-  await (await startLocal({ dataDir: unfinished })).close(); // now it is complete
+  const incomplete = `${home}/incomplete`; // as after a first start that was killed
+  await Deno.mkdir(`${incomplete}/base`, { recursive: true });
+  await Deno.writeTextFile(`${incomplete}/lakebase.lock`, "starting");
+  await Deno.writeTextFile(`${incomplete}/PG_VERSION`, "18");
+  await (await startLocal({ dataDir: incomplete })).close();
+  await (await startLocal({ dataDir: incomplete })).close(); // now it is complete
   {
     await using _ = await startLocal({ dataDir });
     await assert.rejects(startLocal({ dataDir }), /new\/data": another local Lakebase uses it; end that one/);
@@ -108,16 +108,16 @@ Deno.test("dataDir keeps the data and the roles from one run to the next", async
   const dataDir = `${home}/data`;
   {
     await using local = await startLocal({ dataDir });
-    const connected = await connect(local);
-    await connected.query("CREATE TABLE kept (id int); INSERT INTO kept VALUES (7)");
-    await connected.end();
+    const client = await connect(local);
+    await client.query("CREATE TABLE kept (id int); INSERT INTO kept VALUES (7)");
+    await client.end();
   }
   {
     await using local = await startLocal({ dataDir, user: "other@example.com" });
-    const connected = await connect(local);
+    const client = await connect(local);
     assert.deepEqual(
-      await row(
-        connected,
+      await firstRow(
+        client,
         "SELECT current_database(), current_user, pg_get_userbyid(relowner) FROM pg_class WHERE relname = 'kept'",
       ),
       [
@@ -126,13 +126,13 @@ Deno.test("dataDir keeps the data and the roles from one run to the next", async
         "you@example.com",
       ],
     );
-    await connected.end();
+    await client.end();
   }
   await Deno.remove(home, { recursive: true });
 });
 
-// A worker that is terminated during its start may leave a call of the runtime open, which the leak detector counts.
-Deno.test({ name: "a port that is taken is an error", sanitizeOps: false }, async () => {
+// A worker that is terminated during its start may leave a call of the runtime open, which the leak detector reports.
+Deno.test({ name: "startLocal() rejects if a port is in use", sanitizeOps: false }, async () => {
   const taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   for (const name of ["postgresPort", "workspacePort"]) {
     await assert.rejects(ownLakebase({ [name]: taken.addr.port }), /in use/i);
@@ -141,9 +141,9 @@ Deno.test({ name: "a port that is taken is an error", sanitizeOps: false }, asyn
 });
 
 pgliteTests()("timers of the host fire while a query runs", async ({ local }) => {
-  const connected = await connect(local);
+  const client = await connect(local);
   let running = true;
-  const query = connected.query("SELECT count(*) FROM generate_series(1, 1e15)").finally(() => running = false);
+  const query = client.query("SELECT count(*) FROM generate_series(1, 1e15)").finally(() => running = false);
   const canceled = assert.rejects(query, { code: "57P01" });
   for (let ticks = 0; ticks < 20; ticks++) await new Promise((resolve) => setTimeout(resolve, 5));
   assert(running);

@@ -10,7 +10,7 @@ const NESTED_JSON = `repeat('[', 20000) || repeat(']', 20000)`;
 
 /** Each statement ends with 54001 or succeeds; 42601 is the parser's own limit. */
 const DEEP = [
-  `SELECT (${NESTED_JSON})::jsonb`, // first, on a cold database: code that runs often is compiled to use less stack
+  `SELECT (${NESTED_JSON})::jsonb`, // first, because code that has run often is compiled and then uses less stack
   `SELECT (${NESTED_JSON})::json`,
   `SELECT (repeat('{"a":', 100000))::json`,
   "SELECT fact(300)",
@@ -77,7 +77,7 @@ const CRASH = "SELECT crash(2147483647)";
 
 for (const kept of [true, false]) {
   Deno.test({
-    name: `${kept ? "" : "(slow) "}after a crash, an embedded database says so once, and starts again with ${
+    name: `${kept ? "" : "(slow) "}a crash of the embedded database is reported once, and then it starts again with ${
       kept ? "its folder" : "no data"
     }`,
     ...quiet,

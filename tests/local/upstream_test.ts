@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { startLocal } from "lakebase/local";
 import { eventually, inTime } from "../support/eventually.ts";
 import { postgresMissing, startPostgres } from "../support/postgres.ts";
-import { connect, refusal, row } from "./client.ts";
+import { connect, firstRow, refusal } from "./client.ts";
 
 const missing = postgresMissing();
 const ignore = missing !== undefined;
@@ -13,105 +13,108 @@ Deno.test.afterAll(async () => {
   await server?.stop();
 });
 
-function here(): NonNullable<typeof local> {
+function lakebase(): NonNullable<typeof local> {
   if (!local) throw new Error(missing);
   return local;
 }
 
 Deno.test({ name: "a session acts as its role, in the URL's database", ignore }, async () => {
   for (const [role, password] of [["you@example.com", undefined], ["native", "pw"]] as const) {
-    const connected = await connect(here(), { user: role, ...(password ? { password } : {}) });
-    assert.deepEqual(await row(connected, "SELECT current_user, session_user, current_database()"), [
+    const client = await connect(lakebase(), { user: role, ...(password ? { password } : {}) });
+    assert.deepEqual(await firstRow(client, "SELECT current_user, session_user, current_database()"), [
       role,
       role,
       "app",
     ]);
-    await connected.query("DISCARD ALL");
-    assert.deepEqual(await row(connected, "SELECT current_user"), [role]);
-    await connected.query("CREATE TABLE mine (id int); DROP TABLE mine");
-    await connected.end();
+    await client.query("DISCARD ALL");
+    assert.deepEqual(await firstRow(client, "SELECT current_user"), [role]);
+    await client.query("CREATE TABLE mine (id int); DROP TABLE mine");
+    await client.end();
   }
 });
 
 Deno.test({ name: "a client's startup parameters and options reach the server", ignore }, async () => {
   const options = "-c statement_timeout=7s -c search_path=pg_catalog,public";
-  const connected = await connect(here(), { options, application_name: "it's mine \\o/" });
+  const client = await connect(lakebase(), { options, application_name: "it's mine \\o/" });
   assert.deepEqual(
-    await row(connected, "SELECT current_setting('statement_timeout'), current_setting('application_name')"),
+    await firstRow(client, "SELECT current_setting('statement_timeout'), current_setting('application_name')"),
     ["7s", "it's mine \\o/"],
   );
-  await connected.end();
-  const error = await refusal(here(), { options: "-c no_such_setting=1" });
+  await client.end();
+  const error = await refusal(lakebase(), { options: "-c no_such_setting=1" });
   assert.deepEqual([error.code, error.severity], ["42704", "FATAL"]);
 });
 
-Deno.test({ name: "a new session has what ALTER ROLE keeps, below its own options", ignore }, async () => {
-  const admin = await connect(here());
-  await admin.query(`ALTER ROLE "you@example.com" SET search_path = "a b", public`);
-  await admin.query(`ALTER ROLE "you@example.com" SET lock_timeout = '9s'`);
-  const settings = "SELECT current_setting('search_path'), current_setting('lock_timeout')";
-  const connected = await connect(here(), { options: "-c lock_timeout=7s" });
-  assert.deepEqual(await row(connected, settings), ['"a b", public', "7s"]);
-  await connected.query("RESET ALL");
-  assert.deepEqual(await row(connected, settings), ['"a b", public', "7s"]);
-  await admin.query(`ALTER ROLE "you@example.com" RESET ALL`);
-  await Promise.all([admin.end(), connected.end()]);
+Deno.test(
+  { name: "a new session has the settings of ALTER ROLE, unless its own options override them", ignore },
+  async () => {
+    const admin = await connect(lakebase());
+    await admin.query(`ALTER ROLE "you@example.com" SET search_path = "a b", public`);
+    await admin.query(`ALTER ROLE "you@example.com" SET lock_timeout = '9s'`);
+    const settings = "SELECT current_setting('search_path'), current_setting('lock_timeout')";
+    const client = await connect(lakebase(), { options: "-c lock_timeout=7s" });
+    assert.deepEqual(await firstRow(client, settings), ['"a b", public', "7s"]);
+    await client.query("RESET ALL");
+    assert.deepEqual(await firstRow(client, settings), ['"a b", public', "7s"]);
+    await admin.query(`ALTER ROLE "you@example.com" RESET ALL`);
+    await Promise.all([admin.end(), client.end()]);
+  },
+);
+
+Deno.test({ name: "a client receives the error with which the server refuses its login", ignore }, async () => {
+  assert.equal((await refusal(lakebase(), { database: "none" })).code, "3D000");
+  assert.equal((await refusal(lakebase(), { user: "who@example.com" })).code, "28000");
 });
 
-Deno.test({ name: "what the server refuses, the client is told", ignore }, async () => {
-  assert.equal((await refusal(here(), { database: "none" })).code, "3D000");
-  assert.equal((await refusal(here(), { user: "who@example.com" })).code, "28000");
-});
-
-Deno.test({ name: "transactions of two sessions don't wait for each other", ignore }, async () => {
-  const [one, two] = await Promise.all([connect(here()), connect(here())]);
+Deno.test({ name: "two sessions can have a transaction at the same time", ignore }, async () => {
+  const [one, two] = await Promise.all([connect(lakebase()), connect(lakebase())]);
   await one.query("BEGIN");
   await two.query("BEGIN");
-  assert.deepEqual(await row(two, "SELECT 1"), [1]);
+  assert.deepEqual(await firstRow(two, "SELECT 1"), [1]);
   await Promise.all([one.end(), two.end()]);
 });
 
-Deno.test({ name: "a query is cancelled on the server", ignore }, async () => {
-  const connected = await connect(here());
-  const [process] = await row(connected, "SELECT pg_backend_pid()");
-  assert.equal((connected as unknown as { processID: number }).processID, process);
-  const running = assert.rejects(connected.query("SELECT pg_sleep(600)"), { code: "57014" });
-  const other = await connect(here());
+Deno.test({ name: "a query is canceled on the server", ignore }, async () => {
+  const client = await connect(lakebase());
+  const [process] = await firstRow(client, "SELECT pg_backend_pid()");
+  assert.equal((client as unknown as { processID: number }).processID, process);
+  const running = assert.rejects(client.query("SELECT pg_sleep(600)"), { code: "57014" });
+  const other = await connect(lakebase());
   const asleep = "SELECT count(*)::int FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
-  await eventually("the query runs", async () => (await row(other, asleep))[0] === 1);
-  const { secretKey } = connected as unknown as { secretKey: number };
+  await eventually("the query runs", async () => (await firstRow(other, asleep))[0] === 1);
+  const { secretKey } = client as unknown as { secretKey: number };
   const request = new DataView(new ArrayBuffer(16));
   [16, 80877102, process as number, secretKey].forEach((value, i) => request.setInt32(i * 4, value));
-  const canceller = await Deno.connect({ hostname: "127.0.0.1", port: Number(here().env["PGPORT"]) });
-  await canceller.write(new Uint8Array(request.buffer));
-  await canceller.read(new Uint8Array(1));
-  canceller.close();
+  const socket = await Deno.connect({ hostname: "127.0.0.1", port: Number(lakebase().env["PGPORT"]) });
+  await socket.write(new Uint8Array(request.buffer));
+  await socket.read(new Uint8Array(1));
+  socket.close();
   await inTime("the end of the query", running);
-  await Promise.all([connected.end(), other.end()]);
+  await Promise.all([client.end(), other.end()]);
 });
 
-Deno.test({ name: "a restart of the server ends the sessions, and new ones are let in", ignore }, async () => {
-  const connected = await connect(here());
-  const ended = new Promise<{ code?: string }>((resolve) => connected.once("error", resolve));
+Deno.test({ name: "a restart of the server ends the sessions, and then new ones can log in", ignore }, async () => {
+  const client = await connect(lakebase());
+  const ended = new Promise<{ code?: string }>((resolve) => client.once("error", resolve));
   await server?.restart();
   assert.equal((await ended).code, "57P01");
-  const again = await connect(here());
+  const again = await connect(lakebase());
   await again.end();
 });
 
 Deno.test({ name: "faults act on a real server's sessions too", ignore }, async () => {
-  const connected = await connect(here());
-  const ended = new Promise<{ code?: string }>((resolve) => connected.once("error", resolve));
-  here().faults.suspend();
+  const client = await connect(lakebase());
+  const ended = new Promise<{ code?: string }>((resolve) => client.once("error", resolve));
+  lakebase().faults.suspend();
   assert.equal((await ended).code, "57P01");
-  here().faults.reset();
+  lakebase().faults.reset();
 });
 
-Deno.test("a server that does not exist is an error", async () => {
+Deno.test("startLocal() rejects if the server does not exist", async () => {
   await assert.rejects(startLocal({ database: "postgres://nobody@127.0.0.1:1/none" }), /ECONNREFUSED|refused/i);
 });
 
-Deno.test("an invalid URL is an error that does not show the URL", async () => {
+Deno.test("the error for an invalid URL does not show the URL", async () => {
   for (
     const database of [
       ...["postgres://app:s3cretpw@127.0.0.1:notaport/db", "app:s3cretpw@127.0.0.1/db", "https://app:s3cretpw@h/db"],

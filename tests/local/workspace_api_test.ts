@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { call, connect, mint, row } from "./client.ts";
+import { call, connect, firstRow, mint } from "./client.ts";
 import { ownLakebase } from "../support/lakebase.ts";
 
 const CLIENT = { clientId: "11111111-2222-3333-4444-555555555555", clientSecret: "the secret" };
@@ -46,7 +46,7 @@ async function refused(route: string, body?: unknown, token?: string): Promise<[
   return [response.status, error_code, message.replace(/ \[TraceId.*/, "")];
 }
 
-Deno.test("projects, branches and endpoints have the form of the service", async () => {
+Deno.test("projects, branches and endpoints have the form of the real API", async () => {
   const project = await get("/api/2.0/postgres/projects/one");
   assert.equal(project["name"], "projects/one");
   const status = project["status"] as Record<string, unknown>;
@@ -234,7 +234,7 @@ Deno.test("a service principal gets a token by OIDC discovery, and Me is the ser
   assert.equal((await other.json()).error, "unsupported_grant_type");
 });
 
-Deno.test("Provisioned instances are listed, found and opened", async () => {
+Deno.test("Provisioned instances are listed, found by uid, and accept a login", async () => {
   const { database_instances } = await get("/api/2.0/database/instances") as {
     database_instances: { name: string; uid: string; state: string }[];
   };
@@ -250,9 +250,9 @@ Deno.test("Provisioned instances are listed, found and opened", async () => {
     .json();
   assert.equal(expire_time, undefined);
   assert(Date.parse(expiration_time) > Date.now() + 3_500_000);
-  const connected = await connect(local, { password: token });
-  assert.deepEqual(await row(connected, "SELECT current_user"), ["ana@example.com"]);
-  await connected.end();
+  const client = await connect(local, { password: token });
+  assert.deepEqual(await firstRow(client, "SELECT current_user"), ["ana@example.com"]);
+  await client.end();
 });
 
 Deno.test("every call is recorded, without its token", async () => {

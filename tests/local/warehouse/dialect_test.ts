@@ -3,7 +3,7 @@ import { ApiError } from "../../../src/local/api_json.ts";
 import { readStatementRequest } from "../../../src/local/warehouse/api.ts";
 import { translate, UnboundParameter } from "../../../src/local/warehouse/dialect.ts";
 
-/** Fields of a request, each with its fault. */
+/** Fields of a request that is refused, each with the error. */
 const REFUSALS: [Record<string, unknown>, RegExp][] = [
   [{ statement: "" }, /^Field 'statement' is required/],
   [{ statement: 1 }, /^Field 'statement' must be a string/],
@@ -73,23 +73,23 @@ Deno.test("a statement is translated for Postgres", () => {
   }
 });
 
-Deno.test("a position of Postgres is mapped to the position in the statement", () => {
+Deno.test("a position in the translation is mapped to the statement", () => {
   const statement = "SELECT '😀', :d, `x`, main.taxi.nope";
   const { sql, indexOf } = translate(statement, PARAMETERS, new Set(["main"]));
   const characters = [...sql];
   for (
-    const [found, wanted] of [["'😀'", "'😀'"], ["$1", ":d"], ['"x"', "`x`"], ["taxi", "main"], [
+    const [translated, original] of [["'😀'", "'😀'"], ["$1", ":d"], ['"x"', "`x`"], ["taxi", "main"], [
       "nope",
       "nope",
     ]] as const
   ) {
-    const position = characters.findIndex((_, at) => characters.slice(at).join("").startsWith(found)) + 1;
-    assert.equal(indexOf(position), statement.indexOf(wanted), found);
+    const position = characters.findIndex((_, at) => characters.slice(at).join("").startsWith(translated)) + 1;
+    assert.equal(indexOf(position), statement.indexOf(original), translated);
   }
   assert.equal(indexOf(1), 0);
 });
 
-Deno.test("a marker without a parameter is an error with its position", () => {
+Deno.test("the error for a marker without a parameter has its position", () => {
   const unbound = (error: unknown) =>
     error instanceof UnboundParameter && error.parameter === "no" && error.index === 11;
   assert.throws(() => translate("SELECT :a, :no", PARAMETERS, new Set()), unbound);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { RecordBatchReader } from "apache-arrow";
 import type { LinkFault } from "lakebase/local";
 import { call } from "../client.ts";
-import { type Answer, json, type Link, over, rows, run, STATEMENTS } from "./statements.ts";
+import { type Answer, json, type Link, rows, run, STATEMENTS, untilEnded } from "./statements.ts";
 import { ownLakebase } from "../../support/lakebase.ts";
 
 const local = await ownLakebase({ lockTimeout: 300_000, warehouses: [{ name: "small", chunkRows: 3 }] });
@@ -11,7 +11,7 @@ const WAREHOUSE = `/api/2.0/sql/warehouses/${local.env["DATABRICKS_WAREHOUSE_ID"
 Deno.test.afterEach(() => faults.reset());
 Deno.test.afterAll(() => local.close());
 
-/** The servers' timers outlive a test. */
+/** Registers a test without the leak detectors, because the servers' timers outlive it. */
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, sanitizeOps: false, sanitizeResources: false, fn });
 }
@@ -29,14 +29,14 @@ for (const hold of ["PENDING", "RUNNING"] as const) {
     ];
     assert.equal(await state(first.statement_id), hold);
     await json(local, `POST ${STATEMENTS}/${second.statement_id}/cancel`, {});
-    assert.deepEqual((await over(local, second.statement_id)).status, { state: "CANCELED" });
+    assert.deepEqual((await untilEnded(local, second.statement_id)).status, { state: "CANCELED" });
     assert.equal(await state(first.statement_id), hold);
     faults.warehouse.hold = undefined;
-    assert.equal((await over(local, first.statement_id)).status.state, "SUCCEEDED");
+    assert.equal((await untilEnded(local, first.statement_id)).status.state, "SUCCEEDED");
   });
 }
 
-test("a statement that has not ended after the wait continues, or is canceled", async () => {
+test("a statement that has not ended after the wait continues, or is canceled on request", async () => {
   faults.warehouse.hold = "RUNNING";
   const wait_timeout = "5s"; // the shortest
   const [goesOn, canceled] = await Promise.all([
@@ -65,7 +65,7 @@ async function links(): Promise<Link[]> {
   return (await Promise.all(chunks)).map(({ external_links }) => external_links![0]!);
 }
 
-/** The status of a link, and its numbers; `broken` for a connection that breaks, or a file that can't be read. */
+/** Follows a link: its status and numbers, or `broken` for a connection that breaks or a file that can't be read. */
 async function follow({ external_link, http_headers }: Link, headers = {}): Promise<unknown[]> {
   try {
     const response = await fetch(external_link, { headers: { ...http_headers, ...headers } });
@@ -99,7 +99,7 @@ for (const [answer, expected] of LINK_FAULTS) {
   });
 }
 
-test("links expire, and a new one is given", async () => {
+test("a link expires, and a new link works", async () => {
   const before = await links();
   faults.warehouse.expireLinks();
   assert.deepEqual(await follow(before[0]!), [403, "AccessDenied"]);
@@ -114,7 +114,7 @@ test("links expire, and a new one is given", async () => {
   assert.deepEqual(await follow(link!), [403, "AccessDenied"]);
 });
 
-test("a link demands its headers and its signature, and refuses a login", async () => {
+test("a link requires its headers and its signature, and refuses the workspace's login", async () => {
   const [link] = await links();
   assert.deepEqual(await follow(link!, { authorization: `Bearer ${local.env["DATABRICKS_TOKEN"]}` }), [
     400,
@@ -129,7 +129,7 @@ test("a link demands its headers and its signature, and refuses a login", async 
 test("a warehouse that is stopped ends its statements, and the next one starts it", async () => {
   const { statement_id } = await run(local, "SELECT pg_sleep(600)", { wait_timeout: "0s" });
   faults.warehouse.stop();
-  const { status } = await over(local, statement_id);
+  const { status } = await untilEnded(local, statement_id);
   assert.deepEqual([status.state, status.error?.error_code], ["FAILED", "ABORTED"]);
   assert.equal((await json<{ state: string }>(local, `GET ${WAREHOUSE}`)).state, "STOPPED");
   assert.deepEqual(await rows(local, "SELECT 1"), [["1"]]);
@@ -143,7 +143,7 @@ test("statements wait for a slow start", async () => {
   assert.equal((await json<{ state: string }>(slow, `GET ${path}`)).state, "STARTING");
   assert.equal((await json<Answer>(slow, `GET ${STATEMENTS}/${statement_id}`)).status.state, "PENDING");
   assert.deepEqual(await json(slow, `POST ${path}/stop`, {}), {});
-  const { status } = await over(slow, statement_id);
+  const { status } = await untilEnded(slow, statement_id);
   assert.deepEqual([status.state, status.error?.error_code], ["FAILED", "ABORTED"]);
 });
 
@@ -176,17 +176,17 @@ test("warehouses are listed, started, stopped and deleted", async () => {
   assert.equal((await call(several, "GET /api/2.0/sql/warehouses/4")).status, 404);
 });
 
-test('a fault "lost" carries the call out', async () => {
+test('the fault "lost" carries out the call', async () => {
   faults.workspace(`POST ${STATEMENTS}`, { answer: "lost", times: 1 });
   await assert.rejects(run(local, "CREATE TABLE lost (a int)"));
   assert.deepEqual(await rows(local, "SELECT * FROM lost"), []);
 });
 
-test("a token that is revoked while a statement runs ends the calls, not the statement", async () => {
+test("revoking the token while a statement runs refuses calls, but does not end the statement", async () => {
   faults.warehouse.hold = "RUNNING";
   const { statement_id } = await run(local, "SELECT 1", { wait_timeout: "0s" });
   faults.revokeToken();
   assert.equal((await call(local, `GET ${STATEMENTS}/${statement_id}`)).status, 401);
   faults.reset();
-  assert.equal((await over(local, statement_id)).status.state, "SUCCEEDED");
+  assert.equal((await untilEnded(local, statement_id)).status.state, "SUCCEEDED");
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type RecordBatch, RecordBatchReader } from "apache-arrow";
 import { bothTests, ownLakebase } from "../../support/lakebase.ts";
 import { call } from "../client.ts";
-import { type Answer, json, type Link, over, rows, run, STATEMENTS } from "./statements.ts";
+import { type Answer, json, type Link, rows, run, STATEMENTS, untilEnded } from "./statements.ts";
 
 const OPTIONS = { warehouses: [{ name: "small", chunkRows: 3 }] };
 const test = bothTests(OPTIONS);
@@ -99,7 +99,7 @@ test("parameters are bound by name, with their types", async ({ local }) => {
   ]]);
 });
 
-test("names may have three parts and backticks", async ({ local }) => {
+test("names can have three parts and backticks", async ({ local }) => {
   await rows(local, "CREATE SCHEMA IF NOT EXISTS main.taxi");
   assert.deepEqual(await rows(local, "CREATE TABLE main.taxi.`trips ``2``` AS SELECT 1 AS id, 'x' AS `Zone 1`"), [[
     "1",
@@ -143,7 +143,7 @@ const FAILURES: [string, RegExp, string][] = [
   ["SELECT pg_catalog.set_config('work_mem', 'x', false)", /^\[LOCAL_POSTGRES_ERROR\] invalid value/, "22023"],
 ];
 
-test("a statement fails with an error class, a SQLSTATE and a place", async ({ local }) => {
+test("a failed statement has an error class, a SQLSTATE and a position", async ({ local }) => {
   for (const [statement, message, sqlState] of FAILURES) {
     const { status } = await run(local, statement);
     assert.equal(status.state, "FAILED", statement);
@@ -161,7 +161,7 @@ async function batches(link: Link): Promise<RecordBatch[]> {
 
 const EXTERNAL = { disposition: "EXTERNAL_LINKS", format: "ARROW_STREAM" };
 
-test("a large result comes in chunks, each an Arrow stream behind a link", async ({ local }) => {
+test("a large result has chunks, and the link to each leads to an Arrow stream", async ({ local }) => {
   const { statement_id, manifest, result } = await run(
     local,
     "SELECT n, CASE WHEN n > 1 THEN n::text END AS t, n AS n FROM generate_series(1, 7) AS n",
@@ -183,7 +183,7 @@ test("a large result comes in chunks, each an Arrow stream behind a link", async
   assert.deepEqual([beyond.status, (await beyond.json()).error_code], [400, "INVALID_PARAMETER_VALUE"]);
 });
 
-test("a result is cut at a limit of rows or bytes, and an inline one has 25 MiB at most", async ({ local }) => {
+test("a result is truncated at its limit of rows or bytes, and an inline result over 25 MiB fails", async ({ local }) => {
   const many = "SELECT n FROM generate_series(1, 100000) AS n";
   for (const [limit, count] of [[{ row_limit: 3 }, 3], [{ row_limit: 4 }, 4], [{ byte_limit: 80 }, 10]] as const) {
     const { manifest } = await run(local, many, limit);
@@ -198,11 +198,11 @@ test("a result is cut at a limit of rows or bytes, and an inline one has 25 MiB 
   assert.match(status.error!.message, /^Inline byte limit exceeded\..*26214400 bytes/);
 });
 
-test("a statement that runs is canceled", async ({ local }) => {
+test("a running statement can be canceled", async ({ local }) => {
   const { statement_id, status } = await run(local, "SELECT pg_sleep(600)", { wait_timeout: "0s" });
   assert.equal(status.state, "PENDING");
   assert.deepEqual(await json(local, `POST ${STATEMENTS}/${statement_id}/cancel`, {}), {});
-  assert.deepEqual((await over(local, statement_id)).status, { state: "CANCELED" });
+  assert.deepEqual((await untilEnded(local, statement_id)).status, { state: "CANCELED" });
   assert.deepEqual(await rows(local, "SELECT 1"), [["1"]]);
 });
 

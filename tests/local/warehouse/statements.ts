@@ -25,7 +25,7 @@ export interface Link {
   next_chunk_internal_link?: string;
 }
 
-/** A call of the workspace API, and the JSON that it answers. */
+/** Calls the workspace API, and returns the JSON of the answer. */
 export async function json<T>(local: LocalLakebase, route: string, body?: unknown): Promise<T> {
   return await (await call(local, route, body)).json();
 }
@@ -42,17 +42,17 @@ export async function run(
   return await json(local, `POST ${STATEMENTS}`, { warehouse_id, statement, wait_timeout: "50s", ...more });
 }
 
-/** The rows of a statement that succeeds. */
+/** Runs a statement that must succeed, and returns its rows. */
 export async function rows(local: LocalLakebase, statement: string, more?: Record<string, unknown>) {
   const { status, result } = await run(local, statement, more);
   assert.equal(status.state, "SUCCEEDED", status.error?.message);
   return result.data_array ?? [];
 }
 
-/** The answer after the statement has ended. */
-export async function over(local: LocalLakebase, id: string): Promise<Answer> {
+/** Waits until a statement has ended, and returns the answer with its state. */
+export async function untilEnded(local: LocalLakebase, id: string): Promise<Answer> {
   let answer = await json<Answer>(local, `GET ${STATEMENTS}/${id}`);
-  await eventually("the statement is over", async () => {
+  await eventually("the statement has ended", async () => {
     answer = await json<Answer>(local, `GET ${STATEMENTS}/${id}`);
     return !["PENDING", "RUNNING"].includes(answer.status.state);
   });
