@@ -8,7 +8,7 @@ import { backoff, pause } from "../core/pause.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { countText } from "../core/text.ts";
 import { resolveHost, resolvesNames } from "../net/dns.ts";
-import { classifyFailure, connectError, type Destination } from "../net/failure.ts";
+import { classifyFailure, connectError, type ConnectTarget } from "../net/failure.ts";
 import { LakebasePool } from "../net/pool.ts";
 import { inspectCertificate, reachServer, type SslConfig, tlsOptions } from "../net/tls.ts";
 import { describeOrigin, type Setting } from "../settings/origin.ts";
@@ -80,7 +80,7 @@ export class CheckState implements AsyncDisposable {
   }
 
   /** The server, the database and the role. */
-  get destination(): Destination {
+  get destination(): ConnectTarget {
     const { host, user, native, settings: { port, database } } = this;
     return { host, port, database, user, native };
   }
@@ -201,9 +201,9 @@ async function checkDns({ host }: CheckState): Promise<Finding> {
       detail: "Deno looks it up, because this program may reach only the hosts that its permissions name",
     };
   }
-  const { addresses, by } = await resolveHost(host);
-  const detail = `${addresses.map(({ address }) => address).join(", ")}, by ${by}`;
-  return by === "the system" || by === "itself" ? detail : {
+  const { addresses, resolver } = await resolveHost(host);
+  const detail = `${addresses.map(({ address }) => address).join(", ")}, by ${resolver}`;
+  return resolver === "the system" || resolver === "itself" ? detail : {
     outcome: "warning",
     detail: `${detail}, because the system's resolver failed`,
   };
@@ -304,7 +304,7 @@ async function checkWarehouse(state: CheckState, signal: AbortSignal): Promise<F
  * @param run The step.
  * @throws {LakebaseError} The last failure.
  */
-async function whileWaking<T>(server: Destination, signal: AbortSignal, run: () => Promise<T>): Promise<T> {
+async function whileWaking<T>(server: ConnectTarget, signal: AbortSignal, run: () => Promise<T>): Promise<T> {
   const started = Date.now();
   let last: LakebaseError | undefined;
   for (let attempt = 0;; attempt++) {

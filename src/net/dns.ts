@@ -13,7 +13,7 @@ export interface Address {
 /** A way to resolve a host name. */
 export type Resolver = (hostname: string) => Promise<Address[]>;
 
-/** The callback of Node's `lookup`: one address, or a list with the option `all`. */
+/** The callback of Node's `lookup`. It gets one address, or with the option `all` a list. */
 type LookupCallback = (
   error: Error | null,
   address?: string | Address[],
@@ -27,8 +27,8 @@ export type HostLookup = (hostname: string, options: { all?: boolean } | number,
 const LIMIT_MS = 5000;
 
 /**
- * The resolvers, in the order in which they are used. The resolver of macOS fails on some of Lakebase's long names;
- * `dig` does not, because it queries the name server directly.
+ * The resolvers in the order of their use. The resolver of macOS fails on some of Lakebase's long names; `dig` does not,
+ * because it queries the name server directly.
  */
 const RESOLVERS: readonly (readonly [name: string, resolve: Resolver])[] = [
   ["the system", resolveWithSystem],
@@ -43,7 +43,7 @@ interface Resolution {
   /** The addresses; at least one. */
   addresses: Address[];
   /** The name of the resolver, such as `the system` or `dig`. */
-  by: string;
+  resolver: string;
 }
 
 /**
@@ -54,32 +54,32 @@ interface Resolution {
  * @throws {LakebaseError} `DNS`, with the error of each resolver.
  */
 export async function resolveHost(hostname: string, resolvers = RESOLVERS): Promise<Resolution> {
-  const own = isIP(hostname);
-  if (own !== 0) return { addresses: [{ address: hostname, family: own as 4 | 6 }], by: "itself" };
-  // RFC 6761, 6.3: such a name always means this machine, but some resolvers do not know it.
-  if (/\.localhost\.?$/i.test(hostname)) return { addresses: [...LOOPBACK], by: "itself" };
-  const said: string[] = [];
+  const family = isIP(hostname);
+  if (family !== 0) return { addresses: [{ address: hostname, family: family as 4 | 6 }], resolver: "itself" };
+  // RFC 6761, 6.3: such a name always means this machine, but some resolvers do not find it.
+  if (/\.localhost\.?$/i.test(hostname)) return { addresses: [...LOOPBACK], resolver: "itself" };
+  const failures: string[] = [];
   let cause: unknown;
   for (const [name, resolve] of resolvers) {
     try {
       const addresses = await withLimit(resolve(hostname));
-      if (addresses.length > 0) return { addresses, by: name };
-      said.push(`${name}: no address`);
+      if (addresses.length > 0) return { addresses, resolver: name };
+      failures.push(`${name}: no address`);
     } catch (error) {
       cause ??= error;
-      said.push(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+      failures.push(`${name}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
   throw new LakebaseError(
     "DNS",
-    `Cannot find the address of "${hostname}" (${said.join("; ")}). Check the host's name, the network and the VPN`,
+    `Cannot find the address of "${hostname}" (${failures.join("; ")}). Check the host's name, the network and the VPN`,
     { cause },
   );
 }
 
 /**
- * {@linkcode resolveHost} as the `lookup` function of a socket. Only the socket uses the address; SNI and the check of the
- * certificate use the host name.
+ * {@linkcode resolveHost} as the `lookup` function of a socket. The address is only for the socket; SNI and the check of
+ * the certificate use the host name.
  */
 export const lookup: HostLookup = (hostname, options, callback) => {
   const all = typeof options === "object" && options.all === true;
@@ -90,16 +90,16 @@ export const lookup: HostLookup = (hostname, options, callback) => {
 };
 
 /**
- * The options of a socket for a host, with {@linkcode lookup} if it is possible. The socket tries the addresses one
- * after another.
+ * The options with which a socket connects to a host, with {@linkcode lookup} if this program may resolve names. The
+ * socket tries the addresses one after another.
  */
 export function destination(host: string, port: number, find: HostLookup = lookup): TcpNetConnectOpts {
   return resolvesNames() ? { host, port, lookup: find as LookupFunction } : { host, port };
 }
 
 /**
- * Whether this program may resolve names itself. If it may connect to certain hosts only, Deno must resolve the name:
- * it refuses a connection to an address.
+ * Whether this program may resolve names itself. If it may connect only to certain hosts, Deno has to resolve the name,
+ * because it refuses a connection to an address.
  */
 export function resolvesNames(): boolean {
   return Deno.permissions.querySync({ name: "net" }).state === "granted";
@@ -142,8 +142,8 @@ async function resolveWithDig(hostname: string): Promise<Address[]> {
 }
 
 /**
- * Reads until the process ends, not until the output ends: if `dig` is a script, a child of it may keep the output open
- * after the script was killed.
+ * Reads the output until the process ends, because the output itself may not end: if `dig` is a script, its child may keep
+ * the output open after the script was killed.
  */
 async function readAll(child: Deno.ChildProcess, timer: ReturnType<typeof setTimeout>): Promise<string> {
   const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();

@@ -26,7 +26,7 @@ interface DriverError {
 }
 
 /** The target of a connection, as errors name it. */
-export interface Destination {
+export interface ConnectTarget {
   /** The host's name. */
   host: string;
   /** The port. */
@@ -40,46 +40,46 @@ export interface Destination {
 }
 
 /**
- * Classifies a failed connection by SQLSTATE and error code. The text decides only where Lakebase's proxy uses one SQLSTATE for
- * several failures.
+ * Classifies a failed connection by SQLSTATE and error code. The text of the error decides only where Lakebase's proxy uses
+ * one SQLSTATE for several failures.
  *
  * @param error The error of the driver.
- * @param to The target of the connection.
+ * @param target The target of the connection.
  */
-export function classifyFailure(error: unknown, to: Destination): ConnectFailure {
+export function classifyFailure(error: unknown, target: ConnectTarget): ConnectFailure {
   if (error instanceof LakebaseError) return { kind: "final", code: error.code, state: error.message };
-  if (error instanceof AggregateError && error.errors.length > 0) return socketFailures(error.errors, to);
+  if (error instanceof AggregateError && error.errors.length > 0) return socketFailures(error.errors, target);
   const failure: DriverError = error instanceof Error ? error : { message: String(error) };
   const { code } = failure;
-  if (typeof failure.severity === "string" && typeof code === "string") return serverFailure(failure, code, to);
-  return socketFailure(failure, typeof code === "string" ? code : "", to);
+  if (typeof failure.severity === "string" && typeof code === "string") return serverFailure(failure, code, target);
+  return socketFailure(failure, typeof code === "string" ? code : "", target);
 }
 
 /**
- * Chooses one failure of several addresses: the one that a retry is most likely to cure, or else the one of a machine
- * that answered. On a machine without IPv6, the IPv6 address always fails.
+ * Chooses one of the failures of several addresses: the one that a retry is most likely to cure, or else the one of an
+ * address that answered. On a machine without IPv6, the IPv6 address always fails.
  */
-function socketFailures(errors: readonly unknown[], to: Destination): ConnectFailure {
-  const failures = errors.map((error) => classifyFailure(error, to));
-  const rank = ["waking", "refused"].find((kind) => failures.some((failure) => failure.kind === kind));
+function socketFailures(errors: readonly unknown[], target: ConnectTarget): ConnectFailure {
+  const failures = errors.map((error) => classifyFailure(error, target));
+  const retryKind = ["waking", "refused"].find((kind) => failures.some((failure) => failure.kind === kind));
   const answered = errors.findIndex((error) => (error as DriverError | null)?.code === "ECONNREFUSED");
-  return failures.find(({ kind }) => kind === rank) ?? failures[Math.max(0, answered)]!;
+  return failures.find(({ kind }) => kind === retryKind) ?? failures[Math.max(0, answered)]!;
 }
 
-function serverFailure(failure: DriverError, sqlstate: string, to: Destination): ConnectFailure {
+function serverFailure(failure: DriverError, sqlstate: string, target: ConnectTarget): ConnectFailure {
   const detail = typeof failure.detail === "string" ? ` (${failure.detail})` : "";
-  const said = `the server said "${failure.message}"${detail}, SQLSTATE ${sqlstate}`;
-  const [kind, code, todo] = refusal(failure.message, sqlstate, to);
-  return { kind, code, state: `${said}. ${todo}`, sqlstate };
+  const answer = `the server said "${failure.message}"${detail}, SQLSTATE ${sqlstate}`;
+  const [kind, code, advice] = refusal(failure.message, sqlstate, target);
+  return { kind, code, state: `${answer}. ${advice}`, sqlstate };
 }
 
-type Refusal = readonly [kind: ConnectFailure["kind"], code: LakebaseErrorCode, todo: string];
+type Refusal = readonly [kind: ConnectFailure["kind"], code: LakebaseErrorCode, advice: string];
 
 /** The most characters of a server's message that are read: some of the patterns take quadratic time. */
 const MAX_READ = 1000;
 
 /** Classifies an error of the server. PgBouncer uses 08P01 for all errors that it raises itself. */
-function refusal(message: string, sqlstate: string, to: Destination): Refusal {
+function refusal(message: string, sqlstate: string, target: ConnectTarget): Refusal {
   const words = message.slice(0, MAX_READ).replace(/"[^"]*"/g, '""'); // a name in quotes may contain any text
   const says = (pattern: RegExp) => pattern.test(words);
   if (says(/IP ACL/i)) return ["final", "LOGIN_REFUSED", "Ask an administrator to allow this network"];
@@ -91,7 +91,7 @@ function refusal(message: string, sqlstate: string, to: Destination): Refusal {
     return ["final", "TLS", "Connect to the host by its name, with sslMode verify-full"];
   }
   if (sqlstate.startsWith("28") || says(/SASL authentication failed|no such user|\bauth(entication)? failed/i)) {
-    return ["login", "LOGIN_REFUSED", loginAdvice(to)];
+    return ["login", "LOGIN_REFUSED", loginAdvice(target)];
   }
   if (sqlstate === "3D000" || sqlstate === "08P01" && says(/no such database/i)) {
     return ["final", "DATABASE_NOT_FOUND", `Set ${quotedOption("database")} (PGDATABASE) to one that the endpoint has`];
@@ -111,17 +111,17 @@ function refusal(message: string, sqlstate: string, to: Destination): Refusal {
     return ["final", "BAD_SETTING", "Check PGOPTIONS, which is sent with the login"];
   }
   if (sqlstate === "42501") {
-    const { database, user } = to;
+    const { database, user } = target;
     return ["final", "LOGIN_REFUSED", `Its owner can run GRANT CONNECT ON DATABASE "${database}" TO "${user}"`];
   }
-  return ["final", "LOGIN_REFUSED", loginAdvice(to)];
+  return ["final", "LOGIN_REFUSED", loginAdvice(target)];
 }
 
 const STARTUP_ADVICE =
   "A connection pooler hands the server's sessions from client to client, so a client can't have settings " +
   'of its own. Use the host without "-pooler", or leave out "readOnly", "statementTimeout", "onConnect" and PGOPTIONS';
 
-function loginAdvice({ user, native }: Destination): string {
+function loginAdvice({ user, native }: ConnectTarget): string {
   return native
     ? `Check "user" and "password" (PGUSER, PGPASSWORD), and that native login is enabled for the project`
     : `Does "${user}" have a role in this branch, and does the workspace login belong to it (PGUSER)?`;
@@ -129,18 +129,18 @@ function loginAdvice({ user, native }: Destination): string {
 
 const CERTIFICATE = /certificate|CERT_|ALTNAME|UnknownIssuer|NotValidForName|SELF_SIGNED|UNABLE_TO_VERIFY|issuer/i;
 
-/** Says both reasons, because Deno reports the same code for them. */
+/** Names both reasons, because Deno reports the same code for them. */
 const UNVERIFIED = "it has expired, or its authority is not trusted";
 
-/** The errors of a compute that is starting, or of a network that was interrupted. */
-const BROKEN =
+/** The errors while a compute is starting, or after an interruption of the network. */
+const INTERRUPTED =
   /ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|E(HOST|NET)(UNREACH|DOWN)|terminated unexpectedly|socket hang up/;
 
-function socketFailure(failure: DriverError, code: string, to: Destination): ConnectFailure {
+function socketFailure(failure: DriverError, code: string, target: ConnectTarget): ConnectFailure {
   const { message } = failure;
   const state = code === "UNABLE_TO_VERIFY_LEAF_SIGNATURE" ? UNVERIFIED : message === "" ? code : message;
   if (code === "EPERM" || code === "EACCES" || failure.name === "NotCapable") {
-    const flag = `--allow-net=${to.host}:${to.port}`;
+    const flag = `--allow-net=${target.host}:${target.port}`;
     return {
       kind: "final",
       code: "UNREACHABLE",
@@ -159,7 +159,7 @@ function socketFailure(failure: DriverError, code: string, to: Destination): Con
       kind: "final",
       code: "TLS",
       state:
-        `the server's certificate is not valid (${state}). Is "${to.host}" the right host? For a private authority, set ` +
+        `the server's certificate is not valid (${state}). Is "${target.host}" the right host? For a private authority, set ` +
         `${quotedOption("ca")} (PGSSLROOTCERT)`,
     };
   }
@@ -179,12 +179,12 @@ function socketFailure(failure: DriverError, code: string, to: Destination): Con
     return { kind: "final", code: "CONNECT_TIMEOUT", state: "no answer. Check the host, the port and the network" };
   }
   if (code === "ECONNREFUSED") {
-    const kind = isLoopback(to.host) ? "final" : "refused"; // a compute on this machine does not sleep
+    const kind = isLoopback(target.host) ? "final" : "refused"; // a compute on this machine does not sleep
     return { kind, code: "UNREACHABLE", state: "nothing listens there. Check the host and the port" };
   }
-  const broke = BROKEN.test(`${code} ${message}`);
+  const isInterruption = INTERRUPTED.test(`${code} ${message}`);
   return {
-    kind: broke ? "waking" : "final",
+    kind: isInterruption ? "waking" : "final",
     code: "UNREACHABLE",
     state: `the connection broke (${state}). Check the network`,
   };
@@ -195,13 +195,13 @@ function socketFailure(failure: DriverError, code: string, to: Destination): Con
  *
  * @param error The error of the driver.
  * @param failure The result of {@linkcode classifyFailure}.
- * @param to The target of the connection.
+ * @param target The target of the connection.
  * @param waited Milliseconds since the first attempt.
  */
 export function connectError(
   error: unknown,
   failure: ConnectFailure,
-  to: Destination,
+  target: ConnectTarget,
   waited: number,
 ): LakebaseError {
   if (error instanceof LakebaseError) { // a new one, because `pg-pool` has replaced its trace
@@ -210,7 +210,7 @@ export function connectError(
   }
   const { sqlstate } = failure;
   const time = waited < 1000 ? "" : ` after ${Math.round(waited / 1000)} s`;
-  const where = `"${to.database}" at ${to.host}:${to.port} as "${to.user}"`;
+  const where = `"${target.database}" at ${target.host}:${target.port} as "${target.user}"`;
   return new LakebaseError(failure.code, `Cannot connect to ${where}${time}: ${failure.state}`, {
     cause: error,
     sqlstate,

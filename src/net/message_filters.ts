@@ -8,7 +8,7 @@ const COPY_DATA = 0x64;
 /** The bytes of a message's code and length. */
 const HEADER = 5;
 /** The bytes that are kept of an error or a notice that is too long. */
-const KEPT = 1 << 20;
+const MAX_KEPT = 1 << 20;
 const NONE: Buffer = Buffer.alloc(0);
 
 /**
@@ -27,7 +27,7 @@ export function guardLongMessages(client: object, longest: number = constants.MA
   });
 }
 
-/** A row that makes the query fail that reads its values. */
+/** Makes a row that lets the query fail once it reads the values. */
 function longRow(length: number): { name: string; length: number; fields: never } {
   return {
     name: "dataRow",
@@ -43,8 +43,8 @@ function longRow(length: number): { name: string; length: number; fields: never 
   };
 }
 
-/** Takes what a {@linkcode MessageReader} finds. */
-interface Messages {
+/** Receives what a {@linkcode MessageReader} finds. */
+interface MessageReceiver {
   /** Takes whole messages, or the parts of one message in their order. */
   pass: (bytes: Buffer) => void;
   /** Called for a row that is too long, in its place between the other messages. */
@@ -54,8 +54,8 @@ interface Messages {
 /** Finds the messages in the bytes of a socket, and shortens those that are too long. */
 export class MessageReader {
   readonly #longest: number;
-  readonly #to: Messages;
-  /** The beginning of a header of which the rest has not arrived. */
+  readonly #receiver: MessageReceiver;
+  /** The beginning of a header whose rest has not arrived. */
   #partialHeader: Buffer = NONE;
   /** The bytes of the current message that are still to be passed on, and then those to be skipped. */
   #toPass = 0;
@@ -64,9 +64,9 @@ export class MessageReader {
   #ending: Buffer | undefined;
 
   /** Makes a reader for messages of at most `longest` bytes. */
-  constructor(longest: number, to: Messages) {
+  constructor(longest: number, receiver: MessageReceiver) {
     this.#longest = longest;
-    this.#to = to;
+    this.#receiver = receiver;
   }
 
   /** Takes the next bytes. */
@@ -102,12 +102,12 @@ export class MessageReader {
   }
 
   #pass(chunk: Buffer, from: number, to: number): void {
-    if (from === 0 && to === chunk.length) this.#to.pass(chunk);
-    else if (to > from) this.#to.pass(chunk.subarray(from, to));
+    if (from === 0 && to === chunk.length) this.#receiver.pass(chunk);
+    else if (to > from) this.#receiver.pass(chunk.subarray(from, to));
   }
 
   #end(): void {
-    if (this.#ending !== undefined) this.#to.pass(this.#ending);
+    if (this.#ending !== undefined) this.#receiver.pass(this.#ending);
     this.#ending = undefined;
   }
 
@@ -115,14 +115,14 @@ export class MessageReader {
   #shorten(chunk: Buffer, from: number, at: number, size: number): number {
     this.#pass(chunk, from, at);
     if (chunk[at] === DATA_ROW) {
-      this.#to.onLongRow(size);
+      this.#receiver.onLongRow(size);
       this.#toSkip = size - HEADER;
       return at + HEADER;
     }
-    const kept = Math.min(KEPT, this.#longest >> 1);
+    const kept = Math.min(MAX_KEPT, this.#longest >> 1);
     const header = Buffer.from(chunk.subarray(at, at + HEADER));
     header.writeUInt32BE(4 + kept + 2, 1);
-    this.#to.pass(header);
+    this.#receiver.pass(header);
     this.#toPass = kept;
     this.#toSkip = size - HEADER - kept;
     this.#ending = Buffer.alloc(2); // the ends of the text that was cut, and of the message
@@ -130,8 +130,8 @@ export class MessageReader {
   }
 }
 
-/** The bytes that are read in one turn of the event loop. Making objects of their rows takes about 10 ms. */
-const BYTES_A_TURN = 262_144;
+/** The bytes that are read in one turn of the event loop. To make objects of their rows takes about 10 ms. */
+const MAX_BYTES_PER_TURN = 262_144;
 
 /**
  * Lets other work run while many rows arrive. If the server is fast, Deno reads a socket many times within one turn of
@@ -145,7 +145,7 @@ export function shareThread(client: object): void {
     return (bytes) => {
       pass(bytes);
       read += bytes.length;
-      if (read < BYTES_A_TURN) return;
+      if (read < MAX_BYTES_PER_TURN) return;
       read = 0;
       const { stream } = connectionOf(client);
       holdReading(stream);

@@ -1,6 +1,6 @@
 /**
- * All that this module uses of `pg`, `pg-pool` and Deno's sockets without a documented API. Each function says why it is needed;
- * `tests/net/pg_internals_test.ts` has a test for each, which fails when a new version changes it.
+ * The undocumented parts of `pg`, `pg-pool` and Deno's sockets that this module uses. Each function says why it is needed;
+ * `tests/net/pg_internals_test.ts` has a test for each, which fails when a new version changes that part.
  *
  * @module
  */
@@ -48,7 +48,7 @@ export function backendOf(client: object): { processId: number; secretKey: numbe
   return { processId, secretKey };
 }
 
-/** What a client runs. */
+/** The query that a client runs. */
 interface RunningQuery {
   /** The statement. */
   text?: string;
@@ -57,8 +57,8 @@ interface RunningQuery {
 }
 
 /**
- * What a client runs now; `undefined` while it is idle. Errors name it, and a silent server is suspect only while a
- * statement runs.
+ * The query that a client runs now; `undefined` while the client is idle. Errors name the query, and a silent server is
+ * suspect only while a query runs.
  */
 export function runningQuery(client: object): RunningQuery | undefined {
   return internalsOf(client)._activeQuery ?? undefined;
@@ -70,8 +70,8 @@ export function forgetPassword(client: object): void {
   internals.password = internals.connectionParameters.password = null;
 }
 
-/** The bytes of a name that the server keeps. */
-const LONGEST_NAME = 63;
+/** The bytes that the server keeps of a name. */
+const MAX_NAME = 63;
 
 /**
  * Undoes PGREPLICATION and PGBINARY, for which `pg` has no option: with them it speaks another protocol, or returns
@@ -88,7 +88,7 @@ export function ignoreEnvironment(client: object, options: string | undefined): 
   internals.connectionParameters.binary = false;
   internals.connectionParameters.options = options;
   const { application_name: name } = internals.connectionParameters;
-  if (name !== undefined) internals.connectionParameters.application_name = name.slice(0, LONGEST_NAME);
+  if (name !== undefined) internals.connectionParameters.application_name = name.slice(0, MAX_NAME);
 }
 
 /**

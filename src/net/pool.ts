@@ -10,16 +10,16 @@ import { credentialOf, type LoginClient } from "./login_client.ts";
 import { closeIdleClient, emptyQueue, leaveQueue, runningQuery } from "./pg_internals.ts";
 import { IdleTimer, type LakebasePoolOptions, poolConfig } from "./pool_options.ts";
 
-/** How long a connection may be idle, in milliseconds, before it is tested when it is used. */
+/** A connection that was idle for longer is tested before its next use. */
 const UNTESTED_IDLE_MS = 5000;
-/** Milliseconds that the test may take. */
+/** The time that the test may take. */
 const TEST_LIMIT_MS = 5000;
-/** How long a refused connection is retried. A refusal seldom means that a compute is waking up. */
+/** How long a refused connection is retried, since a refusal seldom means that a compute is waking up. */
 const REFUSED_LIMIT_MS = 15_000;
 /** How long `end()` waits for running statements. */
 const END_LIMIT_MS = 5000;
-/** The most holders of connections that an error lists. */
-const MAX_HOLDERS = 5;
+/** The most connections in use that an error lists. */
+const MAX_LISTED = 5;
 
 /** Opens connections outside of the caller's AsyncLocalStorage context, because they outlive the caller. */
 const outsideOfContext = AsyncLocalStorage.snapshot();
@@ -44,19 +44,19 @@ type Connected = (
 ) => void;
 
 /**
- * A `pg.Pool` that logs in, wakes the compute, and replaces idle connections that the server has dropped. Only connecting is
- * retried, never a statement.
+ * A `pg.Pool` that logs in, wakes the compute, and replaces idle connections that the server has dropped. It retries to
+ * connect, but never retries a statement.
  */
 export class LakebasePool extends pg.Pool {
   readonly #options: LakebasePoolOptions;
   readonly #clients = new Set<LoginClient>();
   readonly #idle: IdleTimer<LoginClient>;
-  /** Connections that became idle before this time are not used, because one of them was found dead. */
+  /** Connections that became idle before this time are not used, because one of them turned out to be dead. */
   #deadBefore = 0;
   #ending: Promise<void> | undefined;
-  /** Called when a caller has to wait for a connection, so that others release the connections that they do not need. */
+  /** Called when a caller has to wait for a connection, so that sessions release connections that they do not need. */
   onFull: (() => void) | undefined;
-  /** Why the pool was closed, as errors of later uses say it. */
+  /** Why the pool was closed; errors of later uses quote it. */
   endedBecause = "close() was called on it. Call connect() again";
 
   /** Makes a pool, which connects when it is first used. */
@@ -100,11 +100,11 @@ export class LakebasePool extends pg.Pool {
     }
     if (this.ending || this.#mustOpen) return passResult(outsideOfContext(() => this.#connect()), callback);
     const started = Date.now();
-    this.#next((error, taken, done) => {
-      const client = taken as PooledClient | undefined;
+    this.#connectOnce((error, pooled, done) => {
+      const client = pooled as PooledClient | undefined;
       if (client === undefined || !this.#isFresh(client, started)) {
-        const made = client === undefined ? Promise.reject(error) : Promise.resolve(client);
-        return passResult(this.#connect({ started, client: made }), callback);
+        const result = client === undefined ? Promise.reject(error) : Promise.resolve(client);
+        return passResult(this.#connect({ started, client: result }), callback);
       }
       markTaken(client);
       callback(undefined, client, done);
@@ -149,11 +149,11 @@ export class LakebasePool extends pg.Pool {
       late.resolve(); // `pg` would wait for connections that are never released
     }, END_LIMIT_MS);
     const ended = super.end();
-    for (const callback of emptyQueue(this)) callback(this.#closed(), undefined, () => {});
+    for (const callback of emptyQueue(this)) callback(this.#closedError(), undefined, () => {});
     await Promise.race([ended, late.promise]).finally(() => clearTimeout(timer));
   }
 
-  #closed(): LakebaseError {
+  #closedError(): LakebaseError {
     const { database, host } = this.#options;
     return new LakebaseError(
       "CLOSED",
@@ -161,38 +161,38 @@ export class LakebasePool extends pg.Pool {
     );
   }
 
-  /** `pg-pool`'s `connect`, with a limit for the wait for a free connection. */
-  #next(callback: Connected): void {
-    const held = this.waitingCount >= this.idleCount + this.options.max - this.totalCount;
-    if (!held) return super.connect(callback);
+  /** Runs the `connect` of `pg-pool`, with a limit for the wait for a free connection. */
+  #connectOnce(callback: Connected): void {
+    const isFull = this.waitingCount >= this.idleCount + this.options.max - this.totalCount;
+    if (!isFull) return super.connect(callback);
     const waiting: Connected = (error, client, done) => {
       clearTimeout(timer);
       callback(error, client, done);
     };
     const timer = setTimeout(() => {
       leaveQueue(this, waiting);
-      callback(this.#busy(), undefined, () => {});
+      callback(this.#fullPoolError(), undefined, () => {});
     }, this.#options.connectTimeout * 1000);
     super.connect(waiting);
     this.onFull?.();
   }
 
-  #nextClient(): Promise<pg.PoolClient> {
+  #takeClient(): Promise<pg.PoolClient> {
     return new Promise((resolve, reject) => {
-      this.#next((error, client) => client === undefined ? reject(error) : resolve(client));
+      this.#connectOnce((error, client) => client === undefined ? reject(error) : resolve(client));
     });
   }
 
-  /** The error for a full pool, which lists the holders of its connections. */
-  #busy(): LakebaseError {
+  /** Makes the error for a full pool, which lists the uses of its connections. */
+  #fullPoolError(): LakebaseError {
     const { connectTimeout, max } = this.#options;
     const now = Date.now();
-    const held = [...this.#clients].filter(({ idleSince }) => idleSince === 0)
+    const inUse = [...this.#clients].filter(({ idleSince }) => idleSince === 0)
       .toSorted((a, b) => a.takenAt - b.takenAt);
-    const lines = held.slice(0, MAX_HOLDERS).map((client) =>
+    const lines = inUse.slice(0, MAX_LISTED).map((client) =>
       `\n  for ${seconds(now - client.takenAt)}: ${describeUse(client)}`
     );
-    const more = held.length > MAX_HOLDERS ? `\n  and ${held.length - MAX_HOLDERS} more` : "";
+    const more = inUse.length > MAX_LISTED ? `\n  and ${inUse.length - MAX_LISTED} more` : "";
     const error = new LakebaseError(
       "CONNECT_TIMEOUT",
       `Cannot get a connection: none of ${max} was free for ${connectTimeout} s (connectTimeout). These hold them:${
@@ -217,23 +217,23 @@ export class LakebasePool extends pg.Pool {
   async #connect(first?: Attempt): Promise<pg.PoolClient> {
     const { connectTimeout, credentials, onWaiting } = this.#options;
     let firstFailure: number | undefined;
-    let reminted = false;
-    let last: { error: unknown; failure: ConnectFailure } | undefined;
-    let made = first;
+    let hasNewCredential = false;
+    let previous: { error: unknown; failure: ConnectFailure } | undefined;
+    let begun = first;
     for (let attempt = 0;; attempt++) {
       const deadline = firstFailure === undefined ? undefined : firstFailure + connectTimeout * 1000;
-      const { started, client } = made ?? { started: Date.now(), client: this.#take(deadline) };
-      made = undefined;
+      const { started, client } = begun ?? { started: Date.now(), client: this.#attempt(deadline) };
+      begun = undefined;
       try {
         return await this.#working(deadline, client);
       } catch (error) {
-        if (this.ending) throw this.#closed();
+        if (this.ending) throw this.#closedError();
         if (fullPoolErrors.has(error as Error)) throw error;
         const failure = classifyFailure(error, this.#options);
         const used = credentialOf(error);
-        if (failure.kind === "login" && used !== undefined && used.mintedAt < started && !reminted) {
+        if (failure.kind === "login" && used !== undefined && used.mintedAt < started && !hasNewCredential) {
           credentials?.invalidate(used);
-          reminted = true;
+          hasNewCredential = true;
           continue;
         }
         firstFailure ??= started;
@@ -241,10 +241,10 @@ export class LakebasePool extends pg.Pool {
         const wait = backoff(attempt, { first: 100, most: 2000 });
         if (waited + wait >= retryLimit(failure, connectTimeout)) {
           // If the deadline cuts an attempt short, its error must not hide the reason of the attempt before it.
-          const told = failure.code === "CONNECT_TIMEOUT" && last !== undefined ? last : { error, failure };
-          throw connectError(told.error, told.failure, this.#options, waited);
+          const reported = failure.code === "CONNECT_TIMEOUT" && previous !== undefined ? previous : { error, failure };
+          throw connectError(reported.error, reported.failure, this.#options, waited);
         }
-        last = { error, failure };
+        previous = { error, failure };
         onWaiting?.(failure);
         await pause(wait);
       }
@@ -252,17 +252,17 @@ export class LakebasePool extends pg.Pool {
   }
 
   /** Makes one attempt. The first one has no deadline, because it may wait long for a free connection. */
-  async #take(deadline: number | undefined): Promise<pg.PoolClient> {
-    if (this.ending) throw this.#closed();
+  async #attempt(deadline: number | undefined): Promise<pg.PoolClient> {
+    if (this.ending) throw this.#closedError();
     if (this.#mustOpen) await this.#options.credentials?.get(); // its errors say more than the error of a failed login
-    return await withDeadline(deadline, this.#nextClient());
+    return await withDeadline(deadline, this.#takeClient());
   }
 
-  /** A connection that works; dead ones are replaced. */
-  async #working(deadline: number | undefined, taken: Promise<pg.PoolClient>): Promise<pg.PoolClient> {
+  /** Waits for a connection and tests it; a dead one is replaced by the next. */
+  async #working(deadline: number | undefined, first: Promise<pg.PoolClient>): Promise<pg.PoolClient> {
     for (
-      let client = await taken as PooledClient;;
-      client = await withDeadline(deadline, this.#nextClient()) as PooledClient
+      let client = await first as PooledClient;;
+      client = await withDeadline(deadline, this.#takeClient()) as PooledClient
     ) {
       if (await this.#isAlive(client)) {
         markTaken(client);
@@ -317,13 +317,14 @@ function passResult(connecting: Promise<pg.PoolClient>, callback: Connected): vo
   );
 }
 
+/** How long connecting is retried after a failure, in milliseconds. */
 function retryLimit(failure: ConnectFailure, connectTimeout: number): number {
-  const most = connectTimeout * 1000;
-  if (failure.kind === "waking") return most;
-  return failure.kind === "refused" ? Math.min(most, REFUSED_LIMIT_MS) : 0;
+  const limit = connectTimeout * 1000;
+  if (failure.kind === "waking") return limit;
+  return failure.kind === "refused" ? Math.min(limit, REFUSED_LIMIT_MS) : 0;
 }
 
-/** Waits until the deadline. A connection that comes after it is released. */
+/** Waits until the deadline. A connection that comes later is released. */
 async function withDeadline<T>(deadline: number | undefined, work: Promise<T>): Promise<T> {
   if (deadline === undefined) return await work;
   const late = Promise.withResolvers<never>();

@@ -3,13 +3,13 @@ import type pg from "npm:pg@8.23.1";
 import type { CredentialCache } from "../auth/credential.ts";
 import { checkTakesSettings } from "../settings/server.ts";
 import type { HostLookup } from "./dns.ts";
-import type { ConnectFailure, Destination } from "./failure.ts";
+import type { ConnectFailure, ConnectTarget } from "./failure.ts";
 import { loginClientClass } from "./login_client.ts";
 import type { SslConfig } from "./tls.ts";
 import type { WatchOptions } from "./watch.ts";
 
 /** The options of a `LakebasePool`. Durations are in seconds. */
-export interface LakebasePoolOptions extends Destination {
+export interface LakebasePoolOptions extends ConnectTarget {
   /** The source of OAuth credentials. */
   credentials?: CredentialCache | undefined;
   /** The native password. */
@@ -36,7 +36,7 @@ export interface LakebasePoolOptions extends Destination {
   watch?: WatchOptions | undefined;
   /** The largest length of a message, in bytes. @default {that of a JavaScript string} */
   longestMessage?: number | undefined;
-  /** How the host's name is resolved. @default {the system, dig, Deno} */
+  /** Resolves the host's name. @default {with the system, then dig, then Deno} */
   find?: HostLookup;
   /** Called when an attempt to connect has failed and will be retried. */
   onWaiting?: ((failure: ConnectFailure) => void) | undefined;
@@ -61,7 +61,7 @@ export function poolConfig(options: LakebasePoolOptions): pg.PoolConfig {
     max,
     idleTimeoutMillis: 0, // IdleTimer closes them
     maxLifetimeSeconds: options.maxLifetime,
-    allowExitOnIdle: true, // lets a script end that forgets close()
+    allowExitOnIdle: true, // a script ends even if it forgets close()
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
     fallback_application_name: "lakebase-deno",
@@ -72,7 +72,7 @@ export function poolConfig(options: LakebasePoolOptions): pg.PoolConfig {
 }
 
 /** The longest wait of a timer, in milliseconds. */
-const LONGEST = 2_147_483_647;
+const MAX_TIMER_MS = 2_147_483_647;
 
 /** A client that may be idle. */
 interface IdleClient {
@@ -86,7 +86,7 @@ interface IdleTimerOptions<Client extends IdleClient> {
   limit: number;
   /** All clients. */
   clients: Iterable<Client>;
-  /** Closes a client that was idle for longer. */
+  /** Closes a client that was idle for that long. */
   close: (client: Client) => void;
 }
 
@@ -97,7 +97,7 @@ interface IdleTimerOptions<Client extends IdleClient> {
 export class IdleTimer<Client extends IdleClient> {
   readonly #options: IdleTimerOptions<Client>;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #over = false;
+  #stopped = false;
 
   /** Makes a timer that does not run. */
   constructor(options: IdleTimerOptions<Client>) {
@@ -106,14 +106,14 @@ export class IdleTimer<Client extends IdleClient> {
 
   /** Starts the timer unless it runs. It does not keep a script alive. */
   start(wait: number = this.#options.limit): void {
-    if (this.#timer !== undefined || this.#over || this.#options.limit === 0) return;
-    this.#timer = setTimeout(() => this.#closeIdle(), Math.min(wait, LONGEST));
+    if (this.#timer !== undefined || this.#stopped || this.#options.limit === 0) return;
+    this.#timer = setTimeout(() => this.#closeIdle(), Math.min(wait, MAX_TIMER_MS));
     Deno.unrefTimer(this.#timer);
   }
 
   /** Stops the timer for good. */
   stop(): void {
-    this.#over = true;
+    this.#stopped = true;
     clearTimeout(this.#timer);
   }
 

@@ -106,12 +106,12 @@ export async function upgrade(
   if (answer === "N") throw new Error("The server does not support SSL connections");
   if (answer !== "S") throw new Error("There was an error establishing an SSL connection");
   const secure = tls.connect({ ...ssl, socket, host, ...(net.isIP(host) === 0 ? { servername: host } : {}) });
-  secure.on("error", () => {}); // a wait reports the error; without a listener it would end the process
+  secure.on("error", () => {}); // the wait below reports an error, which without a listener would end the process
   await eventOf(secure, "secureConnect", signal);
   return secure;
 }
 
-/** Asks a server over a new connection whether it supports TLS. Postgres answers `S` or `N`. */
+/** Asks the server on a new connection whether it supports TLS. Postgres answers `S` or `N`. */
 export async function askForTls(socket: Socket, signal: AbortSignal): Promise<string> {
   socket.write(requestMessage(SSL_REQUEST));
   const [answer] = await eventOf(socket, "data", signal) as [Buffer];
@@ -120,19 +120,19 @@ export async function askForTls(socket: Socket, signal: AbortSignal): Promise<st
 
 /** Waits for an event. Rejects if the connection closes first. */
 async function eventOf(socket: Socket, event: string, signal: AbortSignal): Promise<unknown[]> {
-  const over = new AbortController();
-  const either = AbortSignal.any([signal, over.signal]);
-  const gone = once(socket, "close", { signal: either }).then(() => {
+  const done = new AbortController();
+  const either = AbortSignal.any([signal, done.signal]);
+  const closed = once(socket, "close", { signal: either }).then(() => {
     throw new Error("Connection terminated unexpectedly");
   });
   try {
-    return await Promise.race([once(socket, event, { signal: either }), gone]);
+    return await Promise.race([once(socket, event, { signal: either }), closed]);
   } finally {
-    over.abort();
+    done.abort();
   }
 }
 
-/** A message without a type byte: its length, a code, and 32-bit values. */
+/** Encodes a message that has no type byte: its length, a code, and 32-bit values. */
 export function requestMessage(code: number, ...values: number[]): Buffer {
   const bytes = Buffer.alloc(8 + values.length * 4);
   [bytes.length, code, ...values].forEach((value, index) => bytes.writeInt32BE(value | 0, index * 4));
@@ -159,8 +159,8 @@ export async function reachServer(server: ServerAddress, signal: AbortSignal): P
 }
 
 /**
- * Checks the certificate of a Postgres server. The handshake accepts any certificate, so that the error can say what is wrong
- * with it. Nothing else is sent over this connection.
+ * Checks the certificate of a Postgres server. The handshake accepts any certificate, so that the error can say what is
+ * wrong. Nothing else is sent on this connection.
  *
  * @returns The protocol, the certificate's subject and issuer, and its expiry date.
  * @throws {LakebaseError} `TLS` if the name, the dates or the authority is wrong.
@@ -203,7 +203,7 @@ function untrusted(error: string): string {
   return `its authority is not trusted (${error}); put a private one into ${quotedOption("ca")} (PGSSLROOTCERT)`;
 }
 
-/** Opens a TCP connection as `connect()` does. */
+/** Opens a TCP connection in the way of `connect()`. */
 async function openSocket(
   { host, port }: ServerAddress,
   signal: AbortSignal,
@@ -211,7 +211,7 @@ async function openSocket(
 ): Promise<Socket> {
   const socket = net.connect(destination(host, port));
   stack.defer(() => void socket.destroy());
-  socket.on("error", () => {}); // a later error would end the process; an error of connecting rejects below
+  socket.on("error", () => {}); // without a listener, a later error would end the process; an error of connecting rejects below
   await once(socket, "connect", { signal });
   return socket;
 }

@@ -6,7 +6,7 @@ import { destination, type HostLookup } from "./dns.ts";
 import { backendOf, connectionOf, runningQuery } from "./pg_internals.ts";
 import { askForTls } from "./tls.ts";
 
-/** When to ask a silent server whether it is still there. */
+/** When to check whether a silent server is still there. */
 export interface WatchOptions {
   /** Milliseconds of silence before a check, and between two checks. @default {10000} */
   silence?: number;
@@ -14,8 +14,8 @@ export interface WatchOptions {
   limit?: number;
 }
 
-/** The options of a watch, and how it reaches the server. */
-interface WatchNeeds extends WatchOptions {
+/** The options of a watch, and the means to reach the server. */
+interface WatchParts extends WatchOptions {
   /** How the host's name is resolved. */
   find: HostLookup;
   /** Makes another client with the same login, not connected yet. */
@@ -29,25 +29,25 @@ interface Probe extends Pick<pg.Client, "connect" | "query" | "end"> {
 }
 
 /**
- * The checks between two checks that log in, at most: a login is expensive. With the usual `silence` there is one login
- * a minute.
+ * The most checks from one check that logs in to the next, because a login is expensive. With the default of `silence`
+ * there is one login a minute.
  */
 const MAX_CHECKS_BETWEEN_LOGINS = 6;
-/** The bytes of a statement that the system may not have sent yet on a slow link. The backend is idle until they arrive. */
+/** The bytes that a slow link may not have sent yet. The backend is idle until the whole statement has arrived. */
 const MAX_UNSENT = 256_000;
 
 /**
  * Watches a connection for a server that is gone without having closed it: TCP's own keep-alive takes eleven minutes,
  * and Deno has no way to change its interval. While a statement waits in silence, each check opens its own connection
  * to see whether the server is there. Some checks also log in and ask whether the backend is idle. If it is, its answer
- * was lost, for example because a firewall has forgotten this connection. After two bad checks in a row the connection
+ * was lost, for example because a firewall has forgotten this connection. After two failed checks in a row the connection
  * is closed.
  *
- * @param client A connected client; the watch ends with its socket.
- * @param needs How the server is asked.
+ * @param client A connected client; the watch ends when its socket closes.
+ * @param parts The options, and the means to reach the server.
  */
-export function watchClient(client: pg.Client, needs: WatchNeeds): void {
-  new ClientWatch(client, needs).start();
+export function watchClient(client: pg.Client, parts: WatchParts): void {
+  new ClientWatch(client, parts).start();
 }
 
 /**
@@ -59,7 +59,7 @@ type State = "active" | "waiting" | "suspect" | "lost";
 
 class ClientWatch {
   readonly #client: pg.Client;
-  readonly #needs: WatchNeeds;
+  readonly #parts: WatchParts;
   readonly #stream: net.Socket;
   readonly #closed = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -67,13 +67,13 @@ class ClientWatch {
   /** The socket's counters when bytes last came. */
   #read = -1;
   #written = 0;
-  /** The checks in this silence that the server answered, and the check that logs in next. */
+  /** The number of checks in this silence that the server answered, and the number of the next one that logs in. */
   #answered = 0;
   #nextLogin = 1;
 
-  constructor(client: pg.Client, needs: WatchNeeds) {
+  constructor(client: pg.Client, parts: WatchParts) {
     this.#client = client;
-    this.#needs = needs;
+    this.#parts = parts;
     this.#stream = connectionOf(client).stream;
   }
 
@@ -87,7 +87,7 @@ class ClientWatch {
 
   #schedule(): void {
     if (this.#stream.destroyed) return;
-    this.#timer = setTimeout(() => void this.#check(), this.#needs.silence ?? 10_000);
+    this.#timer = setTimeout(() => void this.#check(), this.#parts.silence ?? 10_000);
     Deno.unrefTimer(this.#timer);
   }
 
@@ -106,19 +106,19 @@ class ClientWatch {
       this.#nextLogin = 1;
       return "active";
     }
-    const bad = await this.#seemsLost();
-    if (!bad || this.#stream.bytesRead !== bytesRead) return "waiting";
+    const seemsLost = await this.#seemsLost();
+    if (!seemsLost || this.#stream.bytesRead !== bytesRead) return "waiting";
     return this.#state === "suspect" ? "lost" : "suspect";
   }
 
   async #seemsLost(): Promise<boolean> {
-    const { find, makeProbe, limit = 8000 } = this.#needs;
+    const { find, makeProbe, limit = 8000 } = this.#parts;
     const signal = AbortSignal.any([this.#closed.signal, AbortSignal.timeout(limit)]);
     if (!await isAnswering(this.#client.host, this.#client.port, find, signal)) return true;
     this.#answered++;
-    const unsent = this.#stream.bytesWritten - this.#written > MAX_UNSENT;
-    const held = this.#stream.isPaused(); // the answer may have arrived and wait for its reader
-    if (this.#answered < this.#nextLogin || unsent || held) return false;
+    const mayBeUnsent = this.#stream.bytesWritten - this.#written > MAX_UNSENT;
+    const isPaused = this.#stream.isPaused(); // the answer may have arrived, and not been read
+    if (this.#answered < this.#nextLogin || mayBeUnsent || isPaused) return false;
     const idle = await isIdle(backendOf(this.#client).processId, makeProbe(), signal);
     this.#nextLogin = this.#answered + (idle ? 1 : Math.min(this.#answered * 2, MAX_CHECKS_BETWEEN_LOGINS));
     return idle;
@@ -128,7 +128,7 @@ class ClientWatch {
 /** Whether a Postgres server answers a new connection at all. */
 async function isAnswering(host: string, port: number, find: HostLookup, signal: AbortSignal): Promise<boolean> {
   const socket = net.connect(destination(host, port, find));
-  socket.on("error", () => {}); // the waits below report it; without a listener it would end the process
+  socket.on("error", () => {}); // the waits below report an error, which without a listener would end the process
   socket.unref();
   try {
     await once(socket, "connect", { signal });
@@ -142,7 +142,7 @@ async function isAnswering(host: string, port: number, find: HostLookup, signal:
 }
 
 /**
- * Gives true only if the process ids are those of the server, not of a proxy or of PGlite. It never gives true on a
+ * Returns true only if the process ids are those of the server, not of a proxy or of PGlite. It never returns true on a
  * read replica, because another one of several replicas may answer.
  */
 const IS_IDLE = `SELECT pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $1 AND NOT pg_catalog.pg_is_in_recovery()
@@ -160,7 +160,7 @@ async function isIdle(processId: number, probe: Probe, signal: AbortSignal): Pro
     await probe.end();
     return row?.idle === true;
   } catch {
-    return false; // for example too many connections: nothing is known
+    return false; // for example, there are too many connections, so nothing is known of the backend
   } finally {
     signal.removeEventListener("abort", onAbort);
     probe.destroy();

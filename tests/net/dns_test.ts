@@ -48,9 +48,9 @@ Deno.test("resolveHost() reports the error of each resolver when none finds an a
 Deno.test("resolveHost() returns an IP address as it is", async () => {
   assert.deepEqual(await resolveHost("203.0.113.7", []), {
     addresses: [{ address: "203.0.113.7", family: 4 }],
-    by: "itself",
+    resolver: "itself",
   });
-  assert.deepEqual(await resolveHost("::1", []), { addresses: [{ address: "::1", family: 6 }], by: "itself" });
+  assert.deepEqual(await resolveHost("::1", []), { addresses: [{ address: "::1", family: 6 }], resolver: "itself" });
 });
 
 Deno.test("lookup() supports both callback forms of Node", async () => {
@@ -92,7 +92,7 @@ Deno.test({ name: "resolveHost() falls back to dig", ignore }, async () => {
   const { said } = await resolveWith(
     '[ "$*" = "+short +time=2 +tries=2 ep-test.invalid A ep-test.invalid AAAA" ] && echo 203.0.113.7',
   );
-  assert.deepEqual(JSON.parse(said), { addresses: [{ address: "203.0.113.7", family: 4 }], by: "dig" });
+  assert.deepEqual(JSON.parse(said), { addresses: [{ address: "203.0.113.7", family: 4 }], resolver: "dig" });
 });
 
 Deno.test({ name: "resolveHost() goes on without a dig that is missing, fails, or prints junk", ignore }, async () => {

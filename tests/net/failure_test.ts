@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { connect } from "../../mod.ts";
 import { LakebaseError } from "../../src/core/errors.ts";
-import { classifyFailure, connectError, type Destination } from "../../src/net/failure.ts";
+import { classifyFailure, connectError, type ConnectTarget } from "../../src/net/failure.ts";
 
-const TO: Destination = { host: "h.example.com", port: 5432, database: "d", user: "u", native: false };
+const TO: ConnectTarget = { host: "h.example.com", port: 5432, database: "d", user: "u", native: false };
 
 function server(code: string, message: string, detail?: string): Error {
   return Object.assign(new Error(message), { code, severity: "FATAL", detail });
