@@ -12,21 +12,21 @@ const test = localTests({ passwords: { app: "secret" }, instances: [{ name: "old
 const BRANCHES = "/api/2.0/postgres/projects/local/branches";
 
 /** The limit for starting the database of a branch, which takes seconds on a busy machine. */
-const PATIENT = { connectTimeout: 120 };
+const LONG_TIMEOUT = { connectTimeout: 120 };
 
 /** The branches of the local workspace, except the one that exists from the start. */
 async function ids(db: Lakebase): Promise<string[]> {
   return (await db.branches()).map(({ name }) => name).filter((name) => name !== "production");
 }
 
-async function failed(work: Promise<unknown>): Promise<LakebaseError> {
+async function errorOf(work: Promise<unknown>): Promise<LakebaseError> {
   const error = await work.then(() => undefined, (error) => error);
   assert.ok(error instanceof LakebaseError, `it did not fail as it should: ${error}`);
   return error;
 }
 
-both("branch() gives a connection to a copy, which its end deletes", async ({ settings }) => {
-  await using db = await connect(settings(PATIENT));
+both("branch() connects to a copy that is deleted at the end of its scope", async ({ settings }) => {
+  await using db = await connect(settings(LONG_TIMEOUT));
   await db.sql`CREATE TABLE trips AS SELECT n AS id FROM generate_series(1, 10) AS n`;
   {
     await using copy = await db.branch();
@@ -45,31 +45,34 @@ both("branch() gives a connection to a copy, which its end deletes", async ({ se
 });
 
 test("connect() and dropBranch() find a kept branch by its name", async ({ settings }) => {
-  await using db = await connect(settings(PATIENT));
+  await using db = await connect(settings(LONG_TIMEOUT));
   await (await db.branch({ name: "kept", keep: true, ttl: false })).close();
   const [, row] = await db.branches();
   assert.deepEqual([row!.name, row!.parent, row!.expires, row!.connected], ["kept", "production", null, false]);
   assert.match(Deno.inspect(await db.branches()), /kept +\| READY +\| production \|.*\| never/);
-  const { host: _, ...elsewhere } = settings(PATIENT);
+  const { host: _, ...elsewhere } = settings(LONG_TIMEOUT);
   for (const branch of ["kept", "projects/local/branches/kept"]) {
     const { endpoint: __, ...named } = elsewhere;
     await using there = await connect({ ...named, endpoint: "local", branch });
     assert.match(Deno.inspect(there), /projects\/local\/branches\/kept\/endpoints\/primary/);
     await using only = await connect({ ...named, branch });
     assert.equal((await only.branches()).find(({ connected }) => connected)?.name, "kept");
-    assert.match((await failed(db.dropBranch("kept"))).message, /this program is connected to it; close\(\)/);
+    assert.match((await errorOf(db.dropBranch("kept"))).message, /this program is connected to it; close\(\)/);
   }
   await db.dropBranch("kept");
-  assert.match((await failed(db.dropBranch("kept"))).message, /deleted already; \{ purge: true \} removes it for good/);
   assert.match(
-    (await failed(db.branch({ name: "kept" }))).message,
+    (await errorOf(db.dropBranch("kept"))).message,
+    /deleted already; \{ purge: true \} removes it for good/,
+  );
+  assert.match(
+    (await errorOf(db.branch({ name: "kept" }))).message,
     /the name is taken, by a branch or by a deleted branch/,
   );
   await db.dropBranch("kept", { purge: true });
 });
 
 test("dropBranch() refuses branches that must not be dropped", async ({ settings }) => {
-  await using db = await connect(settings(PATIENT));
+  await using db = await connect(settings(LONG_TIMEOUT));
   await using parent = await db.branch({ name: "parent" });
   await using _child = await parent.branch({ name: "child" });
   const refusals: [unknown, RegExp][] = [
@@ -86,8 +89,8 @@ test("dropBranch() refuses branches that must not be dropped", async ({ settings
       /^Cannot find projects\/other: it is not in the workspace, or this login may not see it/,
     ],
   ];
-  for (const [name, message] of refusals) assert.match((await failed(db.dropBranch(name as string))).message, message);
-  assert.match((await failed(db.dropBranch("parent", { purg: true } as never))).message, /did you mean "purge"/);
+  for (const [name, message] of refusals) assert.match((await errorOf(db.dropBranch(name as string))).message, message);
+  assert.match((await errorOf(db.dropBranch("parent", { purg: true } as never))).message, /did you mean "purge"/);
 });
 
 const wrong: [object, RegExp][] = [
@@ -119,9 +122,9 @@ const wrong: [object, RegExp][] = [
 
 for (const [options, message] of wrong) {
   test(`branch(${Deno.inspect(options).slice(0, 60)}) is refused`, async ({ settings, local }) => {
-    await using db = await connect(settings(PATIENT));
+    await using db = await connect(settings(LONG_TIMEOUT));
     const before = local.requests.length;
-    const error = await failed(db.branch(options));
+    const error = await errorOf(db.branch(options));
     assert.match(error.message, message);
     assert.match(error.message, /^Cannot make (a|the) branch/);
     assert.ok(!local.requests.slice(before).some(({ method }) => method === "DELETE"));
@@ -129,7 +132,7 @@ for (const [options, message] of wrong) {
 }
 
 test("branch() works on a workspace that is slow, overloaded, or refuses logins at first", async ({ local, settings }) => {
-  await using db = await connect(settings(PATIENT));
+  await using db = await connect(settings(LONG_TIMEOUT));
   local.faults.branch = { takes: 300, refuseLogins: 300 };
   local.faults.workspace(`GET ${BRANCHES}/*/operations/*`, { status: 429, retryAfter: 0, times: 1 });
   local.faults.workspace(`GET ${BRANCHES}/*/operations/*`, { status: 500, times: 1 });
@@ -138,9 +141,9 @@ test("branch() works on a workspace that is slow, overloaded, or refuses logins 
 });
 
 test("branch() reports a missing right, and repeats a request that was refused temporarily", async ({ local, settings }) => {
-  await using db = await connect(settings(PATIENT));
+  await using db = await connect(settings(LONG_TIMEOUT));
   local.faults.workspace(`POST ${BRANCHES}`, { status: 403, message: "no permission", times: 1 });
-  const error = await failed(db.branch({ name: "denied" }));
+  const error = await errorOf(db.branch({ name: "denied" }));
   assert.equal(error.code, "WORKSPACE_AUTH");
   assert.match(
     error.message,
@@ -151,10 +154,10 @@ test("branch() reports a missing right, and repeats a request that was refused t
   assert.deepEqual(await ids(db), []);
 });
 
-test("'2 hours ago' counts by the workspace's clock", async ({ local, settings }) => {
-  await using db = await connect(settings(PATIENT));
+test("'2 hours ago' is counted on the workspace's clock", async ({ local, settings }) => {
+  await using db = await connect(settings(LONG_TIMEOUT));
   local.faults.clockOffset = 20 * 86_400_000; // by this machine's clock it would be before the history
-  assert.match((await failed(db.branch({ at: "2 hours ago" }))).message, /can't make a branch of the past/);
+  assert.match((await errorOf(db.branch({ at: "2 hours ago" }))).message, /can't make a branch of the past/);
 });
 
 Deno.test("(slow) a branch of a database with a data folder is in memory", async () => {
@@ -190,9 +193,9 @@ test("the time and the lifetime of a branch reach the workspace exactly", async 
   });
   const host = new URL(`http://127.0.0.1:${workspace.addr.port}`);
   const seen = { config: { ...workspaceOf(local).config, getHost: () => Promise.resolve(host) } };
-  await using db = await connect(settings({ ...PATIENT, user: "app", password: "secret", workspace: seen }));
+  await using db = await connect(settings({ ...LONG_TIMEOUT, user: "app", password: "secret", workspace: seen }));
   for (const [options, spec] of SENT) {
-    assert.match((await failed(db.branch(options))).message, /"seen"/);
+    assert.match((await errorOf(db.branch(options))).message, /"seen"/);
     const { source_branch, ttl, ...sent } = bodies.pop()!;
     assert.equal(source_branch, "projects/local/branches/production");
     assert.deepEqual({ ...(ttl === undefined || ttl === "86400s" ? {} : { ttl }), ...sent }, spec);
@@ -200,10 +203,10 @@ test("the time and the lifetime of a branch reach the workspace exactly", async 
 });
 
 test("a drop() that failed can be called again", async ({ local, settings }) => {
-  await using db = await connect(settings(PATIENT));
+  await using db = await connect(settings(LONG_TIMEOUT));
   const copy = await db.branch();
   local.faults.workspace(`DELETE ${BRANCHES}/*`, { status: 403, times: 1 });
-  assert.equal((await failed(copy.drop())).code, "WORKSPACE_AUTH");
+  assert.equal((await errorOf(copy.drop())).code, "WORKSPACE_AUTH");
   assert.deepEqual(await ids(db), [copy.name]);
   await copy.drop();
   assert.deepEqual(await ids(db), []);
@@ -215,21 +218,21 @@ test("a drop() that failed can be called again", async ({ local, settings }) => 
 });
 
 test("a branch that can't be completed is deleted, or the error names it", async ({ local, settings }) => {
-  await using db = await connect(settings(PATIENT));
+  await using db = await connect(settings(LONG_TIMEOUT));
   local.faults.branch = { error: { errorCode: "RESOURCE_EXHAUSTED", message: "No compute is free" } };
-  const error = await failed(db.branch({ name: "fails" }));
+  const error = await errorOf(db.branch({ name: "fails" }));
   assert.equal(error.code, "WORKSPACE_REFUSED");
   assert.match(error.message, /the operation failed \(RESOURCE_EXHAUSTED\), "No compute is free"$/);
   assert.deepEqual(await ids(db), []);
   local.faults.workspace(`DELETE ${BRANCHES}/*`, { status: 403 });
-  const { message } = await failed(db.branch({ name: "stays" }));
+  const { message } = await errorOf(db.branch({ name: "stays" }));
   assert.match(message, /The branch "stays" may still exist; delete it with: lakebase branch drop stays$/);
   local.faults.reset();
   await db.dropBranch("stays", { purge: true });
 });
 
 test("Stop while a branch is being made deletes the branch", async ({ local, settings }) => {
-  await using db = await connect(settings(PATIENT));
+  await using db = await connect(settings(LONG_TIMEOUT));
   local.faults.branch = { takes: 60_000 };
   const stop = new AbortController();
   const making = db.branch({ signal: stop.signal });
@@ -237,20 +240,20 @@ test("Stop while a branch is being made deletes the branch", async ({ local, set
   stop.abort(new Error("stopped"));
   await assert.rejects(making, { message: "stopped" });
   assert.deepEqual(await ids(db), []);
-  const late = await failed(db.branch({ timeout: 0.2 }));
+  const late = await errorOf(db.branch({ timeout: 0.2 }));
   assert.equal(late.code, "CANCELED");
   assert.deepEqual(await ids(db), []);
 });
 
 test("an answer that names no operation counts as lost, because the branch may exist", async ({ local, settings }) => {
-  await using db = await connect(settings(PATIENT));
+  await using db = await connect(settings(LONG_TIMEOUT));
   for (const body of ["{}", '{"name":"../../../evil"}', '{"name":"projects/local/../operations/1"}', '{"name":7}']) {
     local.faults.workspace(`POST ${BRANCHES}`, { body, times: 2 });
     const before = local.requests.length;
-    const { code, message } = await failed(db.branch({ name: "whose" }));
+    const { code, message } = await errorOf(db.branch({ name: "whose" }));
     assert.equal(code, "CONNECTION_LOST");
     assert.match(message, /names no operation\. If there is a branch of that name now, find out whose/);
-    assert.equal((await failed(db.branch())).code, "CONNECTION_LOST");
+    assert.equal((await errorOf(db.branch())).code, "CONNECTION_LOST");
     const paths = local.requests.slice(before).map(({ path }) => path);
     assert.ok(!paths.some((path) => path.includes("evil") || path.includes("operations")), paths.join("\n"));
   }
@@ -258,18 +261,18 @@ test("an answer that names no operation counts as lost, because the branch may e
 });
 
 test("if the answer to a request is lost, no branch with a generated name remains", async ({ local, settings }) => {
-  await using db = await connect(settings(PATIENT));
+  await using db = await connect(settings(LONG_TIMEOUT));
   local.faults.workspace(`POST ${BRANCHES}`, { answer: "truncated", times: 2 });
-  assert.equal((await failed(db.branch())).code, "CONNECTION_LOST");
+  assert.equal((await errorOf(db.branch())).code, "CONNECTION_LOST");
   assert.deepEqual(await ids(db), []);
-  const { message } = await failed(db.branch({ name: "whose" }));
+  const { message } = await errorOf(db.branch({ name: "whose" }));
   assert.match(message, /find out whose it is before you delete it with: lakebase branch drop whose$/);
   assert.deepEqual(await ids(db), ["whose"]); // another program may have made it
   await db.dropBranch("whose", { purge: true });
 });
 
 test("close() deletes only the branch that was made, not a later branch of the same name or a protected one", async ({ local, settings }) => {
-  await using db = await connect(settings(PATIENT));
+  await using db = await connect(settings(LONG_TIMEOUT));
   const first = await db.branch({ name: "same" });
   const { env } = local;
   const headers = { authorization: `Bearer ${env["DATABRICKS_TOKEN"]}` };
@@ -283,18 +286,18 @@ test("close() deletes only the branch that was made, not a later branch of the s
   assert.deepEqual(await ids(db), ["same"]);
   const second = await db.branch({ name: "shielded" });
   await ask("PATCH", "/shielded?update_mask=spec.is_protected", { spec: { is_protected: true } });
-  assert.match((await failed(second.drop())).message, /it is now protected, so it was not deleted/);
+  assert.match((await errorOf(second.drop())).message, /it is now protected, so it was not deleted/);
   await ask("PATCH", "/shielded?update_mask=spec.is_protected", { spec: { is_protected: false } });
   for (const name of ["same", "shielded"]) await db.dropBranch(name, { purge: true });
 });
 
 test("(slow) branch() works twice at once, and reports the project's limit", async ({ local, settings }) => {
-  await using db = await connect(settings(PATIENT));
+  await using db = await connect(settings(LONG_TIMEOUT));
   const both = await Promise.all([db.branch(), db.branch()]);
   assert.notEqual(both[0]!.name, both[1]!.name);
   local.faults.maxBranches = 3;
   assert.match(
-    (await failed(db.branch())).message,
+    (await errorOf(db.branch())).message,
     /limit of 3 branches.*; delete a branch that is not needed: db.branches/,
   );
   await Promise.all(both.map((copy) => copy.drop()));
@@ -303,16 +306,16 @@ test("(slow) branch() works twice at once, and reports the project's limit", asy
 });
 
 test("the parent connection can be closed before the branch", async ({ settings }) => {
-  const db = await connect(settings(PATIENT));
+  const db = await connect(settings(LONG_TIMEOUT));
   await using copy = await db.branch();
   await db.close();
   assert.equal(await copy.sql`SELECT 1`.value(), 1);
   for (const work of [db.branch(), db.branches() as never, db.dropBranch("x")]) {
-    assert.equal((await failed(work)).code, "CLOSED");
+    assert.equal((await errorOf(work)).code, "CLOSED");
   }
 });
 
-Deno.test("(slow) the parent of a local connection can be closed before the branch, too", async () => {
+Deno.test("(slow) a local parent connection can also be closed before the branch", async () => {
   const db = await connect({ local: { user: "closing@example.com" } });
   const copy = await db.branch();
   await db.close();
@@ -321,32 +324,32 @@ Deno.test("(slow) the parent of a local connection can be closed before the bran
 });
 
 test("branch() says why a connection can't have branches", async ({ local, settings }) => {
-  const { endpoint: _, workspace: __, ...server } = settings(PATIENT);
+  const { endpoint: _, workspace: __, ...server } = settings(LONG_TIMEOUT);
   await using native = await connect({ ...server, user: "app", password: "secret" });
-  const { code, message } = await failed(native.branch());
+  const { code, message } = await errorOf(native.branch());
   assert.equal(code, "BAD_SETTING");
   assert.match(message, /native password and knows no workspace; connect with the workspace's login/);
   await using old = await connect({ ...server, workspace: workspaceOf(local), instance: "old" });
   assert.match(
-    (await failed(old.branches() as never)).message,
+    (await errorOf(old.branches() as never)).message,
     /old is an instance of Lakebase Provisioned, which has no branches/,
   );
 });
 
 test("a native password logs in to the branch as well", async ({ settings }) => {
-  const { host: _, ...server } = settings({ ...PATIENT, user: "app", password: "secret" });
+  const { host: _, ...server } = settings({ ...LONG_TIMEOUT, user: "app", password: "secret" });
   await using db = await connect(server);
   await using copy = await db.branch();
   assert.equal(await copy.sql`SELECT current_user`.value(), "app");
 });
 
 test("the next connection names a branch that was deleted while it was in use", async ({ local, settings }) => {
-  await using db = await connect(settings(PATIENT));
+  await using db = await connect(settings(LONG_TIMEOUT));
   await using copy = await db.branch({ name: "short" });
   await copy.sql`SELECT 1`;
   local.faults.clockOffset = 2 * 86_400_000;
   await ids(db);
-  const error = await failed(copy.sql`SELECT 1` as never);
+  const error = await errorOf(copy.sql`SELECT 1` as never);
   assert.match(
     error.message,
     /branches\/short\/endpoints\/primary: it is not in the workspace; its branch may have been/,
@@ -354,25 +357,28 @@ test("the next connection names a branch that was deleted while it was in use", 
 });
 
 test("the next statement restores a branch that was archived while it was in use", async ({ local, settings }) => {
-  await using db = await connect(settings(PATIENT));
+  await using db = await connect(settings(LONG_TIMEOUT));
   await using copy = await db.branch({ name: "seldom" });
   await copy.sql`CREATE TABLE kept AS SELECT 1 AS n`;
   await using session = await copy.session();
   await session.sql`SET app.tenant = 'seven'`;
   local.faults.archive("projects/local/branches/seldom", { restoreAfter: 300 });
   assert.equal((await db.branches()).find(({ name }) => name === "seldom")?.state, "ARCHIVED");
-  assert.match((await failed(session.sql`SELECT 1` as never)).message, /its session has ended .*Lost with the session/);
+  assert.match(
+    (await errorOf(session.sql`SELECT 1` as never)).message,
+    /its session has ended .*Lost with the session/,
+  );
   assert.equal(await copy.sql`SELECT n FROM kept`.value(), 1);
   assert.equal((await db.branches()).find(({ name }) => name === "seldom")?.state, "READY");
 });
 
 test("an archived branch can be connected to and dropped, but not copied", async ({ local, settings }) => {
-  await using db = await connect(settings(PATIENT));
+  await using db = await connect(settings(LONG_TIMEOUT));
   await (await db.branch({ name: "old", keep: true })).close();
   const archive = () => local.faults.archive("projects/local/branches/old", { restoreAfter: 300 });
   archive();
-  assert.match((await failed(db.branch({ from: "old" }))).message, /Cannot make the branch .* is ARCHIVED/);
-  const { host: _, endpoint: __, ...named } = settings({ ...PATIENT, branch: "old" });
+  assert.match((await errorOf(db.branch({ from: "old" }))).message, /Cannot make the branch .* is ARCHIVED/);
+  const { host: _, endpoint: __, ...named } = settings({ ...LONG_TIMEOUT, branch: "old" });
   const steps = await check(named);
   assert.match(steps.find(({ step }) => step === "endpoint")!.detail, /branch old, archived: connecting restores it, /);
   archive();
@@ -422,7 +428,7 @@ async function script(local: LocalLakebase, how: string, signal?: Deno.Signal) {
   return { name: name.trim(), code, errors: await errors };
 }
 
-const ends: [how: string, code: number, left: boolean, signal?: Deno.Signal][] = [
+const ENDS: [how: string, code: number, isKept: boolean, signal?: Deno.Signal][] = [
   ["end", 0, false],
   ["signal", 143, false, "SIGTERM"],
   ["signal", 130, false, "SIGINT"],
@@ -430,14 +436,17 @@ const ends: [how: string, code: number, left: boolean, signal?: Deno.Signal][] =
   ["throw", 1, true],
 ];
 
-for (const [how, code, left, signal] of ends) {
-  test(`(slow) a script that ends by ${signal ?? how} ${left ? "names" : "deletes"} its branch`, async ({ local, settings }) => {
-    await using db = await connect(settings(PATIENT));
-    const done = await script(local, how, signal);
-    assert.equal(done.code, code, done.errors);
-    assert.deepEqual(await ids(db), left ? [done.name] : []);
-    if (!left) return;
-    assert.match(done.errors, new RegExp(`Branch ${done.name} is kept until .*; delete it with: lakebase branch drop`));
-    await db.dropBranch(done.name, { purge: true });
+for (const [how, code, isKept, signal] of ENDS) {
+  test(`(slow) a script that ends by ${signal ?? how} ${isKept ? "names" : "deletes"} its branch`, async ({ local, settings }) => {
+    await using db = await connect(settings(LONG_TIMEOUT));
+    const ended = await script(local, how, signal);
+    assert.equal(ended.code, code, ended.errors);
+    assert.deepEqual(await ids(db), isKept ? [ended.name] : []);
+    if (!isKept) return;
+    assert.match(
+      ended.errors,
+      new RegExp(`Branch ${ended.name} is kept until .*; delete it with: lakebase branch drop`),
+    );
+    await db.dropBranch(ended.name, { purge: true });
   });
 }

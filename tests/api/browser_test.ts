@@ -22,7 +22,7 @@ function still(html: string) {
   );
 }
 
-Deno.test("renderBrowse() is a plain table of the first page if no script runs, and says which rows it has", () => {
+Deno.test("renderBrowse() draws the first page as a plain table if no script runs, and says which rows it has", () => {
   const rows = Array.from({ length: 45 }, (_, n) => ({ n, t: n % 2 === 0 ? null : EVIL }));
   const read = still(html(rows));
   assert.equal(read.rows.length, 20);
@@ -60,7 +60,7 @@ Deno.test("renderBrowse() stays within a megabyte and says that it dropped rows"
 
 Deno.test({
   ...requires(
-    "(slow) a browsed table pages, sorts and searches, also by keyboard, and runs no code from its values",
+    "(slow) a browsed table pages, sorts and searches, with the keyboard too, and runs no code from its values",
     chromiumMissing,
   ),
   fn: async () => {

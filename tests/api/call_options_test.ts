@@ -37,11 +37,11 @@ const WRONG: [call: (db: Lakebase) => PromiseLike<unknown>, error: RegExp][] = [
     /session\(\) takes no options/,
   ],
   [
-    (db) => (db.query as (...given: unknown[]) => PromiseLike<unknown>).call(db, "SELECT 1", [], { timeout: 5 }),
+    (db) => (db.query as (...args: unknown[]) => PromiseLike<unknown>).call(db, "SELECT 1", [], { timeout: 5 }),
     /Cannot run the query: query\(\) takes no options; write sql`...`\.with/,
   ],
   [
-    (db) => db.transaction((tx) => (tx.query as (...given: unknown[]) => unknown)("SELECT 1", [], { timeout: 5 })),
+    (db) => db.transaction((tx) => (tx.query as (...args: unknown[]) => unknown)("SELECT 1", [], { timeout: 5 })),
     /query\(\) takes no options/,
   ],
   [(db) => (db.version as (options: unknown) => PromiseLike<unknown>).call(db, { timeout: 5 }), /version\(\) takes no/],
@@ -51,10 +51,10 @@ const WRONG: [call: (db: Lakebase) => PromiseLike<unknown>, error: RegExp][] = [
     new RegExp(`${name}\\(\\) takes no options; write query\\.with`),
   ]),
   [
-    async (db) => await db.sql`${(db.sql.values as (...given: unknown[]) => never)([{ a: 1 }], ["a"])}`,
+    async (db) => await db.sql`${(db.sql.values as (...args: unknown[]) => never)([{ a: 1 }], ["a"])}`,
     /takes only the rows/,
   ],
-  [async (db) => await db.sql`${(db.sql.unsafe as (...given: unknown[]) => never)("$1", [1])}`, /takes only a text/],
+  [async (db) => await db.sql`${(db.sql.unsafe as (...args: unknown[]) => never)("$1", [1])}`, /takes only a text/],
   [
     async (db) => [...(await db.sql`SELECT 1 AS a`.columns()).rows({ from: 1 } as never)],
     /a row is \{ from: 1 \}; write rows\(from, to\)/,

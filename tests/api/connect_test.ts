@@ -110,9 +110,9 @@ onBoth(
       await assert.rejects(connect(settings(options)), { code, message }, `${options.onConnect}`);
     }
     await using db = await connect(settings());
-    const left = () =>
+    const running = () =>
       db.sql`SELECT 1 FROM pg_catalog.pg_stat_activity WHERE query LIKE ${"%pg_sleep(" + "100)%"} AND state = 'active'`;
-    await eventually("the canceled onConnect has ended", async () => (await left()).length === 0);
+    await eventually("the canceled onConnect has ended", async () => (await running()).length === 0);
   },
 );
 
@@ -159,13 +159,14 @@ test("the module releases closed connections, with their pools and logins", asyn
     }
     const production = "projects/local/branches/production";
     for (const name of [production + "/endpoints/primary", production, "projects/local", "local"]) await use(name);
-    let left = kept.length;
-    for (let n = 0; n < 1500 && left > 1; n++) { // deref() keeps a pool until the next turn
+    let alive = kept.length;
+    // No event tells that an object was collected, and deref() keeps a pool until the next turn of the event loop.
+    for (let n = 0; n < 1500 && alive > 1; n++) {
       await new Promise((resolve) => setTimeout(resolve, 20));
       gc();
-      left = kept.filter((pool) => pool.deref()).length;
+      alive = kept.filter((pool) => pool.deref()).length;
     }
-    console.log(left);`;
+    console.log(alive);`;
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["eval", "--quiet", "--v8-flags=--expose-gc", ...LOCKED, script],
     env: local.env,
@@ -235,7 +236,7 @@ test("(slow) connect({ local: true }) uses no proxy of the environment", async (
   assert.equal(asked, 0);
 });
 
-test("connect() refuses an invalid PGPORT also with LAKEBASE_LOCAL", async () => {
+test("connect() refuses an invalid PGPORT even with LAKEBASE_LOCAL", async () => {
   const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
     await connect({ envFile: false }).catch((error) => console.log(error.code, error.message));`;
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -359,7 +360,7 @@ test("connect() says what to do if there are no settings at all", async () => {
   assert.match(message, /none is configured.*DATABRICKS_HOST.*databricks auth login.*local: true/);
 });
 
-test("connect() lists the profiles of ~/.databrickscfg where none of several is chosen", async () => {
+test("connect() lists the profiles of ~/.databrickscfg if there are several and none is chosen", async () => {
   await using folder = await emptyHome();
   const profiles = "[a]\nhost = https://a\ntoken = x\n\n[b]\nhost = https://b\n\n[empty]\n";
   await Deno.writeTextFile(`${folder.path}/.databrickscfg`, profiles);
@@ -377,7 +378,7 @@ test("connect() names the profile that is missing, whatever is in the environmen
   assert.match(message, /no profile "dev"/);
 });
 
-test("connect() logs in with a profile of ~/.databrickscfg, which goes before the environment", async ({ local }) => {
+test("connect() logs in with a profile of ~/.databrickscfg, which takes precedence over the environment", async ({ local }) => {
   await using folder = await emptyHome();
   const { DATABRICKS_HOST, DATABRICKS_TOKEN, ...env } = local.env;
   await Deno.writeTextFile(
@@ -400,7 +401,7 @@ test("connect() does not show a token that can't be sent", async ({ local }) => 
   assert.doesNotMatch(message, /unlike|rest"/);
 });
 
-test("connect() reports the failure of a password function as a problem of the setting, not of the network", async ({ settings }) => {
+test("connect() reports the failure of a password function as a bad setting, not as a failure of the network", async ({ settings }) => {
   const cases: [() => unknown, RegExp][] = [
     [() => {
       throw new Error("the vault is down");
@@ -461,12 +462,12 @@ async function emptyHome(): Promise<{ path: string } & AsyncDisposable> {
 /** Connects in a separate process, whose environment has only the given variables. */
 async function failureInShell(home: string, options: ConnectOptions, env: Record<string, string> = {}) {
   const script = `import { connect } from "lakebase";
-    const said = { code: "", message: "" };
+    const failure = { code: "", message: "" };
     await connect(${JSON.stringify({ connectTimeout: 20, ...options })}).then((db) => db.close(), (error) => {
-      said.code = error.code;
-      said.message = error.message;
+      failure.code = error.code;
+      failure.message = error.message;
     });
-    console.log(JSON.stringify(said));`;
+    console.log(JSON.stringify(failure));`;
   return await inShell(home, script, env);
 }
 
@@ -478,9 +479,9 @@ async function inShell(home: string, script: string, env: Record<string, string>
     env: { HOME: home, PATH: Deno.env.get("PATH") ?? "", DENO_DIR: denoDir(), ...env },
     cwd: home,
   }).output();
-  const said = new TextDecoder().decode(stdout);
-  assert.ok(said !== "", new TextDecoder().decode(stderr));
-  return JSON.parse(said) as { code: string; message: string };
+  const output = new TextDecoder().decode(stdout);
+  assert.ok(output !== "", new TextDecoder().decode(stderr));
+  return JSON.parse(output) as { code: string; message: string };
 }
 
 const WORKSPACE: [name: string, fault: WorkspaceFault, code: LakebaseErrorCode, message: RegExp][] = [
@@ -500,7 +501,7 @@ const WORKSPACE: [name: string, fault: WorkspaceFault, code: LakebaseErrorCode, 
 ];
 
 for (const [name, fault, code, message] of WORKSPACE) {
-  test(`connect() says so when the workspace answers ${name}`, async ({ local, settings }) => {
+  test(`connect() reports a workspace that answers ${name}`, async ({ local, settings }) => {
     local.faults.workspace("*", fault);
     const error = await connectError(settings({ connectTimeout: 5 }));
     assert.equal(error.code, code, error.message);
@@ -508,7 +509,7 @@ for (const [name, fault, code, message] of WORKSPACE) {
   });
 }
 
-test("connect() says so when the token was revoked", async ({ local, settings }) => {
+test("connect() reports a token that was revoked", async ({ local, settings }) => {
   local.faults.revokeToken();
   const error = await connectError(settings());
   assert.equal(error.code, "WORKSPACE_AUTH");
@@ -529,7 +530,7 @@ test("connect() waits for a workspace that is slow", async ({ local, settings })
   assert.ok(await db.version());
 });
 
-test("connect() says so when the endpoint is unknown to the credentials service", async ({ local, settings }) => {
+test("connect() reports an endpoint that the credentials service does not know", async ({ local, settings }) => {
   local.faults.workspace("POST *", { status: 404, message: "endpoint id not found" });
   const error = await connectError(settings());
   assert.equal(error.code, "ENDPOINT_NOT_FOUND", error.message);
@@ -551,7 +552,7 @@ test("connect() refuses a certificate of an unknown authority", async ({ setting
 });
 
 for (const [greeting, code] of [["http", "TLS"], ["close", "UNREACHABLE"], ["reset", "UNREACHABLE"]] as const) {
-  test(`connect() says so when the server's greeting is ${greeting}`, async ({ local, settings }) => {
+  test(`connect() reports a server whose greeting is ${greeting}`, async ({ local, settings }) => {
     local.faults.greeting = greeting;
     const error = await connectError(settings({ connectTimeout: 5 }));
     assert.equal(error.code, code);

@@ -94,15 +94,15 @@ for (const [login, { used, variables }] of Object.entries(USED)) {
     const outcomes = await connectWith(logins(local)[login]!, cases);
     for (const [index, outcome] of outcomes.entries()) {
       const [name, value] = cases[index]!;
-      const said = `${name}=${JSON.stringify(value.slice(0, 60))}: ${JSON.stringify(outcome).slice(0, 1000)}`;
+      const details = `${name}=${JSON.stringify(value.slice(0, 60))}: ${JSON.stringify(outcome).slice(0, 1000)}`;
       if (outcome.value === 1) continue;
       const { code = "", message = "", printed = "" } = outcome;
-      assert.match(name, used, said);
-      assert.match(code, /^[A-Z_]+$/, said); // a LakebaseError
-      assert.ok(message.includes(name), said);
-      assert.ok(message.length < 3000, said);
+      assert.match(name, used, details);
+      assert.match(code, /^[A-Z_]+$/, details); // a LakebaseError
+      assert.ok(message.includes(name), details);
+      assert.ok(message.length < 3000, details);
       // deno-lint-ignore no-control-regex
-      assert.doesNotMatch(message + printed, /hunter2secret|native-secret|dapi[0-9a-f]{8}|\x1b\[31m/, said);
+      assert.doesNotMatch(message + printed, /hunter2secret|native-secret|dapi[0-9a-f]{8}|\x1b\[31m/, details);
     }
   });
 }

@@ -31,10 +31,10 @@ async function spansOf(work: () => Promise<unknown>): Promise<ReadableSpan[]> {
   }
   const spans = exporter.getFinishedSpans();
   exporter.reset();
-  const said = JSON.stringify(
+  const json = JSON.stringify(
     spans.map(({ name, attributes, events, status }) => ({ name, attributes, events, status })),
   );
-  assert.doesNotMatch(said, /secret|Bob/);
+  assert.doesNotMatch(json, /secret|Bob/);
   for (const { kind, attributes } of spans) {
     assert.equal(kind, SpanKind.CLIENT);
     assert.equal(attributes["db.query.text"], undefined);
@@ -282,11 +282,11 @@ Deno.test("(slow) Deno's own OpenTelemetry exports the spans, and without it the
   assert.equal(spans.length, 0);
   assert.equal(await runScript(server, { ...exporting, OTEL_DENO: "true" }), "10 true\n");
   await stop();
-  const own = spans.filter(({ scope }) => scope === "@lakebase/deno");
-  assert.deepEqual(own.map(({ name }) => name).toSorted(), ["SELECT trips", "connect databricks_postgres"]);
+  const moduleSpans = spans.filter(({ scope }) => scope === "@lakebase/deno");
+  assert.deepEqual(moduleSpans.map(({ name }) => name).toSorted(), ["SELECT trips", "connect databricks_postgres"]);
   const CLIENT = 3; // OTLP counts from 1, with 0 for unspecified
-  assert.deepEqual(own.map(({ kind }) => kind), [CLIENT, CLIENT]);
-  const query = own.find(({ name }) => name === "SELECT trips")!;
+  assert.deepEqual(moduleSpans.map(({ kind }) => kind), [CLIENT, CLIENT]);
+  const query = moduleSpans.find(({ name }) => name === "SELECT trips")!;
   const attributes = Object.fromEntries(
     query.attributes.map(({ key, value }) => [key, value.stringValue ?? Number(value.intValue ?? value.doubleValue)]),
   );

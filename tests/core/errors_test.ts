@@ -133,7 +133,7 @@ Deno.test("a long message is cut in its middle, and its cause has all of it", ()
   assert.ok(stack!.length < 11_000 && (cause as Error).stack!.length < 11_000);
 });
 
-Deno.test("redact() hides known secrets, also in encoded forms", () => {
+Deno.test("redact() hides known secrets and their encoded forms", () => {
   const opaque = 'nothing/like a "token"+é';
   [opaque, "plainword", "short", undefined].forEach(keepSecret);
   const cases: [string, string][] = [
@@ -148,7 +148,7 @@ Deno.test("redact() hides known secrets, also in encoded forms", () => {
   assert.equal(redact(`another-secret-99 ${opaque}`), `<secret> ${opaque}`);
 });
 
-Deno.test("a printed error has no line for what is unknown", () => {
+Deno.test("a printed error has no lines for unknown fields", () => {
   const error = new LakebaseError("QUERY_FAILED", "Cannot run it", { sqlstate: "42703" });
   assert.deepEqual({ ...error }, { name: "LakebaseError", code: "QUERY_FAILED", sqlstate: "42703" });
   assert.doesNotMatch(Deno.inspect(new LakebaseError("CLOSED", "Cannot run it")), /undefined/);

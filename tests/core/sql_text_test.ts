@@ -152,8 +152,8 @@ const MARKS: readonly (readonly [text: string, conforming: string, escaping?: st
 
 /** Parameters and semicolons outside of quotes and comments. */
 function marks(text: string, escapes: boolean): string {
-  const found = sqlTokens(text, { escapes }).filter(({ kind, start }) => kind === "parameter" || text[start] === ";");
-  return found.map(({ start, end }) => text.slice(start, end)).toArray().join(" ");
+  const marks = sqlTokens(text, { escapes }).filter(({ kind, start }) => kind === "parameter" || text[start] === ";");
+  return marks.map(({ start, end }) => text.slice(start, end)).toArray().join(" ");
 }
 
 Deno.test("sqlTokens() finds parameters and semicolons whether backslashes escape or not", () => {

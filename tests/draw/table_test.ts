@@ -91,7 +91,7 @@ Deno.test("renderTable() draws psql's table as text", () => {
   );
 });
 
-Deno.test("renderTable() lines text up by display width", () => {
+Deno.test("renderTable() aligns text by its display width", () => {
   const cells = ["abc", "東京駅", "Zoe\u0308", "👩‍👩‍👧", "🇩🇪🇯🇵", "❤️", "1️⃣", "ｱｲ", "한국", "क्षि", "x".repeat(300)];
   const { "text/plain": text } = renderTable({
     columns: [column("a"), column("価格", "numeric"), column("c"), column("d"), column("e")],
@@ -119,7 +119,7 @@ Deno.test("renderTable() right-aligns numbers, and names arrays as Postgres does
   assert.deepEqual(readHtml(html), { head: ["aint4[]"], rows: [["{1,NULL}"]], text: "aint4[]{1,NULL}1 row" });
 });
 
-Deno.test("renderTable() opens a long cell to its text, up to 2,000 characters", () => {
+Deno.test("renderTable() lets a click open up to 2,000 characters of a long cell", () => {
   const { "text/html": html } = renderTable({ columns: [column("a")], rows: [["x\n".repeat(3000)]] });
   assert.match(html, /<summary>(x<i>↵<\/i>){100}<b>… more<\/b><\/summary>/);
   assert.match(html, /<div class="lb-full">(x\n){1000}<b>… 4,000 more characters<\/b><\/div>/);
@@ -136,7 +136,7 @@ Deno.test("renderTable() does not cut a character in two", () => {
   assert.match(text, /^ a😀{4}…$/mu);
 });
 
-Deno.test("renderTable() shows no rows, no columns and names that repeat", () => {
+Deno.test("renderTable() draws tables without rows, without columns and with repeated names", () => {
   const noRows = renderTable({ columns: [column("a"), column("a")], rows: [] });
   assert.equal(noRows["text/plain"], " a | a\n---+---\n(0 rows)");
   assert.deepEqual(readHtml(noRows["text/html"]).head, ["atext", "atext"]);
@@ -146,7 +146,7 @@ Deno.test("renderTable() shows no rows, no columns and names that repeat", () =>
   assert.equal(renderTable({ columns: [column("")], rows: [[1]], footer: "" })["text/plain"], "\n---\n 1");
 });
 
-Deno.test("renderTable() escapes hostile text wherever it is put", () => {
+Deno.test("renderTable() escapes hostile text everywhere", () => {
   for (const text of HOSTILE) {
     const bundle = renderTable({
       columns: [column(text, text), column(text, "int4")],
@@ -165,7 +165,7 @@ Deno.test("renderTable() escapes hostile text wherever it is put", () => {
   }
 });
 
-Deno.test("renderTable() has no id, script or address in it", () => {
+Deno.test("renderTable() writes no id, script or address", () => {
   const { "text/html": html } = renderTable({ columns: [column("a")], rows: [["x".repeat(900)]] });
   assert.doesNotMatch(html, /\sid=|<script|url\(|@import|https?:|src=|href=/);
 });

@@ -98,10 +98,10 @@ Deno.test("scanDotenv() gives the line of each value, and finds ambiguous values
     ["A='pa#ss'", 1, undefined],
   ];
   for (const [text, line, fault] of cases) {
-    const found = scanDotenv(text).get("A")!;
-    assert.equal(found.line, line, text);
-    if (fault === undefined) assert.equal(found.fault, undefined, text);
-    else assert.match(found.fault!, fault, text);
+    const assignment = scanDotenv(text).get("A")!;
+    assert.equal(assignment.line, line, text);
+    if (fault === undefined) assert.equal(assignment.fault, undefined, text);
+    else assert.match(assignment.fault!, fault, text);
   }
 });
 

@@ -36,8 +36,8 @@ async function run({ cwd, home, env = {}, options = {}, code = CONNECT }: Run) {
     env: { HOME: home, PATH: Deno.env.get("PATH") ?? "", DENO_DIR: denoDir(), NO_COLOR: "1", ...env },
     cwd,
   }).output();
-  const [said, warned] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
-  return { said: said!, warned: warned! };
+  const [output, warnings] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+  return { output: output!, warnings: warnings! };
 }
 
 /** A server that waits for a login over HTTP or any other protocol, and records all bytes that it gets. */
@@ -84,15 +84,18 @@ Deno.test("(slow) no variable of a .env can run a program", async () => {
   for (const method of ["", "DATABRICKS_AUTH_TYPE=databricks-cli", "DATABRICKS_AUTH_TYPE=azure-cli"]) {
     await Deno.writeTextFile(`${folder}/.env`, [...names, method].join("\n"));
     for (const more of runs) {
-      const { said, warned } = await run({ cwd: folder, home, ...more });
-      assert.match(said, method === "" || more.options ? /WORKSPACE|failed/ : /DATABRICKS_AUTH_TYPE in \.env, line 5/);
-      await assert.rejects(Deno.stat(`${folder}/ran`), Deno.errors.NotFound, said);
+      const { output, warnings } = await run({ cwd: folder, home, ...more });
+      assert.match(
+        output,
+        method === "" || more.options ? /WORKSPACE|failed/ : /DATABRICKS_AUTH_TYPE in \.env, line 5/,
+      );
+      await assert.rejects(Deno.stat(`${folder}/ran`), Deno.errors.NotFound, output);
       if (method !== "") continue;
       assert.match(
-        warned,
+        warnings,
         /^lakebase: Not taken from \.env: DATABRICKS_CONFIG_FILE, since it names a configuration file/,
       );
-      assert.match(warned, /DATABRICKS_CLI_PATH, since it names a program/);
+      assert.match(warnings, /DATABRICKS_CLI_PATH, since it names a program/);
     }
   }
 });
@@ -118,15 +121,15 @@ Deno.test("(slow) a .env gets no login from another source", async () => {
   for (const [file, profiles, env] of cases) {
     await Deno.writeTextFile(`${folder}/.env`, file);
     await Deno.writeTextFile(`${home}/.databrickscfg`, profiles, { mode: 0o600 });
-    const { said } = await run({ cwd: folder, home, env });
-    assert.match(said, /^BAD_SETTING Cannot connect: \w+ in \.env, line \d/, file);
-    assert.doesNotMatch(said + thief.got(), new RegExp(secret), file);
+    const { output } = await run({ cwd: folder, home, env });
+    assert.match(output, /^BAD_SETTING Cannot connect: \w+ in \.env, line \d/, file);
+    assert.doesNotMatch(output + thief.got(), new RegExp(secret), file);
   }
   assert.equal(thief.got(), "");
 });
 
 /** The time limit for a login, which takes seconds on a busy machine. */
-const PATIENT = { connectTimeout: 60 };
+const LONG_TIMEOUT = { connectTimeout: 60 };
 
 /** The PostgreSQL server of the local Lakebase outlives a test. */
 const SHARED = { sanitizeOps: false, sanitizeResources: false };
@@ -138,7 +141,7 @@ Deno.test("(slow) a minted token goes to the server that the workspace names, no
   const { folder, home } = folders;
   const { PGHOST, PGPORT, PGSSLROOTCERT, ...env } = local.env as Record<string, string>;
   const server = { PGPORT: PGPORT!, PGSSLROOTCERT: PGSSLROOTCERT! };
-  const cases: [file: string, env: Record<string, string>, said: RegExp][] = [
+  const cases: [file: string, env: Record<string, string>, output: RegExp][] = [
     [
       `PGHOST=127.0.0.1`,
       { ...env, ...server },
@@ -149,11 +152,11 @@ Deno.test("(slow) a minted token goes to the server that the workspace names, no
     [`PGHOST=${PGHOST}`, { ...env, ...server }, /^$/],
     [Object.entries(local.env).map(([name, value]) => `${name}=${value}`).join("\n"), {}, /^$/],
   ];
-  for (const [file, given, expected] of cases) {
+  for (const [file, env, expected] of cases) {
     await Deno.writeTextFile(`${folder}/.env`, file);
-    const { said, warned } = await run({ cwd: folder, home, env: given, options: PATIENT });
-    assert.match(said, expected, file);
-    if (said === "") assert.match(warned, /^lakebase: From \.env: .*PGHOST/);
+    const { output, warnings } = await run({ cwd: folder, home, env, options: LONG_TIMEOUT });
+    assert.match(output, expected, file);
+    if (output === "") assert.match(warnings, /^lakebase: From \.env: .*PGHOST/);
   }
   assert.equal(thief.got(), "");
 });
@@ -172,32 +175,32 @@ Deno.test(
       Object.entries(file).map(([name, value]) => `${name}='${value}'`).join("\n"),
     );
     const twice = `for (const max of [1, 2]) await (await connect({ ...options, max })).close();`;
-    const { warned } = await run({ cwd: folder, home, code: twice, options: PATIENT });
-    assert.equal(warned, "lakebase: From .env: PGPASSWORD, PGHOST, PGSSLROOTCERT, PGUSER, PGPORT, PGDATABASE.\n");
+    const { warnings } = await run({ cwd: folder, home, code: twice, options: LONG_TIMEOUT });
+    assert.equal(warnings, "lakebase: From .env: PGPASSWORD, PGHOST, PGSSLROOTCERT, PGUSER, PGPORT, PGDATABASE.\n");
     for (const off of [{ options: { envFile: false as const } }, { env: { LAKEBASE_ENV_FILE: "" } }]) {
-      const { said, warned } = await run({ cwd: folder, home, ...off });
-      assert.match(said, /^WORKSPACE_AUTH/);
-      assert.equal(warned, "");
+      const { output, warnings } = await run({ cwd: folder, home, ...off });
+      assert.match(output, /^WORKSPACE_AUTH/);
+      assert.equal(warnings, "");
     }
     await Deno.rename(`${folder}/.env`, `${folder}/other.env`);
     assert.equal(
-      (await run({ cwd: folder, home, env: { LAKEBASE_ENV_FILE: "other.env" }, options: PATIENT })).said,
+      (await run({ cwd: folder, home, env: { LAKEBASE_ENV_FILE: "other.env" }, options: LONG_TIMEOUT })).output,
       "",
     );
   },
 );
 
-Deno.test("(slow) LAKEBASE_LOCAL in .env is reported, and refused where code or the environment names a server", async () => {
+Deno.test("(slow) LAKEBASE_LOCAL in .env is reported, and refused if code or the environment names a server", async () => {
   await using folders = await makeFolders();
   const { folder, home } = folders;
   await Deno.writeTextFile(`${folder}/.env`, "LAKEBASE_LOCAL=1");
-  const { warned } = await run({ cwd: folder, home, options: { connectTimeout: 60 } });
+  const { warnings } = await run({ cwd: folder, home, options: { connectTimeout: 60 } });
   assert.match(
-    warned,
+    warnings,
     /^lakebase: From \.env: LAKEBASE_LOCAL\. This database is on this machine and keeps no data\.\n$/,
   );
-  const { said } = await run({ cwd: folder, home, env: { DATABRICKS_HOST: "https://w.invalid" } });
-  assert.match(said, /^BAD_SETTING .*LAKEBASE_LOCAL in \.env, line 1 .*DATABRICKS_HOST/);
+  const { output } = await run({ cwd: folder, home, env: { DATABRICKS_HOST: "https://w.invalid" } });
+  assert.match(output, /^BAD_SETTING .*LAKEBASE_LOCAL in \.env, line 1 .*DATABRICKS_HOST/);
 });
 
 Deno.test({
@@ -210,7 +213,7 @@ Deno.test({
     for (const mode of [0o666, 0o620]) {
       await Deno.chmod(`${home}/.databrickscfg`, mode);
       assert.match(
-        (await run({ cwd: folder, home })).said,
+        (await run({ cwd: folder, home })).output,
         /^BAD_SETTING .*other users can write to it; run: chmod go-w/,
       );
     }

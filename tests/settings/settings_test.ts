@@ -83,7 +83,7 @@ Deno.test("resolveSettings() reads each documented environment variable", () => 
   }
 });
 
-Deno.test("resolveSettings() puts a branch in the place of the endpoint's, and asks the workspace for its host", () => {
+Deno.test("resolveSettings() replaces the endpoint's branch, and asks the workspace for the host of the new one", () => {
   const E = "projects/p/branches/b/endpoints/e";
   const cases: [ConnectOptions, Record<string, string>, Partial<ReturnType<typeof settle>>][] = [
     [{ branch: "c" }, {}, { endpoint: undefined, branch: "c" }],
@@ -128,7 +128,7 @@ Deno.test("resolveSettings() puts a branch in the place of the endpoint's, and a
   for (const [options, env, message] of refusals) assert.throws(() => settle(options, env), message);
 });
 
-Deno.test("resolveSettings() lets an endpoint option win over an instance in the environment, and the reverse", () => {
+Deno.test("resolveSettings() prefers an endpoint in an option to an instance in the environment, and the reverse", () => {
   assert.equal(settle({ endpoint: "p" }, { LAKEBASE_INSTANCE: "i" }).instance, undefined);
   assert.equal(settle({ instance: "i" }, { LAKEBASE_ENDPOINT: "p" }).endpoint, undefined);
 });
@@ -138,7 +138,7 @@ Deno.test("resolveSettings() does not take the environment's service principal f
   assert.equal(settle({ group: "analysts" }, {}).user, "analysts");
 });
 
-Deno.test("resolveSettings() does not show a connection string where a name should be", () => {
+Deno.test("resolveSettings() does not show a connection string that stands in for a name", () => {
   const strings = [
     ...["postgres://app:s3cret@h/db", "postgres://app:s3cret/pw@h/db", "postgres://app:p@s3cret@h/db"],
     ...[
@@ -412,7 +412,7 @@ const TRUST: [string, ConnectOptions, Env, string, string, "used" | "confirmed" 
 ];
 
 for (const [name, options, env, file, profiles, expected] of TRUST) {
-  Deno.test(`a login is only used as an equally trusted source demands: ${name}`, () => {
+  Deno.test(`a login goes only where an equally trusted source sends it: ${name}`, () => {
     const settled = () => settle(options, env, file, profiles);
     if (typeof expected !== "string") return assert.throws(settled, { code: "BAD_SETTING", message: expected });
     const { unconfirmedHost, login } = settled();
@@ -435,12 +435,12 @@ Deno.test("a hostile .env can name no program, no configuration file and no serv
   assert.deepEqual(login, { host: "https://w", workspaceId: undefined, profile: "p", attributes: { token: "t" } });
 });
 
-Deno.test("with a host from .env the SDK is bound to the login beside it", () => {
+Deno.test("with a host from .env, the SDK must use the login in the same file", () => {
   const { login } = settle({}, {}, "DATABRICKS_HOST=w\nDATABRICKS_TOKEN=t");
   assert.deepEqual(login?.attributes, { token: "t", authType: "pat" });
 });
 
-Deno.test("if the environment has one login method, .env adds no other", () => {
+Deno.test("if the environment has a login method, .env adds no other method", () => {
   const env = { DATABRICKS_HOST: "w", DATABRICKS_TOKEN: "t" };
   const { login } = settle({}, env, "DATABRICKS_CLIENT_ID=i\nDATABRICKS_CLIENT_SECRET=s");
   assert.deepEqual(login?.attributes, { token: "t" });
@@ -504,7 +504,7 @@ Deno.test("a workspace's address with a login in it is refused, and not shown", 
   }
 });
 
-Deno.test("LAKEBASE_LOCAL of .env is refused where code or the environment names a server", () => {
+Deno.test("LAKEBASE_LOCAL in .env is refused if code or the environment names a server", () => {
   const file = "LAKEBASE_LOCAL=1";
   assert.deepEqual(resolveLocal({}, variables({}, file))?.value, {});
   assert.equal(resolveLocal({ local: false }, variables({ PGHOST: "h" }, file)), undefined);
@@ -539,7 +539,7 @@ Deno.test("the error for a bad setting has fields for its name and its origin", 
   }
 });
 
-Deno.test("the settings found are listed with their origins, and show no secret", () => {
+Deno.test("the explicit settings are listed with their origins, and show no secret", () => {
   const list = (options: ConnectOptions, env: Env, file = "", profiles = "") =>
     resolve(options, env, file, profiles).explicit.map(({ setting, value, origin }) =>
       `${setting} = ${value} from ${describeOrigin(origin)}`
@@ -566,7 +566,7 @@ Deno.test("the settings found are listed with their origins, and show no secret"
 });
 
 Deno.test("originsBehind() says where the settings behind a failure come from, except options in code", () => {
-  const said = (
+  const origins = (
     code: Parameters<typeof originsBehind>[0],
     options: ConnectOptions,
     env: Env,
@@ -574,14 +574,20 @@ Deno.test("originsBehind() says where the settings behind a failure come from, e
     profiles = "",
   ) => originsBehind(code, resolve(options, env, file, profiles).explicit);
   const login = "DATABRICKS_HOST=https://w\nDATABRICKS_TOKEN=t\n";
-  assert.equal(said("DNS", {}, {}, `${login}PGHOST=h`), "The host is set by PGHOST in .env, line 3");
-  assert.equal(said("DNS", { host: "h" }, {}, `${login}PGHOST=g`), "");
-  assert.equal(said("UNREACHABLE", {}, { PGHOST: "h", PGPORT: "1" }), "The host is set by PGHOST, the port by PGPORT");
-  assert.equal(said("DATABASE_NOT_FOUND", {}, { PGDATABASE: "d" }), "The database is set by PGDATABASE");
-  assert.equal(said("QUERY_FAILED", {}, { PGHOST: "h" }), "");
-  assert.equal(said("WORKSPACE_UNAVAILABLE", {}, {}, login), "The workspace is set by DATABRICKS_HOST in .env, line 1");
+  assert.equal(origins("DNS", {}, {}, `${login}PGHOST=h`), "The host is set by PGHOST in .env, line 3");
+  assert.equal(origins("DNS", { host: "h" }, {}, `${login}PGHOST=g`), "");
   assert.equal(
-    said("WORKSPACE_UNAVAILABLE", { profile: "dev" }, { DATABRICKS_HOST: "https://x" }, "", "[dev]\nhost=https://w"),
+    origins("UNREACHABLE", {}, { PGHOST: "h", PGPORT: "1" }),
+    "The host is set by PGHOST, the port by PGPORT",
+  );
+  assert.equal(origins("DATABASE_NOT_FOUND", {}, { PGDATABASE: "d" }), "The database is set by PGDATABASE");
+  assert.equal(origins("QUERY_FAILED", {}, { PGHOST: "h" }), "");
+  assert.equal(
+    origins("WORKSPACE_UNAVAILABLE", {}, {}, login),
+    "The workspace is set by DATABRICKS_HOST in .env, line 1",
+  );
+  assert.equal(
+    origins("WORKSPACE_UNAVAILABLE", { profile: "dev" }, { DATABRICKS_HOST: "https://x" }, "", "[dev]\nhost=https://w"),
     'The workspace is set by the profile "dev" of ~/.databrickscfg, line 2',
   );
 });

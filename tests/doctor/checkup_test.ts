@@ -112,7 +112,7 @@ test("check() reports a setting that can't be used", async () => {
   assert.match(checkup[0]!.detail, /"port" is 0/);
 }, BEFORE);
 
-test("check() shows no password that was given as another option", async ({ settings }) => {
+test("check() shows no password that another option contains", async ({ settings }) => {
   const url = "postgres://app:s3cretpw@127.0.0.1:1/db";
   const { workspace: _, endpoint: __, ...alone } = settings({ user: "app", password: "native-secret" });
   for (const options of [{ ...alone, database: url }, settings({ database: url }), settings({ host: url })]) {
