@@ -8,9 +8,9 @@ import { dropContent } from "../support/shared_servers.ts";
 // for each example. `deno task check` checks the types of the examples.
 
 const folder = await Deno.makeTempDir({ prefix: "lakebase-examples-" });
-const held = await leaseLocal({});
+const lease = await leaseLocal({});
 
-for (const [at, example] of (await examples()).entries()) {
+for (const [at, example] of (await findExamples()).entries()) {
   Deno.test({
     name: `the example of ${example.file.slice(ROOT.length)}, line ${example.line}`,
     sanitizeOps: false,
@@ -26,7 +26,7 @@ for (const [at, example] of (await examples()).entries()) {
 }
 
 Deno.test.afterAll(async () => {
-  await held.release();
+  await lease.release();
   await Deno.remove(folder, { recursive: true });
 });
 
@@ -40,18 +40,18 @@ interface Example {
 }
 
 /** The examples of the documents and of the source. */
-async function examples(): Promise<Example[]> {
-  const found: Example[] = [];
-  for (const name of await runDocuments()) found.push(...examplesIn(ROOT + name, await readDocument(name), []));
+async function findExamples(): Promise<Example[]> {
+  const examples: Example[] = [];
+  for (const name of await runDocuments()) examples.push(...examplesIn(ROOT + name, await readDocument(name), []));
   for (const file of [`${ROOT}mod.ts`, ...filesBelow(`${ROOT}src`, ".ts")]) {
     const text = await Deno.readTextFile(file);
     const comments = text.split("\n").map((line) => /^\s*\* ?(.*)$/.exec(line)?.[1] ?? "").join("\n");
     const exported = [...text.matchAll(/^export (?:async )?(?:function\*?|class|const) (\w+)/gm)].map(([, name]) =>
       name!
     );
-    found.push(...examplesIn(file, comments, exported));
+    examples.push(...examplesIn(file, comments, exported));
   }
-  return found;
+  return examples;
 }
 
 function examplesIn(file: string, text: string, exported: string[]): Example[] {

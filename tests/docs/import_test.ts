@@ -40,19 +40,19 @@ Deno.test("(slow) the module is imported from a web server", async () => {
 
 Deno.test("the source names the same packages as deno.json", async () => {
   const { imports } = JSON.parse(await Deno.readTextFile(`${ROOT}deno.json`)) as { imports: Record<string, string> };
-  const known = new Set(Object.values(imports));
-  let found = 0;
+  const mapped = new Set(Object.values(imports));
+  let checked = 0;
   for (const path of [`${ROOT}mod.ts`, ...filesBelow(`${ROOT}src`, ".ts")]) {
     const text = await Deno.readTextFile(path);
     for (const [, specifier] of text.matchAll(/(?:from |import\(|@ts-types=)"(?!\.|node:)([^"]+)"/g)) {
-      if (/^(lakebase|npm:kysely|npm:drizzle-orm)/.test(specifier!)) continue; // in an example, where it is a reader's
+      if (/^(lakebase|npm:kysely|npm:drizzle-orm)/.test(specifier!)) continue; // a reader's import in an example
       const [packageName] = /^npm:(?:@[^/]+\/)?[^/]+/.exec(specifier!) ?? [];
-      const isKnown = known.has(specifier!) || known.has(packageName ?? "");
-      assert.ok(isKnown, `${path} imports "${specifier}", which a folder without deno.json can't find`);
-      found++;
+      const isMapped = mapped.has(specifier!) || mapped.has(packageName ?? "");
+      assert.ok(isMapped, `${path} imports "${specifier}", which a folder without deno.json can't find`);
+      checked++;
     }
   }
-  assert.ok(found > 40);
+  assert.ok(checked > 40);
 });
 
 /**
@@ -70,8 +70,8 @@ Deno.test("deno.lock holds the packages of deno.json, and tests/deno.lock holds 
   assert.deepEqual(others, []);
 });
 
-/** Serves the files of a folder over HTTP. */
-interface Served extends AsyncDisposable {
+/** A web server for the files of a folder. */
+interface FileServer extends AsyncDisposable {
   /** The address, with a slash at its end. */
   origin: string;
 }
@@ -86,7 +86,7 @@ const TYPES: Readonly<Record<string, string>> = {
  * Serves a checkout like a repository serves its raw files. At the end it removes what Deno has cached, because the
  * port, and so the address, differs each time.
  */
-function serveDir(root: string): Served {
+function serveDir(root: string): FileServer {
   const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, async (request) => {
     const { pathname } = new URL(request.url);
     const type = TYPES[pathname.slice(pathname.lastIndexOf(".") + 1)];
@@ -99,12 +99,12 @@ function serveDir(root: string): Served {
     origin: `http://127.0.0.1:${port}/`,
     async [Symbol.asyncDispose]() {
       await server.shutdown();
-      await forget(port);
+      await removeCached(port);
     },
   };
 }
 
-async function forget(port: number): Promise<void> {
+async function removeCached(port: number): Promise<void> {
   const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
   const { modulesCache } = JSON.parse(new TextDecoder().decode(stdout));
   await Deno.remove(`${modulesCache}/http/127.0.0.1_PORT${port}`, { recursive: true });

@@ -4,15 +4,15 @@ import { ROOT } from "../support/files.ts";
 const { tasks } = JSON.parse(await Deno.readTextFile(`${ROOT}deno.json`)) as { tasks: Record<string, string> };
 
 Deno.test("the tasks run each test file once, in a suite, separately, or with other clients", async () => {
-  const left = /--ignore=(\S+)/.exec(tasks["test"]!)![1]!.split(",");
+  const ignored = /--ignore=(\S+)/.exec(tasks["test"]!)![1]!.split(",");
   const clients = [...tasks["test:clients"]!.matchAll(/ (tests\/\S+)/g)].map(([, path]) => path!);
   const loaded: string[] = [];
   for await (const { name } of Deno.readDir(`${ROOT}tests/_suites`)) {
     const [, folders = ""] = /loadTests\(([^)]*)\)/.exec(await Deno.readTextFile(`${ROOT}tests/_suites/${name}`)) ?? [];
     loaded.push(...[...folders.matchAll(/"([^"]+)"/g)].map(([, folder]) => `tests/${folder}`));
   }
-  assert.deepEqual(left.toSorted(), [...loaded, ...clients].toSorted());
-  for (const path of left) await Deno.stat(ROOT + path);
+  assert.deepEqual(ignored.toSorted(), [...loaded, ...clients].toSorted());
+  for (const path of ignored) await Deno.stat(ROOT + path);
   // Deno's `--ignore` has no effect on a folder if the command also names a file in it.
   assert.match(tasks["test"]!, /--ignore=\S+ tests$/);
 });

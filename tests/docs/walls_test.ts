@@ -11,19 +11,19 @@ function sources(room?: string): string[] {
 }
 
 /** The imports of a room's files from other rooms, including types: a room, or a file outside of `src`. */
-async function importsOf(room: string, how: RegExp): Promise<string[]> {
-  const found: string[] = [];
+async function importsOf(room: string, pattern: RegExp): Promise<string[]> {
+  const imports: string[] = [];
   for (const file of sources(room)) {
-    for (const [, from] of (await Deno.readTextFile(SRC + file)).matchAll(how)) {
+    for (const [, from] of (await Deno.readTextFile(SRC + file)).matchAll(pattern)) {
       const path = normalize(`${dirname(file)}/${from}`);
-      if (!path.startsWith(`${room}/`) && !path.startsWith("..")) found.push(`${file} -> ${path}`);
+      if (!path.startsWith(`${room}/`) && !path.startsWith("..")) imports.push(`${file} -> ${path}`);
     }
   }
-  return found;
+  return imports;
 }
 
-const AT_ITS_START = /^(?:import|export)\s[^"`;]*?from "(\.[^"]+)"/gm;
-const LATER = /\bimport\("(\.[^"]+)"\)/g;
+const STATIC_IMPORT = /^(?:import|export)\s[^"`;]*?from "(\.[^"]+)"/gm;
+const DYNAMIC_IMPORT = /\bimport\("(\.[^"]+)"\)/g;
 
 /** The floors of ARCHITECTURE.md, from the top. A room imports only from lower floors. */
 const FLOORS: readonly (readonly string[])[] = [
@@ -57,13 +57,13 @@ const roomOf = (row: string) => row.split(" -> ")[1]!.split("/")[0]!;
 for (const room of [...FLOORS.flat(), ...BESIDE]) {
   Deno.test(`${room}/ imports only from rooms below it`, async () => {
     const allowed = below(room);
-    assert.deepEqual((await importsOf(room, AT_ITS_START)).filter((row) => !allowed.has(roomOf(row))), []);
+    assert.deepEqual((await importsOf(room, STATIC_IMPORT)).filter((row) => !allowed.has(roomOf(row))), []);
   });
 
   Deno.test(`${room}/ loads late only from the rooms that it may load`, async () => {
     const beside = LOADS_BESIDE.includes(room) ? BESIDE : [];
     const allowed = new Set([...below(room), ...beside]);
-    assert.deepEqual((await importsOf(room, LATER)).filter((row) => !allowed.has(roomOf(row))), []);
+    assert.deepEqual((await importsOf(room, DYNAMIC_IMPORT)).filter((row) => !allowed.has(roomOf(row))), []);
   });
 }
 
@@ -76,7 +76,7 @@ Deno.test("each file of src is in a room", async () => {
 Deno.test("each module that is loaded later is there", async () => {
   const missing: string[] = []; // `deno check` does not report them
   for (const file of sources()) {
-    for (const [, from] of (await Deno.readTextFile(SRC + file)).matchAll(LATER)) {
+    for (const [, from] of (await Deno.readTextFile(SRC + file)).matchAll(DYNAMIC_IMPORT)) {
       if (!existsSync(normalize(`${SRC}${dirname(file)}/${from}`))) missing.push(`${file} -> ${from}`);
     }
   }
@@ -88,28 +88,28 @@ for (const document of ["ARCHITECTURE.md", "CONTRIBUTING.md"]) {
     const text = await Deno.readTextFile(ROOT + document);
     const paths = [...text.matchAll(/`((?:[\w.]+\/)+[\w.]*)`/g)].map(([, path]) => path!);
     const roots = ["", "src/", "src/transfer/"];
-    const there = (path: string) => roots.some((root) => existsSync(ROOT + root + path));
+    const exists = (path: string) => roots.some((root) => existsSync(ROOT + root + path));
     assert.ok(paths.length > 10);
-    assert.deepEqual(paths.filter((path) => !there(path) && !path.startsWith(".cache/")), []);
+    assert.deepEqual(paths.filter((path) => !exists(path) && !path.startsWith(".cache/")), []);
   });
 }
 
 Deno.test("only draw/ and kernel/ use Jupyter", async () => {
-  const touching: string[] = [];
+  const users: string[] = [];
   for (const file of sources()) {
     const code = (await Deno.readTextFile(SRC + file)).replace(/^\s*(\*|\/\/).*$/gm, "");
-    if (code.includes("Deno.jupyter")) touching.push(file);
+    if (code.includes("Deno.jupyter")) users.push(file);
   }
-  assert.deepEqual(touching.filter((file) => !/^(draw|kernel)\//.test(file)), []);
+  assert.deepEqual(users.filter((file) => !/^(draw|kernel)\//.test(file)), []);
 });
 
 Deno.test("only the kernel's prelude uses Deno's internals, which may change with each version", async () => {
-  const using: string[] = [];
+  const users: string[] = [];
   for (const file of sources()) {
-    if (/\bDeno\s*(?:\.|\[\s*Deno\.)internal\b/.test(await Deno.readTextFile(SRC + file))) using.push(file);
+    if (/\bDeno\s*(?:\.|\[\s*Deno\.)internal\b/.test(await Deno.readTextFile(SRC + file))) users.push(file);
   }
   // The kernel also works without them, but each cell would take longer.
-  assert.deepEqual(using, ["kernel/prelude.ts"]);
+  assert.deepEqual(users, ["kernel/prelude.ts"]);
 });
 
 Deno.test("importing the module loads only pg", async () => {

@@ -12,37 +12,37 @@ type Node = Record<string, unknown>;
  * @throws For a text that is not SQL.
  */
 export function unqualified(sql: string): string[] {
-  const found = new Set<string>();
-  visit(parseSync(sql), found);
-  return [...found];
+  const names = new Set<string>();
+  visit(parseSync(sql), names);
+  return [...names];
 }
 
-function visit(value: unknown, found: Set<string>): void {
-  if (Array.isArray(value)) return value.forEach((one) => visit(one, found));
+function visit(value: unknown, names: Set<string>): void {
+  if (Array.isArray(value)) return value.forEach((one) => visit(one, names));
   if (typeof value !== "object" || value === null) return;
   for (const [kind, node] of Object.entries(value as Node)) {
-    check(kind, node as Node, found);
-    visit(node, found);
+    check(kind, node as Node, names);
+    visit(node, names);
   }
 }
 
-function check(kind: string, node: Node, found: Set<string>): void {
-  const name = (list: unknown) => (list as { String: { sval: string } }[] ?? []).map(({ String: { sval } }) => sval);
-  const lone = (what: string, list: unknown) => {
-    if (name(list).length === 1) found.add(`${what} ${name(list)[0]}`);
+function check(kind: string, node: Node, names: Set<string>): void {
+  const partsOf = (list: unknown) => (list as { String: { sval: string } }[] ?? []).map(({ String: { sval } }) => sval);
+  const addIfUnqualified = (what: string, list: unknown) => {
+    if (partsOf(list).length === 1) names.add(`${what} ${partsOf(list)[0]}`);
   };
-  if (kind === "FuncCall") lone("function", node["funcname"]);
-  if (kind === "A_Expr") lone("operator", node["name"]);
-  if (kind === "TypeName" || kind === "typeName") lone("type", node["names"]);
-  if (kind === "CollateClause") lone("collation", node["collname"]);
-  if (kind === "RangeTableSample") lone("method", node["method"]);
-  if (kind === "SortBy") lone("operator", node["useOp"]);
-  if (kind === "CaseExpr" && "arg" in node) found.add("operator = of CASE x WHEN");
-  if (kind === "JoinExpr" && ("usingClause" in node || node["isNatural"])) found.add("operator = of JOIN USING");
+  if (kind === "FuncCall") addIfUnqualified("function", node["funcname"]);
+  if (kind === "A_Expr") addIfUnqualified("operator", node["name"]);
+  if (kind === "TypeName" || kind === "typeName") addIfUnqualified("type", node["names"]);
+  if (kind === "CollateClause") addIfUnqualified("collation", node["collname"]);
+  if (kind === "RangeTableSample") addIfUnqualified("method", node["method"]);
+  if (kind === "SortBy") addIfUnqualified("operator", node["useOp"]);
+  if (kind === "CaseExpr" && "arg" in node) names.add("operator = of CASE x WHEN");
+  if (kind === "JoinExpr" && ("usingClause" in node || node["isNatural"])) names.add("operator = of JOIN USING");
   if (kind === "SubLink") {
-    if (node["subLinkType"] === "ANY_SUBLINK" && !("operName" in node)) found.add("operator = of IN");
-    lone("operator", node["operName"]);
+    if (node["subLinkType"] === "ANY_SUBLINK" && !("operName" in node)) names.add("operator = of IN");
+    addIfUnqualified("operator", node["operName"]);
   }
   const table = String(node?.["relname"] ?? "");
-  if (kind === "RangeVar" && !("schemaname" in node) && table.startsWith("pg_")) found.add(`table ${table}`);
+  if (kind === "RangeVar" && !("schemaname" in node) && table.startsWith("pg_")) names.add(`table ${table}`);
 }
