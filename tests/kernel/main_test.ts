@@ -159,7 +159,7 @@ frontendTest("(slow) an error that a cell broadcasts itself does not end the cel
   assert.deepEqual(types(worked.outputs), ["execute_input", ...printed, "execute_result", "error"]);
 });
 
-frontendTest("a silent cell, one that prints later, and one of 5 MB", async (frontend) => {
+frontendTest("a silent cell, a cell that prints later, and a cell of 5 MB publish their outputs", async (frontend) => {
   assert.deepEqual(types((await frontend.execute("console.log(1); 2", { silent: true })).outputs), [
     "execute_input",
     "stream",
