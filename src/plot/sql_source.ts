@@ -69,11 +69,7 @@ export function sqlSource(
       return { groups: rows.map((row) => toGroup(row, keys)), total };
     },
     boxes: async (keys, column, limit) => {
-      const value = numberSql(column);
-      const marks =
-        `pg_catalog.percentile_cont(ARRAY[0, 0.25, 0.5, 0.75, 1]::pg_catalog.float8[]) WITHIN GROUP (ORDER BY ${value}) AS marks`;
-      const filled = `pg_catalog.count(${value}) AS filled`;
-      const { rows, total } = await grouped(keys, [marks, filled], ["rows DESC", ...keyNames(keys)], limit);
+      const { rows, total } = await grouped(keys, boxSql(column), ["rows DESC", ...keyNames(keys)], limit);
       return { boxes: rows.map((row) => toBox(row, keys)), total };
     },
     points: (drawn, limit) => selectPoints(select, drawn, limit),
@@ -241,6 +237,15 @@ function keySql({ column, scale, bins, unit, keep }: Key, kept: string): string 
   return `pg_catalog.width_bucket(${numberSql(column)}, '{${
     bins.slice(1, -1).join(",")
   }}'::pg_catalog.float8[]) OPERATOR(pg_catalog.+) 1`;
+}
+
+/** The expressions of a box. */
+function boxSql(column: PlotColumn): string[] {
+  const value = numberSql(column);
+  return [
+    `pg_catalog.percentile_cont(ARRAY[0, 0.25, 0.5, 0.75, 1]::pg_catalog.float8[]) WITHIN GROUP (ORDER BY ${value}) AS marks`,
+    `pg_catalog.count(${value}) AS filled`,
+  ];
 }
 
 /** The expression of a measure. */

@@ -58,30 +58,19 @@ export function warehouseSource(
   columns: readonly PlotColumn[],
 ): PlotSource {
   const from = sql`FROM (${query}) AS q(${raw(columns.map(({ position }) => `c${position}`).join(", "))})`;
-  const grouped = async (keys: readonly Key[], measures: readonly Fragment[], order: string, limit: number) => {
-    const selectedKeys = keys.map((key, index) => sql`${keySql(key)} AS ${raw(`k${index}`)}`);
-    const expressions = [...selectedKeys, ...measures, raw("count(*) AS n_rows"), raw("count(*) OVER () AS n_groups")];
-    const conditions = keys.filter(({ keep }) => keep?.rest === "drop").map((key) => sql`${keySql(key)} IS NOT NULL`);
-    const where = conditions.length === 0 ? raw("") : sql`WHERE ${join(conditions, " AND ")}`;
-    const groupBy = keys.length === 0 ? "" : `GROUP BY ${keys.map((_, index) => index + 1).join(", ")} `;
-    const rows = await queryWarehouse(
-      sql`SELECT ${join(expressions)} ${from} ${where} ${raw(`${groupBy}ORDER BY ${order} LIMIT ${limit}`)}`,
-    );
-    return { rows, total: Number(rows[0]?.["n_groups"] ?? 0) };
-  };
+  const select: Select = (expressions, clauses) => queryWarehouse(sql`SELECT ${join(expressions)} ${from} ${clauses}`);
   return {
     columns,
     extent: async (column) => {
-      const value = raw(valueSql(column));
-      const [row] = await queryWarehouse(
-        sql`SELECT count(*) AS n_rows, min(${value}) AS least, max(${value}) AS greatest ${from}`,
-      );
+      const value = valueSql(column);
+      const expressions = ["count(*) AS n_rows", `min(${value}) AS least`, `max(${value}) AS greatest`];
+      const [row] = await select(expressions.map(raw), raw(""));
       const [min, max] = ["least", "greatest"].map((name) => readValue(row![name], column) as number | null);
       return { rows: Number(row!["n_rows"]), min: min!, max: max! };
     },
     groups: async (keys, measure, limit) => {
-      const order = ["v DESC NULLS LAST", ...keys.map((_, index) => `k${index}`)].join(", ");
-      const { rows, total } = await grouped(keys, [raw(`${measureSql(measure)} AS v`)], order, limit);
+      const value = raw(`${measureSql(measure)} AS v`);
+      const { rows, total } = await selectGroups(select, keys, [value], "v DESC NULLS LAST", limit);
       const groups = rows.map((row) => ({
         keys: readKeys(row, keys),
         value: numberValue(row["v"]),
@@ -90,21 +79,43 @@ export function warehouseSource(
       return { groups, total };
     },
     boxes: async (keys, column, limit) => {
-      const order = ["n_rows DESC", ...keys.map((_, index) => `k${index}`)].join(", ");
-      const { rows, total } = await grouped(keys, boxSql(column), order, limit);
+      const { rows, total } = await selectGroups(select, keys, boxSql(column), "n_rows DESC", limit);
       return { boxes: rows.map((row) => toBox(row, keys)), total };
     },
     points: (drawn, limit) => {
-      const expressions = join(drawn.map((column, index) => raw(`${pointSql(column)} AS v${index}`)));
+      const expressions = drawn.map((column, index) => raw(`${pointSql(column)} AS v${index}`));
       return readPoints<Row>(limit, {
-        first: (rows) => queryWarehouse(sql`SELECT ${expressions} ${from} LIMIT ${rows}`),
-        count: async () => Number((await queryWarehouse(sql`SELECT count(*) AS n_rows ${from}`))[0]!["n_rows"]),
-        sample: (total) =>
-          queryWarehouse(sql`SELECT ${expressions} ${from} WHERE random() < ${limit / total} LIMIT ${limit}`),
+        first: (rows) => select(expressions, sql`LIMIT ${rows}`),
+        count: async () => Number((await select([raw("count(*) AS n_rows")], raw("")))[0]!["n_rows"]),
+        sample: (total) => select(expressions, sql`WHERE random() < ${limit / total} LIMIT ${limit}`),
         values: (row) => drawn.map((column, index) => readValue(row[`v${index}`], column)),
       });
     },
   };
+}
+
+/** Runs a SELECT on the query's rows. */
+type Select = (expressions: readonly Fragment[], clauses: Fragment) => Promise<Rows>;
+
+/** Selects the first groups in an order, with the computed expressions of each. */
+async function selectGroups(
+  select: Select,
+  keys: readonly Key[],
+  computed: readonly Fragment[],
+  order: string,
+  limit: number,
+): Promise<{ rows: Rows; total: number }> {
+  const selectedKeys = keys.map((key, index) => sql`${keySql(key)} AS ${raw(`k${index}`)}`);
+  const counts = ["count(*) AS n_rows", "count(*) OVER () AS n_groups"].map(raw);
+  const conditions = keys.filter(({ keep }) => keep?.rest === "drop").map((key) => sql`${keySql(key)} IS NOT NULL`);
+  const where = conditions.length === 0 ? raw("") : sql`WHERE ${join(conditions, " AND ")}`;
+  const groupBy = keys.length === 0 ? "" : `GROUP BY ${keys.map((_, index) => index + 1).join(", ")} `;
+  const orderBy = [order, ...keys.map((_, index) => `k${index}`)].join(", ");
+  const rows = await select(
+    [...selectedKeys, ...computed, ...counts],
+    sql`${where} ${raw(`${groupBy}ORDER BY ${orderBy} LIMIT ${limit}`)}`,
+  );
+  return { rows, total: Number(rows[0]?.["n_groups"] ?? 0) };
 }
 
 /** A number or a time; NULL for a number without a position on an axis. NaN is greater than every number. */
