@@ -92,15 +92,15 @@ export async function makeBranch(parts: LakebaseParts, branchOptions: BranchOpti
   if (options.at !== undefined && options.lsn !== undefined) {
     throw new LakebaseError("BAD_PARAMETER", "Cannot make a branch: both at and lsn are given; keep one");
   }
-  const project = connectedProject(parts, "make a branch");
+  const { api, project, connected } = connectedProject(parts, "make a branch");
   using stop = stoppable({ signal, timeout }, "making the branch");
-  const source = branchIn(project.project, options.from ?? project.connected);
+  const source = branchIn(project, options.from ?? connected);
   const notice = announceWork(`Making a branch of ${branchId(source)}`);
   try {
-    const spec = await branchSpec(project.api, source, options, stop.signal);
-    const { branch, operation } = await create(project, spec, { ...options, user: parts.user }, stop.signal);
+    const spec = await branchSpec(api, source, options, stop.signal);
+    const { branch, operation } = await create({ api, project }, spec, { ...options, user: parts.user }, stop.signal);
     try {
-      await project.api.finish(operation, `make the branch "${branch.id}"`, stop.signal);
+      await api.finish(operation, `make the branch "${branch.id}"`, stop.signal);
       await branch.readState(stop.signal);
       const opened = await open(parts, branch, stop.signal);
       stop.succeeded();
@@ -127,7 +127,7 @@ async function branchSpec(
   if (moment !== undefined && "ago" in moment) {
     // The workspace's clock decides, because this machine's clock may be wrong.
     const { serverTime = Date.now() } = await api.get(source, signal);
-    time = new Date(Math.max(0, serverTime - moment.ago)).toISOString(); // the workspace itself limits how far back this may be
+    time = new Date(Math.max(0, serverTime - moment.ago)).toISOString(); // the workspace refuses a time before its history
   }
   return {
     source_branch: source,
@@ -141,11 +141,11 @@ async function branchSpec(
 const NAME_TRIES = 3;
 
 /**
- * Sends the request for the branch. Stop takes effect after the answer, because an interrupted request may also have
- * made a branch.
+ * Sends the request for the branch. Stop takes effect after the answer, because a canceled request may have created the
+ * branch.
  */
 async function create(
-  { api, project }: ConnectedProject,
+  { api, project }: Pick<ConnectedProject, "api" | "project">,
   spec: BranchSpec,
   { name, keep = false, user }: BranchOptions & { user: string },
   signal: AbortSignal | undefined,

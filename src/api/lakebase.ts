@@ -589,11 +589,11 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   }
 
   #list<Row, Facts extends object>(
-    look: (find: () => Session) => Promise<ListingParts<Row, Facts>>,
+    read: (find: () => Session) => Promise<ListingParts<Row, Facts>>,
   ): Lookup<Listing<Row> & Facts> {
     return new Lookup(async () => {
       const session = this.#find();
-      return makeListing(await look(() => session), originOf(session));
+      return makeListing(await read(() => session), originOf(session));
     });
   }
 

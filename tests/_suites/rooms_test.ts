@@ -1,4 +1,4 @@
 import { allowServers, loadTests } from "../support/suite.ts";
 
 allowServers();
-await loadTests("plot", "explore", "doctor"); // plot first: what it says depends on which connections are open
+await loadTests("plot", "explore", "catalog", "doctor"); // plot first: what it says depends on which connections are open

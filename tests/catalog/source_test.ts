@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { SESSION } from "../../../src/api/lakebase.ts";
-import { estimateRows } from "../../../src/catalog/source.ts";
-import { queryTest } from "../../support/queries.ts";
+import { SESSION } from "../../src/api/lakebase.ts";
+import { estimateRows } from "../../src/catalog/source.ts";
+import { queryTest } from "../support/queries.ts";
 
 queryTest("estimateRows() asks the planner, and never fails", async ({ db, open }) => {
   const session = db[SESSION];
