@@ -219,8 +219,8 @@ async function startServers(options: LocalOptions, user: string, stack: AsyncDis
   stack.defer(() => branches.close());
   const files = createFilesApi(options);
   stack.defer(() => files.close());
-  const servers = { workspace, branches, identities, credentials, faults, warehouses, files };
-  const api = new WorkspaceApi({ ...servers, port, groups, workspaceId });
+  const services = { workspace, branches, identities, credentials, faults, warehouses, files, now };
+  const api = new WorkspaceApi({ ...services, port, groups, workspaceId });
   stack.defer(() => api.close());
   stack.defer(() => warehouses.close());
   const inlineEnv = {

@@ -40,6 +40,8 @@ interface WorkspaceApiOptions {
   groups: string[];
   warehouses: WarehouseApi;
   files: FilesApi;
+  /** The time on the service's clock. */
+  now(): Date;
   /** The workspace id that requests must name; undefined if the host serves one workspace. */
   workspaceId?: string | undefined;
 }
@@ -113,9 +115,9 @@ export class WorkspaceApi {
     if (fault?.after !== undefined) return await this.#cutOff(request, fault.after);
     const carriesOut = fault === undefined || isCarriedOut(fault);
     let response = carriesOut ? await this.#answer(request) : await faultAnswer(fault, this.#closing.signal);
-    if (fault?.answer === "lost") response = await faultAnswer({ answer: "reset" }, this.#closing.signal);
+    if (fault?.answer === "lost") response = droppedAnswer();
     entry.status = response.status;
-    response.headers.set("Date", this.#now().toUTCString());
+    response.headers.set("Date", this.#options.now().toUTCString());
     return fault?.answer === "truncated" ? await halfAnswer(response) : response;
   }
 
@@ -154,7 +156,7 @@ export class WorkspaceApi {
       return Response.json(discoveryDocument(origin));
     }
     if (pathname !== "/oidc/v1/token" || request.method !== "POST") return undefined;
-    return await this.#options.identities.grant(request, this.#now().getTime());
+    return await this.#options.identities.grant(request, this.#options.now().getTime());
   }
 
   /**
@@ -167,7 +169,7 @@ export class WorkspaceApi {
     checkWorkspaceId(request.headers, this.#options.workspaceId);
     const principal = this.#options.identities.authenticate(
       request.headers.get("authorization"),
-      this.#now().getTime(),
+      this.#options.now().getTime(),
     );
     return {
       method: request.method,
@@ -198,7 +200,7 @@ export class WorkspaceApi {
   }
 
   async #postgresCredential({ principal, body }: Call): Promise<unknown> {
-    const now = this.#now().getTime();
+    const now = this.#options.now().getTime();
     const { endpoint, groupName, readOnly, expiresAt } = readCredentialRequest(await body(), now);
     const resource = this.#find(endpoint);
     if (!(resource instanceof Endpoint)) throw notFound();
@@ -220,7 +222,7 @@ export class WorkspaceApi {
     if (!Array.isArray(names)) throw invalid("Field 'instance_names' must be a list");
     if (!names.length && !fields["claims"]) throw invalid("At least one of 'instance_names' and 'claims' is required");
     const endpoints = names.map((name) => `instances/${this.#findInstance(String(name)).name}`);
-    const issuedAt = this.#now().getTime();
+    const issuedAt = this.#options.now().getTime();
     const expiresAt = issuedAt + CREDENTIAL_LIFETIME;
     const readOnly = areReadOnly(fields["claims"]);
     const claims = { role: principal.userName, endpoints, readOnly, issuedAt, expiresAt };
@@ -287,10 +289,6 @@ export class WorkspaceApi {
     const instance = this.#options.workspace.instances.find((instance) => instance.name === name);
     if (!instance) throw notFound(`Database instance '${name}' not found`);
     return instance;
-  }
-
-  #now(): Date {
-    return new Date(Date.now() + this.#options.faults.clockOffset);
   }
 }
 
