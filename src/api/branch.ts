@@ -32,7 +32,7 @@ export interface BranchOptions extends Pick<QueryOptions, "signal"> {
 }
 
 const DAY = 86_400;
-const LONGEST_TTL = 30 * DAY;
+const MAX_TTL = 30 * DAY;
 /** The default for the seconds that making a branch may take. */
 const DEFAULT_TIMEOUT = 600;
 /** Milliseconds in which a new branch may refuse logins, or may have no address yet. */
@@ -49,8 +49,8 @@ const CHECKS = {
   lsn: [matches(/^[0-9a-f]{1,8}\/[0-9a-f]{1,8}$/i), 'a log sequence number such as "0/1A2B3C4"'],
   from: BRANCH_REFERENCE,
   ttl: [
-    (value: unknown) => value === false || (typeof value === "number" && value >= 1 && value <= LONGEST_TTL),
-    `a number of seconds from 1 to ${LONGEST_TTL} (30 days), or ${inTypeScript("false", "--no-ttl")}`,
+    (value: unknown) => value === false || (typeof value === "number" && value >= 1 && value <= MAX_TTL),
+    `a number of seconds from 1 to ${MAX_TTL} (30 days), or ${inTypeScript("false", "--no-ttl")}`,
   ],
   keep: ON_OR_OFF,
 } as const;
@@ -138,7 +138,7 @@ async function branchSpec(
 }
 
 /** The most names that are tried until one is free. */
-const NAME_TRIES = 3;
+const MAX_NAME_ATTEMPTS = 3;
 
 /**
  * Sends the request for the branch. Stop takes effect after the answer, because a canceled request may have created the
@@ -162,7 +162,7 @@ async function create(
       return { branch, operation };
     } catch (error) {
       if (signal?.aborted && error === signal.reason) throw error;
-      if (name === undefined && refusalOf(error).code === "ALREADY_EXISTS" && attempt < NAME_TRIES) continue;
+      if (name === undefined && refusalOf(error).code === "ALREADY_EXISTS" && attempt < MAX_NAME_ATTEMPTS) continue;
       // A branch under a name that was generated a moment ago is ours. Under the caller's name, it may be someone else's.
       if (isLost(error) && name === undefined) throw await dropIncomplete(branch, error);
       throw explainRefusal(error, id, spec, isLost(error));

@@ -54,7 +54,7 @@ export class CreatedBranch {
 
   async #delete(): Promise<void> {
     const signal = AbortSignal.timeout(DELETE_LIMIT_MS);
-    const doing = `delete the branch "${this.id}"`;
+    const action = `delete the branch "${this.id}"`;
     let current: BranchState;
     try {
       current = await this.#api.get(this.name, signal);
@@ -66,10 +66,10 @@ export class CreatedBranch {
     if (isAnother || current.deleted !== undefined) return;
     if (current.isDefault || current.isProtected) {
       const what = current.isDefault ? "the project's default branch" : "protected";
-      throw new LakebaseError("WORKSPACE_REFUSED", `Cannot ${doing}: it is now ${what}, so it was not deleted`);
+      throw new LakebaseError("WORKSPACE_REFUSED", `Cannot ${action}: it is now ${what}, so it was not deleted`);
     }
     const operation = await this.#api.delete(this.name, true, signal);
-    if (operation !== undefined) await this.#api.finish(operation, doing, signal);
+    if (operation !== undefined) await this.#api.finish(operation, action, signal);
   }
 
   /** Deletes the branch at the end of its connection, unless `keep` is set. It never throws; see `reportsFailure`. */

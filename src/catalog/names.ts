@@ -3,7 +3,7 @@ import { quoteName } from "../core/sql_text.ts";
 import { compile, type Fragment } from "../sql/fragment.ts";
 
 /** The most characters of a name with its schema and quotes; Postgres keeps at most 63 bytes of each part. */
-const LONGEST_NAME = 1000;
+const MAX_NAME_LENGTH = 1000;
 
 const PART = /\s*(?:"((?:[^"]|"")+)"|([^".]+))\s*/y;
 const SQL_NAME =
@@ -26,7 +26,7 @@ export function fold(name: string): string {
  */
 export function possibleNames(name: string): string[] {
   const parts: { text: string; quoted: boolean }[] = [];
-  if (name.length > LONGEST_NAME) throw badName(name);
+  if (name.length > MAX_NAME_LENGTH) throw badName(name);
   for (let index = 0; index <= name.length;) {
     PART.lastIndex = index;
     const match = PART.exec(name);
@@ -55,7 +55,7 @@ export function unambiguousName(name: string): string | undefined {
  */
 export function nameOf(fragment: Fragment): string | undefined {
   const { text, values } = compile(fragment);
-  return values.length === 0 && text.length <= LONGEST_NAME && SQL_NAME.test(text) ? text : undefined;
+  return values.length === 0 && text.length <= MAX_NAME_LENGTH && SQL_NAME.test(text) ? text : undefined;
 }
 
 function unquote(text: string): string {
@@ -91,7 +91,7 @@ interface Pattern {
  * ```
  */
 export function parsePattern(pattern: string): Pattern {
-  if (typeof pattern !== "string" || pattern.length > LONGEST_NAME) throw badPattern(pattern);
+  if (typeof pattern !== "string" || pattern.length > MAX_NAME_LENGTH) throw badPattern(pattern);
   const parts = [new Part()];
   for (const [token, quoted] of pattern.matchAll(/"((?:[^"]|"")*)"?|[.*?]|[^".*?]+/g)) {
     const part = parts.at(-1)!;

@@ -1,5 +1,5 @@
 /** The longest name that is compared, in characters, because a comparison takes quadratic time. */
-const LONGEST_TYPO = 100;
+const MAX_TYPO_LENGTH = 100;
 
 /**
  * Finds the candidate that a misspelled name most likely stands for.
@@ -12,7 +12,7 @@ export function closest(
   name: string,
   candidates: Iterable<string>,
 ): string | undefined {
-  if (name.length > LONGEST_TYPO) return undefined;
+  if (name.length > MAX_TYPO_LENGTH) return undefined;
   const limit = Math.max(1, Math.floor(name.length / 3));
   let best: { candidate: string; distance: number } | undefined;
   for (const candidate of candidates) {

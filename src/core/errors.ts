@@ -147,7 +147,7 @@ export class LakebaseError extends Error {
   readonly code: LakebaseErrorCode;
   /** The server's SQLSTATE, such as `28P01`; `undefined` if the error is not from the server. */
   declare readonly sqlstate: string | undefined;
-  /** For `BAD_SETTING`: the name of the option or variable that can't be used, where the error is about one. */
+  /** For `BAD_SETTING`: the name of the option or variable that can't be used, if the error is about one. */
   declare readonly setting: string | undefined;
   /** Where that setting comes from: `option`, the variable's name, or its name, file and line. */
   declare readonly origin: string | undefined;
@@ -169,7 +169,7 @@ export class LakebaseError extends Error {
     const marked = redact(inherited);
     const safe = replaceMarks(marked, (_, text) => text);
     const short = printable(shorten(safe));
-    const whole = safe.length <= MOST_SHOWN ? undefined : new Error(safe);
+    const whole = safe.length <= MAX_SHOWN ? undefined : new Error(safe);
     if (whole !== undefined) whole.stack = `Error: ${short}`;
     const cause = original === undefined ? whole : safeCause(original);
     super(short, cause === undefined ? {} : { cause });
@@ -213,7 +213,7 @@ function safeCause(cause: unknown): Error {
 }
 
 /** The most characters of a message that are shown. A server's error may quote a value of many megabytes. */
-const MOST_SHOWN = 10_000;
+const MAX_SHOWN = 10_000;
 /** How many of these characters are from the end, where the hints are. */
 const END_SHOWN = 2000;
 
@@ -223,7 +223,7 @@ const END_SHOWN = 2000;
  * @param text The text.
  * @param most The greatest number of characters. @default {10000}
  */
-export function shorten(text: string, most: number = MOST_SHOWN): string {
+export function shorten(text: string, most: number = MAX_SHOWN): string {
   if (text.length <= most) return text;
   const end = Math.min(END_SHOWN, most / 5 | 0);
   const omitted = text.length - most;

@@ -23,9 +23,9 @@ export function redact(text: string): string {
 /** The secrets that this process has used last, each with its encoded forms. */
 const knownSecrets = new Map<string, readonly string[]>();
 /** The most secrets that are kept; a new one replaces the oldest. */
-const MOST_SECRETS = 100;
+const MAX_SECRETS = 100;
 /** The shortest secret that is hidden. A shorter one also occurs in ordinary text, and hiding it there would reveal it. */
-const SHORTEST_SECRET = 6;
+const MIN_SECRET_LENGTH = 6;
 
 /**
  * Makes {@linkcode redact} hide a secret by its value from now on, because not every secret can be recognized by its form.
@@ -33,16 +33,16 @@ const SHORTEST_SECRET = 6;
  * @param secret A password, a token, a client secret; `undefined` for none.
  */
 export function keepSecret(secret: string | undefined): void {
-  if (secret === undefined || secret.length < SHORTEST_SECRET) return;
+  if (secret === undefined || secret.length < MIN_SECRET_LENGTH) return;
   knownSecrets.delete(secret);
   const forms = new Set([secret, JSON.stringify(secret).slice(1, -1)]);
   if (secret.isWellFormed()) forms.add(encodeURIComponent(secret));
   knownSecrets.set(secret, [...forms].sort((a, b) => b.length - a.length));
-  if (knownSecrets.size > MOST_SECRETS) knownSecrets.delete(knownSecrets.keys().next().value!);
+  if (knownSecrets.size > MAX_SECRETS) knownSecrets.delete(knownSecrets.keys().next().value!);
 }
 
 /** The longest secret that becomes part of the pattern: V8 refuses a pattern of a million characters. */
-const LONGEST_IN_PATTERN = 10_000;
+const MAX_PATTERN_LENGTH = 10_000;
 
 /** Replaces all short secrets in one pass, so that no secret is found in the replacement of another. */
 function hideKnownSecrets(text: string): string {
@@ -50,7 +50,7 @@ function hideKnownSecrets(text: string): string {
     b.length - a.length
   );
   if (forms.length === 0) return text;
-  const long = forms.filter((form) => form.length > LONGEST_IN_PATTERN);
+  const long = forms.filter((form) => form.length > MAX_PATTERN_LENGTH);
   const withoutLong = long.reduce((hidden, form) => hidden.replaceAll(form, "<secret>"), text);
   const short = forms.slice(long.length);
   return short.length === 0

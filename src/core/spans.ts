@@ -6,7 +6,7 @@ import { sqlTokens } from "./sql_text.ts";
 import type { OpenSpan, Operation, TracedServer } from "./trace.ts";
 
 /** The longest name or summary of a span. The semantic conventions have this limit for summaries. */
-const LONGEST = 255;
+const MAX_NAME_LENGTH = 255;
 /** The name of a table, with or without its schema and catalog. Anything else could be SQL that was passed as a name. */
 const NAME = /^(?:(?:"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)(?:\.(?!$)|$)){1,3}$/u;
 
@@ -15,7 +15,7 @@ const NAME = /^(?:(?:"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)(?:\.(?!$)|$)){1,3}$
  * error's message, or a statement's text, because a text may have values in it.
  */
 export function startSpan({ name, table: tableName, text, server }: Operation): OpenSpan {
-  const isName = tableName !== undefined && tableName.length <= LONGEST && NAME.test(tableName);
+  const isName = tableName !== undefined && tableName.length <= MAX_NAME_LENGTH && NAME.test(tableName);
   const table = isName ? tableName : undefined;
   const summary = text === undefined ? undefined : sqlSummary(text);
   const target = table ?? server.namespace;
@@ -69,7 +69,7 @@ function defined(attributes: Attributes): Attributes {
 }
 
 /** The most characters of a statement that are read. */
-const MOST_READ = 100_000;
+const MAX_READ = 100_000;
 
 /** The commands that a summary names. The first word of anything else could be a value that was typed in the wrong place. */
 const COMMANDS = setOf(
@@ -126,12 +126,12 @@ interface Level {
  */
 export function sqlSummary(text: string): string | undefined {
   const parts: string[] = [];
-  for (const statement of statements(tokensOf(text.slice(0, MOST_READ)))) {
+  for (const statement of statements(tokensOf(text.slice(0, MAX_READ)))) {
     if (!COMMANDS.has(statement[0]!.word)) break;
     parts.push(...summaryParts(statement));
   }
   let length = -1;
-  const kept = parts.filter((part) => (length += part.length + 1) <= LONGEST);
+  const kept = parts.filter((part) => (length += part.length + 1) <= MAX_NAME_LENGTH);
   return kept.length === 0 ? undefined : kept.join(" ");
 }
 

@@ -119,7 +119,7 @@ export function textWidth(text: string): number {
 }
 
 /**
- * Cuts a text to at most `width` columns. It ends in `…` where it was cut, or where `more` says that the text goes on.
+ * Cuts a text to at most `width` columns. It ends in `…` if it was cut, or if `more` says that the text goes on.
  *
  * @example
  * ```ts

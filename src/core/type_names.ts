@@ -1,4 +1,4 @@
-/** The oids of the types that every Postgres has, and of their arrays (pg_type.dat); 0 where a type has no array. */
+/** The oids of the types that every Postgres has, and of their arrays (pg_type.dat); 0 if a type has no array. */
 export const BUILT_IN: Readonly<Record<string, readonly [oid: number, arrayOid: number]>> = {
   bool: [16, 1000],
   bytea: [17, 1001],

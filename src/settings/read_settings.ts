@@ -116,7 +116,7 @@ export async function readWorkspaceSettings(
 
 async function doNothing(): Promise<void> {}
 
-/** Remembers the secrets, so that they are hidden where a server, a driver or the SDK repeats them. */
+/** Remembers the secrets, so that they are hidden if a server, a driver or the SDK repeats them. */
 function keepSecrets({ password, login }: Pick<Settings, "password" | "login">): void {
   if (typeof password === "string") keepSecret(password);
   for (const [name, value] of Object.entries(login?.attributes ?? {})) if (isSecret(name)) keepSecret(value);

@@ -101,13 +101,13 @@ export function resolveSettings(
   const profile = options.profile === undefined ? undefined : read.text("profile");
   const { endpoint, branch, instance, ignoreHost } = findServer(options, read);
   const password = read.password();
-  const group = checkLength(read.text("group"), LONGEST_NAME)?.value;
+  const group = checkLength(read.text("group"), MAX_NAME_LENGTH)?.value;
   const host = ignoreHost ? undefined : read.text("host");
   if (host !== undefined) checkHost(host.value);
   const client = workspaceClient(options, read);
   const ca = read.text("ca");
   const sslMode = checkSslMode(read, host?.value);
-  const user = checkLength(read.text("user"), LONGEST_NAME)?.value ?? group ?? servicePrincipal(options, variables);
+  const user = checkLength(read.text("user"), MAX_NAME_LENGTH)?.value ?? group ?? servicePrincipal(options, variables);
   checkLogin({ host: host?.value, user, password: password?.value, group, tokenTtl: options.tokenTtl });
   const needsNoWorkspace = password !== undefined && host !== undefined && user !== undefined;
   const workspace = needsNoWorkspace || client !== undefined
@@ -127,11 +127,11 @@ export function resolveSettings(
     user,
     password: password?.value,
     group,
-    database: checkLength(read.text("database"), LONGEST_NAME)?.value ?? "databricks_postgres",
+    database: checkLength(read.text("database"), MAX_NAME_LENGTH)?.value ?? "databricks_postgres",
     ca: ca?.value === "system" ? undefined : ca?.value,
     sslMode: sslMode.value,
     ...numbers(read),
-    serverOptions: checkLength(variables.get("PGOPTIONS"), LONGEST_OPTIONS)?.value,
+    serverOptions: checkLength(variables.get("PGOPTIONS"), MAX_OPTIONS_LENGTH)?.value,
     onConnect: checkOnConnect(read),
     types: checkTypes(read),
   };
@@ -144,7 +144,7 @@ export function resolveSettings(
  * The most characters of a value. The server accepts logins of up to 10,000 bytes, and closes the connection of a longer
  * one without an error.
  */
-const [LONGEST_NAME, LONGEST_OPTIONS] = [250, 6000];
+const [MAX_NAME_LENGTH, MAX_OPTIONS_LENGTH] = [250, 6000];
 
 function checkLength(setting: WithOrigin | undefined, most: number): WithOrigin | undefined {
   if (setting === undefined || setting.value.length <= most) return setting;
