@@ -62,7 +62,7 @@ export interface Refusal {
   /** The `error_code`, if the answer has one. */
   code: string | undefined;
   /** The first 500 characters of the `message`, if the answer has one. */
-  said: string | undefined;
+  message: string | undefined;
 }
 
 /** The outcome of one attempt, and whether to retry. */
@@ -115,7 +115,7 @@ export async function readByteAnswer(
     const isRedirect = status < 400;
     const error = status === 401 || isRedirect
       ? statusError(host, { method: "GET", path: request.path }, status, body, text)
-      : request.refused({ status, code: field(body, "error_code"), said: field(body, "message") });
+      : request.refused({ status, code: field(body, "error_code"), message: field(body, "message") });
     const retryAfter = retryAfterMs(response.headers.get("retry-after"));
     const isTemporary = (status === 429 || status >= 500) && status !== INSUFFICIENT_STORAGE;
     const retry = isTemporary && isRepeated(request);
@@ -169,10 +169,10 @@ function statusError(
   body: Record<string, unknown> | undefined,
   text: string,
 ): LakebaseError {
-  const said = field(body, "message");
+  const message = field(body, "message");
   const { about = "the project" } = request;
   if (status === 401 || status === 403) {
-    const answer = `it answered ${status}${said === undefined ? "" : `, "${said}"`}`;
+    const answer = `it answered ${status}${message === undefined ? "" : `, "${message}"`}`;
     const todo = status === 401
       ? 'The token may have expired or been revoked: renew it with "databricks auth login", or set DATABRICKS_TOKEN'
       : `Ask for access to ${about}, or for this network to be allowed`;
@@ -189,16 +189,18 @@ function statusError(
   }
   if (status === 404 && body !== undefined) {
     const what = request.about ?? request.path;
-    return new LakebaseError("ENDPOINT_NOT_FOUND", `Cannot find ${what} in ${host.origin}: ${said ?? "404"}`);
+    return new LakebaseError("ENDPOINT_NOT_FOUND", `Cannot find ${what} in ${host.origin}: ${message ?? "404"}`);
   }
   if (status >= 400 && status < 500 && status !== 429 && status !== 404) {
     return new LakebaseError(
       "WORKSPACE_REFUSED",
-      `Cannot ask the workspace ${host.origin}: ${status}, "${said ?? ""}"${workspaceIdAdvice(said)}`,
-      { cause: refusalCause(status, body, said) },
+      `Cannot ask the workspace ${host.origin}: ${status}, "${message ?? ""}"${workspaceIdAdvice(message)}`,
+      { cause: refusalCause(status, body, message) },
     );
   }
-  if (status === 429 || status >= 500) return unavailable(host, `it answered ${status}${said ? `, "${said}"` : ""}`);
+  if (status === 429 || status >= 500) {
+    return unavailable(host, `it answered ${status}${message ? `, "${message}"` : ""}`);
+  }
   const kind = /^\s*</.test(text) ? "a web page" : looksCutOff(text) ? "half an answer" : "something that is not JSON";
   return unavailable(host, `it answered ${status} with ${kind}. Is DATABRICKS_HOST the address of a workspace?`);
 }
@@ -207,13 +209,13 @@ function statusError(
  * The cause of an error: the workspace's `error_code`, its message and the status, for a caller that knows what the request
  * was for.
  */
-function refusalCause(status: number, body: Record<string, unknown> | undefined, said = ""): Error {
-  return Object.assign(new Error(said), { code: jsonText(body?.["error_code"] ?? ""), errno: status });
+function refusalCause(status: number, body: Record<string, unknown> | undefined, message = ""): Error {
+  return Object.assign(new Error(message), { code: jsonText(body?.["error_code"] ?? ""), errno: status });
 }
 
 /** Advice on naming the workspace, for a host of several. */
-function workspaceIdAdvice(said: string | undefined): string {
-  if (said === undefined || !/(workspace|org)[ _]?id/i.test(said)) return "";
+function workspaceIdAdvice(message: string | undefined): string {
+  if (message === undefined || !/(workspace|org)[ _]?id/i.test(message)) return "";
   return '. Name the workspace: DATABRICKS_WORKSPACE_ID, "workspace_id" in the profile, or ?o= in DATABRICKS_HOST';
 }
 

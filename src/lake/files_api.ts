@@ -214,8 +214,8 @@ const PRIVILEGES: Readonly<Record<VolumeWork, string>> = {
 
 /** Makes the function that turns a refusal of the Files API into an error. */
 export function refusing(work: VolumeWork, path: string): (refusal: Refusal) => LakebaseError {
-  return ({ status, said }) => {
-    const quoted = said === undefined ? "" : `: "${said}"`;
+  return ({ status, message }) => {
+    const quoted = message === undefined ? "" : `: "${message}"`;
     if (status === 429 || (status >= 500 && status !== 507)) {
       const state = status === 429 ? "the workspace gets too many requests; try again later" : "the workspace failed";
       return new LakebaseError(

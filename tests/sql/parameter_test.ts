@@ -5,7 +5,7 @@ import { queryTest } from "../support/queries.ts";
 
 const it = { b: 1, a: "\u0000" };
 
-Deno.test("a JSON parameter is cast to the type of its place", () => {
+Deno.test("a JSON parameter is cast to the type that its position needs", () => {
   const cases: [query: ReturnType<typeof sql>, text: string][] = [
     [sql`SELECT ${it}`, "SELECT $1::jsonb"],
     [sql`SELECT ${it}::json`, "SELECT $1::json"],
