@@ -93,14 +93,21 @@ both("a branch has the data of its source, and a change of either does not affec
 both("a native password, startup options and a cancel request reach the branch", async ({ local }) => {
   await create(local, "native");
   const app = await open(local, "native", { user: "app", password: "secret", options: "-c statement_timeout=0" });
-  const waiting = app.query("SELECT pg_sleep(60)");
+  let hasEnded = false;
+  const query = assert.rejects(app.query("SELECT pg_sleep(60)"), { code: "57014" }).finally(() => hasEnded = true);
   const { processID, secretKey } = app as unknown as { processID: number; secretKey: number };
   const request = new DataView(new ArrayBuffer(16));
   [16, 80877102, processID, secretKey].forEach((word, i) => request.setInt32(4 * i, word));
-  const socket = await Deno.connect({ hostname: "127.0.0.1", port: Number(local.env["PGPORT"]) });
-  await socket.write(new Uint8Array(request.buffer));
-  await assert.rejects(waiting, { code: "57014" }); // PGlite keeps a request until its next system call
-  socket.close();
+  // A request that arrives before the query has no effect, so it is sent until the query has ended.
+  await eventually("the query is canceled", async () => {
+    if (hasEnded) return true;
+    const socket = await Deno.connect({ hostname: "127.0.0.1", port: Number(local.env["PGPORT"]) });
+    await socket.write(new Uint8Array(request.buffer));
+    await socket.read(new Uint8Array(1)); // until the server has handled the request
+    socket.close();
+    return hasEnded;
+  });
+  await query;
   assert.deepEqual(await firstRow(app, "SELECT current_user"), ["app"]);
   await app.end();
   await drop(local, "native");
