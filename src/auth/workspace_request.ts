@@ -170,20 +170,7 @@ function statusError(
   text: string,
 ): LakebaseError {
   const message = field(body, "message");
-  const { about = "the project" } = request;
-  if (status === 401 || status === 403) {
-    const answer = `it answered ${status}${message === undefined ? "" : `, "${message}"`}`;
-    const todo = status === 401
-      ? 'The token may have expired or been revoked: renew it with "databricks auth login", or set DATABRICKS_TOKEN'
-      : `Ask for access to ${about}, or for this network to be allowed`;
-    if (status === 403 && request.about !== undefined) {
-      return new LakebaseError(
-        "WORKSPACE_AUTH",
-        `Cannot use ${about}: the workspace ${host.origin} ${answer.slice(3)}. ${todo}`,
-      );
-    }
-    return new LakebaseError("WORKSPACE_AUTH", `Cannot log in to the workspace ${host.origin}: ${answer}. ${todo}`);
-  }
+  if (status === 401 || status === 403) return accessError(host, request, status, message);
   if (status >= 300 && status < 400) {
     return unavailable(host, `it answered ${status}, a redirect. Is DATABRICKS_HOST the address of a workspace?`);
   }
@@ -203,6 +190,24 @@ function statusError(
   }
   const kind = /^\s*</.test(text) ? "a web page" : looksCutOff(text) ? "half an answer" : "something that is not JSON";
   return unavailable(host, `it answered ${status} with ${kind}. Is DATABRICKS_HOST the address of a workspace?`);
+}
+
+/** Makes the error for 401, an invalid login, and for 403, a login without the right to the object of the request. */
+function accessError(
+  host: URL,
+  request: WorkspaceRequest,
+  status: 401 | 403,
+  message: string | undefined,
+): LakebaseError {
+  const { about = "the project" } = request;
+  const answer = `answered ${status}${message === undefined ? "" : `, "${message}"`}`;
+  const advice = status === 401
+    ? 'The token may have expired or been revoked: renew it with "databricks auth login", or set DATABRICKS_TOKEN'
+    : `Ask for access to ${about}, or for this network to be allowed`;
+  const text = status === 403 && request.about !== undefined
+    ? `Cannot use ${about}: the workspace ${host.origin} ${answer}. ${advice}`
+    : `Cannot log in to the workspace ${host.origin}: it ${answer}. ${advice}`;
+  return new LakebaseError("WORKSPACE_AUTH", text);
 }
 
 /**

@@ -136,58 +136,44 @@ const UNVERIFIED = "it has expired, or its authority is not trusted";
 const INTERRUPTED =
   /ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|E(HOST|NET)(UNREACH|DOWN)|terminated unexpectedly|socket hang up/;
 
-function socketFailure(failure: DriverError, code: string, target: ConnectTarget): ConnectFailure {
+function socketFailure(failure: DriverError, errorCode: string, target: ConnectTarget): ConnectFailure {
   const { message } = failure;
-  const state = code === "UNABLE_TO_VERIFY_LEAF_SIGNATURE" ? UNVERIFIED : message === "" ? code : message;
-  if (code === "EPERM" || code === "EACCES" || failure.name === "NotCapable") {
+  const text = `${errorCode} ${message}`;
+  const state = errorCode === "UNABLE_TO_VERIFY_LEAF_SIGNATURE" ? UNVERIFIED : message === "" ? errorCode : message;
+  if (errorCode === "EPERM" || errorCode === "EACCES" || failure.name === "NotCapable") {
     const flag = `--allow-net=${target.host}:${target.port}`;
-    return {
-      kind: "final",
-      code: "UNREACHABLE",
-      state: `this program has no permission to reach it (${state}). Run Deno with ${flag}`,
-    };
+    return final("UNREACHABLE", `this program has no permission to reach it (${state}). Run Deno with ${flag}`);
   }
   if (failure.syscall === "getaddrinfo") {
-    return {
-      kind: "final",
-      code: "DNS",
-      state: `the host has no address (${state}). Check its name, the network and the VPN`,
-    };
+    return final("DNS", `the host has no address (${state}). Check its name, the network and the VPN`);
   }
-  if (CERTIFICATE.test(`${code} ${message}`)) {
-    return {
-      kind: "final",
-      code: "TLS",
-      state:
-        `the server's certificate is not valid (${state}). Is "${target.host}" the right host? For a private authority, set ` +
-        `${quotedOption("ca")} (PGSSLROOTCERT)`,
-    };
-  }
-  if (/does not support SSL/i.test(message)) {
-    return { kind: "final", code: "TLS", state: "the server offers no TLS, and a login is never sent without it" };
-  }
-  if (
-    /establishing an SSL connection|invalid response|unknown message code|InvalidContentType|corrupt/i.test(message)
-  ) {
-    return {
-      kind: "final",
-      code: "TLS",
-      state: "what answers there does not speak Postgres. Check the host and the port",
-    };
-  }
+  const tlsState = CERTIFICATE.test(text) ? certificateState(state, target) : otherTlsState(message);
+  if (tlsState !== undefined) return final("TLS", tlsState);
   if (/timeout expired|connection timeout/i.test(message)) {
-    return { kind: "final", code: "CONNECT_TIMEOUT", state: "no answer. Check the host, the port and the network" };
+    return final("CONNECT_TIMEOUT", "no answer. Check the host, the port and the network");
   }
-  if (code === "ECONNREFUSED") {
+  if (errorCode === "ECONNREFUSED") {
     const kind = isLoopback(target.host) ? "final" : "refused"; // a compute on this machine does not sleep
     return { kind, code: "UNREACHABLE", state: "nothing listens there. Check the host and the port" };
   }
-  const isInterruption = INTERRUPTED.test(`${code} ${message}`);
-  return {
-    kind: isInterruption ? "waking" : "final",
-    code: "UNREACHABLE",
-    state: `the connection broke (${state}). Check the network`,
-  };
+  const kind = INTERRUPTED.test(text) ? "waking" : "final";
+  return { kind, code: "UNREACHABLE", state: `the connection broke (${state}). Check the network` };
+}
+
+function final(code: LakebaseErrorCode, state: string): ConnectFailure {
+  return { kind: "final", code, state };
+}
+
+function certificateState(state: string, { host }: ConnectTarget): string {
+  return `the server's certificate is not valid (${state}). Is "${host}" the right host? For a private authority, set ` +
+    `${quotedOption("ca")} (PGSSLROOTCERT)`;
+}
+
+function otherTlsState(message: string): string | undefined {
+  if (/does not support SSL/i.test(message)) return "the server offers no TLS, and a login is never sent without it";
+  const isNotPostgres =
+    /establishing an SSL connection|invalid response|unknown message code|InvalidContentType|corrupt/i.test(message);
+  return isNotPostgres ? "what answers there does not speak Postgres. Check the host and the port" : undefined;
 }
 
 /**
