@@ -2,7 +2,7 @@ import { utcText } from "../core/text.ts";
 import type { LakebaseParts } from "./open_connection.ts";
 
 /** The address of a connection. It distinguishes the connection from others. */
-interface Address {
+interface ConnectionAddress {
   /** The endpoint or the instance; `undefined` if the workspace was not asked for one. */
   endpoint: { readonly name: string } | undefined;
   /** The server's host. */
@@ -18,7 +18,7 @@ interface Address {
 }
 
 /** The whole address, to follow "Connected to": `project p, branch b, ...`. */
-export function fullAddress({ endpoint, host, port, database, user, readOnly }: Address): string {
+export function fullAddress({ endpoint, host, port, database, user, readOnly }: ConnectionAddress): string {
   const [, project, branch, name] =
     /^projects\/([^/]+)\/branches\/([^/]+)\/endpoints\/([^/]+)$/.exec(endpoint?.name ?? "") ??
       [];
@@ -31,24 +31,25 @@ export function fullAddress({ endpoint, host, port, database, user, readOnly }: 
 }
 
 /** The names that distinguish two connections: those of their branches, or else their addresses. */
-export function addressesOfTwo(one: Address, other: Address): [one: string, other: string] {
+export function addressesOfTwo(one: ConnectionAddress, other: ConnectionAddress): [one: string, other: string] {
   const [[, here], [, there]] = [branchPath(one), branchPath(other)];
   if (here !== undefined && there !== undefined && here !== there) return [`branch ${here}`, `branch ${there}`];
   return [shortAddress(one, [other]), shortAddress(other, [one])];
 }
 
 /** The project and the branch of an endpoint. */
-function branchPath({ endpoint }: Address): [project?: string, branch?: string] {
+function branchPath({ endpoint }: ConnectionAddress): [project?: string, branch?: string] {
   const [, project, branch] = /^projects\/([^/]+)\/branches\/([^/]+)/.exec(endpoint?.name ?? "") ?? [];
   return project === undefined || branch === undefined ? [] : [project, branch];
 }
 
 /** The shortest address that distinguishes a connection from the others: if only branches of one project are open, the branch. */
-export function shortAddress(address: Address, others: readonly Address[]): string {
+export function shortAddress(address: ConnectionAddress, others: readonly ConnectionAddress[]): string {
   const [project, branch] = branchPath(address);
-  const onAnotherBranch = (other: Address) => branchPath(other)[0] === project && branchPath(other)[1] !== branch;
+  const onAnotherBranch = (other: ConnectionAddress) =>
+    branchPath(other)[0] === project && branchPath(other)[1] !== branch;
   if (branch !== undefined && others.every(onAnotherBranch)) return `branch ${branch}`;
-  const short = ({ database, host, port }: Address) => `${database} at ${host}:${port}`;
+  const short = ({ database, host, port }: ConnectionAddress) => `${database} at ${host}:${port}`;
   const same = others.filter((other) => short(other) === short(address));
   const role = same.some(({ user }) => user !== address.user) ? ` as ${address.user}` : "";
   const reads = same.some(({ readOnly }) => readOnly !== address.readOnly) && address.readOnly ? ", read only" : "";

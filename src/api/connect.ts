@@ -88,7 +88,7 @@ async function open(options: ConnectOptions, call: number): Promise<Opened> {
     if (connections.get(key) === opened) connections.delete(key); // otherwise the map would keep every login
     await releaseLocal();
   };
-  const opened: Connection = { settings, connection: openConnection({ ...read, releaseLocal: onClosed }) };
+  const opened: OpenConnection = { settings, connection: openConnection({ ...read, releaseLocal: onClosed }) };
   connections.set(key, opened);
   try {
     const db = await opened.connection;
@@ -135,13 +135,13 @@ function withOrigins(error: unknown, explicit: readonly Setting[]): unknown {
     : new LakebaseError(code, `${message}${/[.?]$/.test(message) ? "" : "."} ${origins}`, { cause, sqlstate });
 }
 
-interface Connection {
+interface OpenConnection {
   settings: Settings;
   connection: Promise<Lakebase>;
 }
 
 /** The connections that are open or being opened, by {@linkcode identity}. */
-const connections = new Map<string, Connection>();
+const connections = new Map<string, OpenConnection>();
 
 /** The server, the database and the role. Two calls with the same identity mean one connection. */
 async function identity(settings: Settings): Promise<string> {

@@ -92,11 +92,11 @@ interface Pattern {
  */
 export function parsePattern(pattern: string): Pattern {
   if (typeof pattern !== "string" || pattern.length > MAX_NAME_LENGTH) throw badPattern(pattern);
-  const parts = [new Part()];
+  const parts = [new PatternPart()];
   for (const [token, quoted] of pattern.matchAll(/"((?:[^"]|"")*)"?|[.*?]|[^".*?]+/g)) {
     const part = parts.at(-1)!;
     if (quoted !== undefined) part.add(escapeLike(quoted.replaceAll('""', '"')), false);
-    else if (token === ".") parts.push(new Part());
+    else if (token === ".") parts.push(new PatternPart());
     else if (token === "*") part.add("%", false);
     else if (token === "?") part.add("_", false);
     else part.add(escapeLike(token), true);
@@ -107,7 +107,7 @@ export function parsePattern(pattern: string): Pattern {
 }
 
 /** One part of a pattern, both as it is written and as SQL would fold it. */
-class Part {
+class PatternPart {
   #written = "";
   #folded = "";
 

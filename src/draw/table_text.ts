@@ -22,7 +22,7 @@ const ENDING_BYTES = 100;
 const MIN_COLUMN_WIDTH = 4;
 
 /** The columns that fit on a line, and the cells of the rows that may fit. */
-interface Layout {
+interface TextLayout {
   /** The columns. */
   columns: readonly TableColumn[];
   /** The names of the columns. */
@@ -64,7 +64,7 @@ export function textCommand(line: string, notices: readonly TableNotice[]): stri
   return [oneLine(line), ...noticeLines(notices)].join("\n");
 }
 
-function layOut(options: TableOptions): Layout {
+function layOut(options: TableOptions): TextLayout {
   const columns = options.columns.slice(0, MAX_LINE / MIN_COLUMN_WIDTH);
   const names = columns.map(({ name }) => fitCell(name.slice(0, MAX_CELL * 2), MAX_CELL, name.length > MAX_CELL * 2));
   const limit = Math.min(
@@ -91,7 +91,7 @@ function layOut(options: TableOptions): Layout {
 }
 
 /** The centered names and the line below them. */
-export function headerLines({ columns, names, widths }: Omit<Layout, "rows">): string[] {
+export function headerLines({ columns, names, widths }: Omit<TextLayout, "rows">): string[] {
   if (columns.length === 0) return ["--"];
   const centered = names.map(({ text, width }, index) => {
     const space = (widths[index] ?? 0) - width;
@@ -100,7 +100,7 @@ export function headerLines({ columns, names, widths }: Omit<Layout, "rows">): s
   return [centered.join("|").trimEnd(), widths.map((width) => "-".repeat(width + 2)).join("+")];
 }
 
-function bodyLines({ columns, widths, rows }: Layout, room: number): string[] {
+function bodyLines({ columns, widths, rows }: TextLayout, room: number): string[] {
   const lines: string[] = [];
   if (columns.length === 0) return lines;
   for (const cells of rows) {
@@ -113,7 +113,7 @@ function bodyLines({ columns, widths, rows }: Layout, room: number): string[] {
 }
 
 /** A row on one line, with numbers aligned to the right. */
-export function rowLine(cells: readonly Cell[], { columns, widths }: Pick<Layout, "columns" | "widths">): string {
+export function rowLine(cells: readonly Cell[], { columns, widths }: Pick<TextLayout, "columns" | "widths">): string {
   return columns.map(({ type }, index) => {
     const { text, width } = cells[index] ?? { text: "", width: 0 };
     const space = Math.max(0, (widths[index] ?? 0) - width);
@@ -121,7 +121,7 @@ export function rowLine(cells: readonly Cell[], { columns, widths }: Pick<Layout
   }).join("|").trimEnd();
 }
 
-function missingText({ columns, rows }: TableOptions, layout: Layout, drawn: number): string {
+function missingText({ columns, rows }: TableOptions, layout: TextLayout, drawn: number): string {
   const missing: string[] = [];
   const missingRows = columns.length === 0 ? 0 : rows.length - drawn;
   const missingColumns = columns.length - layout.columns.length;

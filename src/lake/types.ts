@@ -234,7 +234,7 @@ export function intervalText(text: string): string {
 }
 
 /** A number in JSON whose digits JavaScript would change. */
-class Digits {
+class ExactNumber {
   readonly text: string;
 
   constructor(text: string) {
@@ -257,16 +257,18 @@ export function readNested(text: string, type: WarehouseType): unknown {
 }
 
 function keepDigits(_key: string, value: unknown, { source }: { source?: string }): unknown {
-  return typeof value === "number" && source !== undefined && String(value) !== source ? new Digits(source) : value;
+  return typeof value === "number" && source !== undefined && String(value) !== source
+    ? new ExactNumber(source)
+    : value;
 }
 
 function nestedValue(value: unknown, type: WarehouseType | undefined): unknown {
   if (value === null) return null;
-  if (value instanceof Digits || typeof value !== "object") {
-    const text = value instanceof Digits ? value.text : String(value);
+  if (value instanceof ExactNumber || typeof value !== "object") {
+    const text = value instanceof ExactNumber ? value.text : String(value);
     const postgres = type && POSTGRES_TYPES[type.name];
     if (type === undefined || postgres === "jsonb" || postgres === undefined) {
-      return value instanceof Digits ? readInteger(text) : value;
+      return value instanceof ExactNumber ? readInteger(text) : value;
     }
     return typeof value === "boolean" ? value : textReader(type)(text);
   }

@@ -89,7 +89,7 @@ export async function readSettings(options: ConnectOptions, leaseLocal: LeaseLoc
 export interface WorkspaceSettings extends Pick<Settings, "workspace" | "login" | "connectTimeout"> {}
 
 /** The options that name a workspace. */
-type WorkspaceOptions = Pick<ConnectOptions, "profile" | "workspace" | "envFile" | "local" | "connectTimeout">;
+type WorkspaceReadOptions = Pick<ConnectOptions, "profile" | "workspace" | "envFile" | "local" | "connectTimeout">;
 
 /**
  * Reads the settings of a workspace, in the same way as {@linkcode readSettings} reads those of a connection. A
@@ -98,7 +98,7 @@ type WorkspaceOptions = Pick<ConnectOptions, "profile" | "workspace" | "envFile"
  * @throws {LakebaseError} `BAD_SETTING`
  */
 export async function readWorkspaceSettings(
-  options: WorkspaceOptions,
+  options: WorkspaceReadOptions,
   leaseLocal: LeaseLocal,
 ): Promise<Pick<ReadSettings, "warehouse" | "envFile" | "releaseLocal"> & { settings: WorkspaceSettings }> {
   const read = await readSettings(options, leaseLocal);

@@ -292,7 +292,7 @@ function checkSslMode(read: OptionReader, host: string | undefined): WithOrigin<
   );
 }
 
-interface LoginSources {
+interface LoginCandidates {
   password: WithOrigin<unknown> | undefined;
   workspace: WorkspaceWithOrigins | undefined;
   client: boolean;
@@ -313,7 +313,7 @@ interface ServerSources {
  * @returns The error to report unless the workspace confirms the host; `undefined` if the host needs no
  * confirmation.
  */
-function checkTrust({ password, workspace, client }: LoginSources, server: ServerSources): string | undefined {
+function checkTrust({ password, workspace, client }: LoginCandidates, server: ServerSources): string | undefined {
   const code: Origin = { source: "option", name: "workspace" };
   const login = password?.origin ?? (client ? code : workspace!.from);
   const weakenings: [origin: Origin | undefined, does: string][] = [

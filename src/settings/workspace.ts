@@ -233,7 +233,7 @@ function hasLogin(attributes: ReadonlyMap<string, WithOrigin>): boolean {
 /** The profile that is used if none is named: the one for the host, or the default one. */
 function impliedProfile(
   attributes: ReadonlyMap<string, WithOrigin>,
-  address: Address | undefined,
+  address: WorkspaceAddress | undefined,
   profiles: Profiles,
 ): string | undefined {
   if (hasLogin(attributes)) return undefined;
@@ -252,7 +252,7 @@ function impliedProfile(
 }
 
 /** The address of a workspace. */
-interface Address {
+interface WorkspaceAddress {
   /** Its scheme, host and port. */
   url: string;
   /** The workspace's id that the address has. */
@@ -260,14 +260,14 @@ interface Address {
 }
 
 /** Parses a workspace's address, without its path. The parameter `o` has the workspace's id. */
-function parseAddress(text: string): Address | undefined {
+function parseAddress(text: string): WorkspaceAddress | undefined {
   const url = URL.parse(/^https?:\/\//i.test(text) ? text : `https://${text}`);
   if (url === null || url.hostname === "" || url.username !== "" || url.password !== "") return undefined;
   const id = url.searchParams.get("o");
   return { url: url.origin, ...(id !== null && /^\d+$/.test(id) ? { workspaceId: id } : {}) };
 }
 
-function checkAddress({ value, origin }: WithOrigin): Address {
+function checkAddress({ value, origin }: WithOrigin): WorkspaceAddress {
   const address = parseAddress(value.trim());
   if (address !== undefined) return address;
   const state = value.includes("@") ? "holds a login, which is not shown" : `is ${quotedName(value)}`;

@@ -87,7 +87,8 @@ const MAX_UNSPLIT_ROWS = 20_000;
 /** Compares the buckets of both tables. */
 export async function compareBuckets(tx: Pair<FindSession>, table: HashedTable): Promise<BucketComparison> {
   const planned = await mapPair(tx, (find) => plannedRows(find, table.from));
-  const compare = async (scope: Scope) => compareSums(await mapPair(tx, (find) => readSums(find, table, scope)), scope);
+  const compare = async (scope: BucketSelection) =>
+    compareSums(await mapPair(tx, (find) => readSums(find, table, scope)), scope);
   const buckets = Math.min(Math.max(planned.before, planned.after) / ROWS_PER_BUCKET, MAX_BUCKETS);
   let level = await compare({ bits: Math.max(MIN_BITS, bitsFor(buckets)) });
   const { rows } = level;
@@ -103,13 +104,13 @@ function bitsFor(buckets: number): number {
 }
 
 /** The comparison of buckets of one size. */
-interface Level extends BucketComparison {
+interface LevelComparison extends BucketComparison {
   /** The number of buckets that have rows. */
   filled: number;
 }
 
 /** The number of bits after a split; `undefined` if fetching the rows costs less than splitting. */
-function splitBits({ filled, differing: { bits, buckets, rows } }: Level): number | undefined {
+function splitBits({ filled, differing: { bits, buckets, rows } }: LevelComparison): number | undefined {
   const count = buckets?.length ?? filled;
   if (rows <= MAX_UNSPLIT_ROWS || count === 0) return undefined;
   const mostlyDifferent = rows / count <= 2 * ROWS_PER_BUCKET && count > filled * NEARLY_ALL;
@@ -125,7 +126,7 @@ interface BucketSum {
 }
 
 /** The buckets to compare. */
-interface Scope {
+interface BucketSelection {
   /** The number of bits that determine a bucket. */
   bits: number;
   /** The larger buckets that are split; missing if all rows are compared. */
@@ -133,7 +134,11 @@ interface Scope {
 }
 
 /** Adds up the hashes of the rows in each bucket, on the server. */
-async function readSums(find: FindSession, table: HashedTable, { bits, within }: Scope): Promise<readonly BucketSum[]> {
+async function readSums(
+  find: FindSession,
+  table: HashedTable,
+  { bits, within }: BucketSelection,
+): Promise<readonly BucketSum[]> {
   const [condition, values] = within === undefined ? ["", []] : bucketCondition(table, within);
   return await queryCatalog<BucketSum>(
     find,
@@ -159,7 +164,10 @@ export function bucketCondition(
 }
 
 /** Compares the sums of both sides. */
-function compareSums({ before, after }: Pair<readonly BucketSum[]>, { bits, within }: Scope): Level {
+function compareSums(
+  { before, after }: Pair<readonly BucketSum[]>,
+  { bits, within }: BucketSelection,
+): LevelComparison {
   const unpaired = new Map(after.map((sum) => [sum.bucket, sum]));
   const buckets: number[] = [];
   const differingRows = { before: 0, after: 0 };

@@ -101,7 +101,7 @@ function checkServers({ before, after }: Pair<ServerFacts>): void {
 }
 
 /** A column of a table. */
-interface Column {
+interface ComparedColumn {
   name: string;
   /** The quoted name. */
   quoted: string;
@@ -115,7 +115,7 @@ interface CatalogTable extends Relation {
   name: string;
   /** The quoted name, with the schema. */
   quoted: string;
-  columns: Column[];
+  columns: ComparedColumn[];
   /** The columns of the primary key, and then those of each other unique index that identifies a row. */
   keys: string[][];
 }
@@ -127,7 +127,7 @@ export interface ComparedTable {
   /** The quoted name with its schema. */
   quoted: string;
   /** The columns that both tables have, in the order of the first table, with those of the key. */
-  columns: readonly Column[];
+  columns: readonly ComparedColumn[];
   /** The names of the columns that identify a row; `undefined` if no key is the same in both tables. */
   key: readonly string[] | undefined;
   /** The columns that the other table does not have. */

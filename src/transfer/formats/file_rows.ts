@@ -141,7 +141,7 @@ const MOST_BLOCKS = 4;
 /** Fetches a range of a file. */
 type FetchRange = (from: number, length: number) => Promise<Uint8Array<ArrayBuffer>>;
 
-interface Block {
+interface FetchedBlock {
   bytes: Promise<Uint8Array>;
   /** Whether a range of the block was read. Otherwise the block was fetched in advance. */
   used: boolean;
@@ -158,7 +158,7 @@ export class BlockFile implements RandomAccess {
   #blockSize = FIRST_BLOCK;
   #mostBlocks = KEPT_BYTES / FIRST_BLOCK;
   /** The blocks by number. The most recently used block is last. */
-  readonly #blocks = new Map<number, Block>();
+  readonly #blocks = new Map<number, FetchedBlock>();
 
   /** Keeps the file; fetches nothing yet. */
   constructor(name: string, size: number, fetch: FetchRange) {
@@ -213,7 +213,7 @@ export class BlockFile implements RandomAccess {
     this.#blocks.delete(oldest);
   }
 
-  #request(number: number): Block {
+  #request(number: number): FetchedBlock {
     const from = number * this.#blockSize;
     const bytes = this.#fetch(from, Math.min(this.#blockSize, this.size - from));
     bytes.catch(() => {}); // a block that was fetched in advance may never be needed

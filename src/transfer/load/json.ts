@@ -4,7 +4,7 @@ import { badFile, BYTE_ORDER_MARK, type LoadBytes } from "./bytes.ts";
 import type { Incoming } from "./incoming.ts";
 import { listType, type NewType, typeOfText, typeOfWord } from "./infer.ts";
 import type { SourceOptions } from "./options.ts";
-import { type LoadRow, openRows, type RowGroup } from "./rows.ts";
+import { type LoadRow, openRows, type RowBatch } from "./rows.ts";
 import type { LoadColumn } from "./table.ts";
 
 /** The most bytes of a line. A longer line most likely holds all rows as one array. */
@@ -72,7 +72,7 @@ class LineParser {
   }
 
   /** The rows, each with the JSON text of its values by name. */
-  async *rows(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<RowGroup, void, void> {
+  async *rows(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<RowBatch, void, void> {
     for await (const block of wholeLines(chunks, () => this.#nextLine(), this.#name)) {
       yield [...this.#rowsOf(this.#decode(block))];
     }

@@ -63,10 +63,10 @@ export async function openRowObjects(
   json: "parsed" | "text" = "parsed",
 ): Promise<Incoming> {
   const fields = source instanceof StatementRows ? source[OUTCOME].fields : [];
-  const groups = Symbol.iterator in source
-    ? grouped(source as Iterable<LoadRow>)
+  const batches = Symbol.iterator in source
+    ? batched(source as Iterable<LoadRow>)
     : singleRows(source as AsyncIterable<LoadRow>);
-  return await openRows(groups, {
+  return await openRows(batches, {
     place: (row) => `row ${row.toLocaleString("en-US")}`,
     text: source instanceof StatementRows && json === "parsed" ? resultText(fields) : valueText,
     type: typeOfValue,
@@ -86,13 +86,13 @@ function resultText(fields: readonly Field[]): RowKind["text"] {
 
 /** Opens rows of any kind. */
 export async function openRows(
-  source: AsyncIterable<RowGroup> | Iterable<RowGroup>,
+  source: AsyncIterable<RowBatch> | Iterable<RowBatch>,
   kind: RowKind,
   options: SourceOptions,
 ): Promise<Incoming> {
   let sampled = 0;
   const sampleRows = options.create ? options.sampleRows ?? TYPE_SAMPLE_ROWS : SAMPLE_ROWS;
-  const peeked = await peek(source, (group) => (sampled += group.length) < sampleRows);
+  const peeked = await peek(source, (batch) => (sampled += batch.length) < sampleRows);
   try {
     return new IncomingRows(peeked, kind, options);
   } catch (error) {
@@ -107,8 +107,8 @@ class IncomingRows implements Incoming {
   readonly names: readonly string[];
   readonly sampled = true;
   readonly refuse: Refuse;
-  readonly #peeked: Peeked<RowGroup>;
-  readonly #sample: RowGroup;
+  readonly #peeked: Peeked<RowBatch>;
+  readonly #sample: RowBatch;
   readonly #kind: RowKind;
   readonly #options: LoadOptions;
   /** The names of the columns in the rows. */
@@ -116,7 +116,7 @@ class IncomingRows implements Incoming {
   /** The number of the first row that has each column. */
   readonly #firstRows = new Map<string, number>();
 
-  constructor(peeked: Peeked<RowGroup>, kind: RowKind, options: SourceOptions) {
+  constructor(peeked: Peeked<RowBatch>, kind: RowKind, options: SourceOptions) {
     this.name = kind.file ?? "the rows";
     this.size = kind.size;
     this.refuse = kind.file === undefined ? badLoadOption : badData;
@@ -248,36 +248,36 @@ class IncomingRows implements Incoming {
 /** A row: its values by column name. */
 export type LoadRow = Readonly<Record<string, unknown>>;
 
-/** A group of rows, because a promise for each row would take longer than the row. */
-export type RowGroup = readonly LoadRow[];
+/** A batch of rows, because a promise for each row would take longer than the row. */
+export type RowBatch = readonly LoadRow[];
 
-/** The number of rows in a group. */
-const GROUP_ROWS = 256;
+/** The number of rows in a batch. */
+const BATCH_ROWS = 256;
 
 /** Groups the rows of a synchronous source. */
-function* grouped(rows: Iterable<LoadRow>): Generator<RowGroup, void, void> {
-  let group: LoadRow[] = [];
+function* batched(rows: Iterable<LoadRow>): Generator<RowBatch, void, void> {
+  let batch: LoadRow[] = [];
   for (const row of rows) {
-    if (group.push(row) < GROUP_ROWS) continue;
-    yield group;
-    group = [];
+    if (batch.push(row) < BATCH_ROWS) continue;
+    yield batch;
+    batch = [];
   }
-  yield group;
+  yield batch;
 }
 
-/** Makes each row a group, so that no row waits for the next one. */
-async function* singleRows(rows: AsyncIterable<LoadRow>): AsyncGenerator<RowGroup, void, void> {
+/** Makes each row a batch, so that no row waits for the next one. */
+async function* singleRows(rows: AsyncIterable<LoadRow>): AsyncGenerator<RowBatch, void, void> {
   for await (const row of rows) yield [row];
 }
 
 /** Writes rows as COPY text. */
 function* chunks(
-  groups: Iterable<RowGroup>,
+  batches: Iterable<RowBatch>,
   add: (row: LoadRow) => void,
   writer: CopyTextWriter,
 ): Generator<Uint8Array> {
-  for (const group of groups) {
-    for (const row of group) {
+  for (const batch of batches) {
+    for (const row of batch) {
       add(row);
       if (writer.full) yield writer.take();
     }
@@ -287,12 +287,12 @@ function* chunks(
 
 /** {@linkcode chunks} for an asynchronous source. */
 async function* chunksAsync(
-  groups: AsyncIterable<RowGroup>,
+  batches: AsyncIterable<RowBatch>,
   add: (row: LoadRow) => void,
   writer: CopyTextWriter,
 ): AsyncGenerator<Uint8Array> {
-  for await (const group of groups) {
-    for (const row of group) {
+  for await (const batch of batches) {
+    for (const row of batch) {
       add(row);
       if (writer.full) yield writer.take();
     }

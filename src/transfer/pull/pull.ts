@@ -89,7 +89,7 @@ function copyFormat(
 }
 
 /** Writes the rows to a sink, and counts them. */
-type Write = (chunks: AsyncIterable<Chunk>, sink: Sink | undefined) => Promise<void>;
+type WriteRows = (chunks: AsyncIterable<Chunk>, sink: Sink | undefined) => Promise<void>;
 
 class Pull {
   readonly #plan: TargetPlan;
@@ -124,7 +124,7 @@ class Pull {
     this.#signal = eitherSignal(this.#signal, session.signal); // a blocked target must not block the end of the transaction
     const encode = await ENCODERS[this.#plan.format]();
     await using meter = this.#meter(session);
-    const write: Write = (chunks, sink) => this.#write(encode, this.#counted(chunks, meter), sink);
+    const write: WriteRows = (chunks, sink) => this.#write(encode, this.#counted(chunks, meter), sink);
     const inParallel = (this.#options.parallel ?? 1) > 1 || this.#sinks.severalFiles;
     const copying = inParallel
       ? this.#copyInParallel(find, session, what, write)
@@ -162,7 +162,7 @@ class Pull {
   }
 
   /** Copies on one connection, in the transaction if there is one. */
-  async #copy(find: FindSession, session: Session, what: string | Fragment, write: Write): Promise<number> {
+  async #copy(find: FindSession, session: Session, what: string | Fragment, write: WriteRows): Promise<number> {
     const unchecked = this.#uncheckedTable(session, what);
     const query = unchecked ?? await findSource(find, what, { signal: this.#signal });
     try {
@@ -193,7 +193,12 @@ class Pull {
   }
 
   /** Copies on several connections with one snapshot. */
-  async #copyInParallel(find: FindSession, session: Session, what: string | Fragment, write: Write): Promise<number> {
+  async #copyInParallel(
+    find: FindSession,
+    session: Session,
+    what: string | Fragment,
+    write: WriteRows,
+  ): Promise<number> {
     const { copyOutParallel, parallelPlan, parallelTable, writeStreams } = await import("./parallel.ts");
     const { all, severalFiles: streamPerConnection } = this.#sinks;
     const { parallel = 1 } = this.#options;

@@ -45,7 +45,7 @@ export async function* splitRows(
 
 class RowSplitter {
   readonly #source: AsyncIterator<Chunk>;
-  readonly #layout: Layout;
+  readonly #layout: RowLayout;
   readonly #rowsPerFile: number;
   readonly #partitioned: boolean;
   /** The current chunk. Its rows from `#at` on are not in a file yet. */
@@ -175,7 +175,7 @@ async function* withoutHeaderAndTrailer(chunks: AsyncIterable<Chunk>): AsyncGene
 }
 
 /** The layout of a row in a format of COPY. The key of a row is the text of its partition's values. */
-interface Layout {
+interface RowLayout {
   binary: boolean;
   /** Whether the first line has the names. */
   headed: boolean;
@@ -189,7 +189,7 @@ interface Layout {
   endOfKey(bytes: Uint8Array, at: number): number;
 }
 
-function layoutOf({ format, header = false, delimiter }: CopyFormat): Layout {
+function layoutOf({ format, header = false, delimiter }: CopyFormat): RowLayout {
   if (format === "binary") return BINARY;
   const csv = format === "csv";
   const separator = delimiter?.charCodeAt(0) ?? (csv ? COMMA : TAB);
@@ -213,7 +213,7 @@ function endOfQuotedRow(bytes: Uint8Array, at: number): number {
 }
 
 /** A row is the number of its values in 16 bits, then for each value its length in 32 bits (-1 for NULL), and the value. */
-const BINARY: Layout = {
+const BINARY: RowLayout = {
   binary: true,
   headed: false,
   beforeKey: 6,

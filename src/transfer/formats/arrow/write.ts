@@ -50,7 +50,7 @@ export async function* encodeArrow(
 ): AsyncGenerator<Uint8Array, void, void> {
   const schema = arrowSchema(columns);
   const output = new Output();
-  const writer = new FileWriter((bytes) => output.put(bytes));
+  const writer = new UnqueuedFileWriter((bytes) => output.put(bytes));
   writer.reset(undefined, schema);
   let rows = 0;
   for await (const batch of ready ?? batches(chunks, columns, BATCH_LIMIT)) {
@@ -64,7 +64,7 @@ export async function* encodeArrow(
 }
 
 /** Bypasses the queue of apache-arrow's writer, which would copy each chunk and wait for it. */
-class FileWriter extends RecordBatchFileWriter {
+class UnqueuedFileWriter extends RecordBatchFileWriter {
   readonly #put: (bytes: Uint8Array) => void;
 
   constructor(put: (bytes: Uint8Array) => void) {

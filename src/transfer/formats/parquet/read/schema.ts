@@ -6,7 +6,7 @@ import type { StoredColumn } from "./chunk_reader.ts";
 import { type Conversion, conversionOf } from "./conversion.ts";
 
 /** A part of the schema, and the levels by which it is found in its leaves. */
-interface Part {
+interface SchemaPart {
   /** The matching Arrow field. */
   field: Field;
   /** The lowest definition level at which the part is not NULL. */
@@ -21,7 +21,7 @@ interface Part {
 
 /** A node of the schema: a leaf, a list or a struct. */
 export type Node =
-  & Part
+  & SchemaPart
   & (
     | { kind: "leaf"; conversion: Conversion }
     | { kind: "list"; children: [Node] }
@@ -40,7 +40,7 @@ export interface ReadSchema {
 const MAX_DEPTH = 64;
 
 /** The levels of a node. */
-type Place = Pick<Part, "definition" | "place" | "repetition">;
+type Place = Pick<SchemaPart, "definition" | "place" | "repetition">;
 
 /**
  * Converts the schema of a file.
