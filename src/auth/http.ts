@@ -13,7 +13,7 @@ interface HttpAnswer {
 }
 
 /** The longest answer that is read, in bytes after decompression. A page of a hundred endpoints has less than 100 kB. */
-export const LONGEST_ANSWER = 16 * 1024 * 1024;
+export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
 /** The address of the service that gives an Azure machine its logins. Requests to it do not leave the machine's host. */
 export const METADATA_SERVICE = "169.254.169.254";
@@ -24,7 +24,7 @@ export const METADATA_SERVICE = "169.254.169.254";
  * @param longest The longest answer that is read, in bytes.
  * @throws {LakebaseError} `BAD_SETTING` for plain HTTP to another machine; `WORKSPACE_UNAVAILABLE` for a longer answer.
  */
-export function send(url: URL, init: RequestInit, longest: number = LONGEST_ANSWER): Promise<HttpAnswer> {
+export function send(url: URL, init: RequestInit, longest: number = MAX_ANSWER_BYTES): Promise<HttpAnswer> {
   return sendAndRead(url, init, async (response) => ({ response, text: await readText(url, response, longest) }));
 }
 
@@ -63,14 +63,14 @@ export interface OpenAnswer {
  * @throws {LakebaseError} `BAD_SETTING` for plain HTTP to another machine.
  */
 export async function open(url: URL, init: RequestInit): Promise<OpenAnswer> {
-  const near = url.hostname === METADATA_SERVICE ? [METADATA_SERVICE] : [];
-  const addresses = isLoopback(url.hostname) ? await loopbackAddresses(url) : near;
+  const metadataAddresses = url.hostname === METADATA_SERVICE ? [METADATA_SERVICE] : [];
+  const addresses = isLoopback(url.hostname) ? await loopbackAddresses(url) : metadataAddresses;
   if (url.protocol !== "https:" && (url.protocol !== "http:" || addresses.length === 0)) throw plainTextError(url);
   for (let at = 0;; at++) {
     try {
       return await openAt(url, init, addresses[at]);
     } catch (error) {
-      const sent = init.body instanceof ReadableStream || !isUnconnected(deepest(error));
+      const sent = init.body instanceof ReadableStream || !isUnconnected(innermostMessage(error));
       if (sent || at + 1 >= addresses.length) throw error;
     }
   }
@@ -87,8 +87,7 @@ async function openAt(url: URL, init: RequestInit, address: string | undefined):
     client = undefined;
   };
   try {
-    const how: RequestInit & { client?: Deno.HttpClient } = { ...init, redirect: "manual", ...(client && { client }) };
-    return { response: await fetch(url, how), close };
+    return { response: await fetch(url, { ...init, redirect: "manual", ...(client && { client }) }), close };
   } catch (error) {
     close();
     throw error;
@@ -107,19 +106,21 @@ export async function readText(url: URL, response: Response, longest: number): P
   return new TextDecoder().decode(joinBytes(pieces));
 }
 
-const LOOPBACK = [{ address: "127.0.0.1", family: 4 }, { address: "::1", family: 6 }];
+const LOOPBACK = ["127.0.0.1", "::1"];
 
 /** The loopback addresses that a name resolves to; none if it leads to another machine. */
 async function loopbackAddresses({ hostname }: URL): Promise<string[]> {
   const host = hostname.replace(/^\[|\]$/g, "");
   if (isIP(host) !== 0) return [host];
-  if (Deno.permissions.querySync({ name: "net", host }).state !== "granted") {
-    return host === "localhost" ? [host] : []; // the only name that resolvers must keep on this machine (RFC 6761)
+  if (host === "localhost") return LOOPBACK; // no resolver may lead it elsewhere (RFC 6761, 6.3)
+  if (Deno.permissions.querySync({ name: "net", host }).state !== "granted") return [];
+  try {
+    const found = await lookup(host, { all: true });
+    const addresses = found.toSorted((a, b) => a.family - b.family).map(({ address }) => address);
+    return addresses.every(isLoopbackAddress) ? addresses : [];
+  } catch {
+    return LOOPBACK; // RFC 6761, 6.3: such a name always means this machine, but some resolvers do not know it
   }
-  // RFC 6761, 6.3: such a name always means this machine, but some resolvers do not know it.
-  const found = await lookup(host, { all: true }).catch(() => LOOPBACK);
-  const addresses = found.toSorted((a, b) => a.family - b.family).map(({ address }) => address);
-  return addresses.every(isLoopbackAddress) ? addresses : [];
 }
 
 /** The address; or the name, if this program may connect to that name only. */
@@ -142,9 +143,9 @@ export function isUnconnected(reason: string): boolean {
 }
 
 /** The message of the innermost cause, because `fetch failed` says too little. */
-export function deepest(cause: unknown): string {
+export function innermostMessage(cause: unknown): string {
   if (!(cause instanceof Error)) return String(cause);
-  return cause.cause instanceof Error ? deepest(cause.cause) : cause.message;
+  return cause.cause instanceof Error ? innermostMessage(cause.cause) : cause.message;
 }
 
 /** Makes the error for a workspace that can't be reached, or that does not answer as a workspace. */

@@ -2,7 +2,7 @@ import { LakebaseError, optionText, quotedOption } from "../core/errors.ts";
 import { jsonText } from "../core/text.ts";
 import { isLoopback } from "../settings/server.ts";
 import type { WorkspaceLogin } from "../settings/workspace.ts";
-import { deepest, isUnconnected, LONGEST_ANSWER, type OpenAnswer, readText, unavailable } from "./http.ts";
+import { innermostMessage, isUnconnected, MAX_ANSWER_BYTES, type OpenAnswer, readText, unavailable } from "./http.ts";
 
 /** A request to the workspace. */
 export interface WorkspaceRequest {
@@ -107,10 +107,10 @@ export async function readByteAnswer(
   if ((response.ok || request.answers?.includes(status)) && request.body === undefined) return { answer };
   try {
     if (response.ok) {
-      await readText(host, response, LONGEST_ANSWER);
+      await readText(host, response, MAX_ANSWER_BYTES);
       return { answer };
     }
-    const text = await readText(host, response, LONGEST_ANSWER);
+    const text = await readText(host, response, MAX_ANSWER_BYTES);
     const body = parseObject(text);
     const isRedirect = status < 400;
     const error = status === 401 || isRedirect
@@ -226,7 +226,7 @@ function workspaceIdAdvice(message: string | undefined): string {
 
 /** The failure of an attempt that got no answer. */
 export function networkOutcome(host: URL, cause: unknown, timedOut: boolean): Failure {
-  const reason = deepest(cause);
+  const reason = innermostMessage(cause);
   const mayHaveRun = !isUnconnected(reason);
   if (timedOut) {
     const error = unavailable(host, `it does not answer${proxyAdvice(host)}`, cause);

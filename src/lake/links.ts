@@ -1,4 +1,4 @@
-import { deepest, sendAndRead } from "../auth/http.ts";
+import { innermostMessage, sendAndRead } from "../auth/http.ts";
 import type { LakebaseError } from "../core/errors.ts";
 import { backoff, pause } from "../core/pause.ts";
 import { isLoopback } from "../settings/server.ts";
@@ -216,7 +216,7 @@ async function download(link: ChunkLink, signal: AbortSignal): Promise<Uint8Arra
     if (unanswered.signal.aborted) {
       throw new BrokenChunk(`its link does not answer within ${ANSWER_LIMIT_MS / 1000} s`);
     }
-    throw new BrokenChunk(`its link failed: ${withoutAddresses(deepest(error))}`);
+    throw new BrokenChunk(`its link failed: ${withoutAddresses(innermostMessage(error))}`);
   } finally {
     clearTimeout(timer);
   }
