@@ -9,7 +9,7 @@ import { startPostgres } from "../tests/support/postgres.ts";
 import { connect } from "../mod.ts";
 import { FAULTS } from "./support/soak_faults.ts";
 import { randomFrom } from "../tests/support/random.ts";
-import { CLOSED, type Journal, MOST_CONNECTIONS } from "./support/soak_client.ts";
+import { CLOSED, type Journal, MAX_CONNECTIONS } from "./support/soak_client.ts";
 
 const minutes = Number(Deno.args[0] ?? 60);
 const seed = Number(Deno.args[1] ?? Date.now() % 1e9);
@@ -99,7 +99,7 @@ async function report(): Promise<void> {
     "heap at the end, MB": journal.late.heap,
     "whole process after 2 minutes, MB": journal.early.resident,
     "whole process at the end, MB": journal.late.resident,
-    [`most connections at once, ${MOST_CONNECTIONS} and those that check them`]: mostOpen,
+    [`most connections at once, ${MAX_CONNECTIONS} and those that check them`]: mostOpen,
     "connections left open after the client has closed its own": closed ? leftOpen : "the client did not report it",
     "exit code of the client, which ended by itself": code,
   });
@@ -109,7 +109,7 @@ async function report(): Promise<void> {
     leftOpen + code;
   const grown = journal.late.heap > journal.early.heap * 1.5 + 10 ||
     journal.late.resident > journal.early.resident * 1.5 + 50;
-  if (violations > 0 || grown || !closed || mostOpen > MOST_CONNECTIONS * 2) Deno.exit(1);
+  if (violations > 0 || grown || !closed || mostOpen > MAX_CONNECTIONS * 2) Deno.exit(1);
 }
 
 function otherHalf(id: string): string {

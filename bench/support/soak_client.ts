@@ -25,7 +25,7 @@ export interface Memory {
 }
 
 /** The largest number of connections. */
-export const MOST_CONNECTIONS = 8;
+export const MAX_CONNECTIONS = 8;
 /** The line that the client prints after it has closed its connections. It ends after its standard input has ended. */
 export const CLOSED = "closed\n";
 
@@ -115,7 +115,7 @@ if (import.meta.main) {
   const started = Date.now();
   const end = started + minutes * 60_000;
   const db = await connect({
-    max: MOST_CONNECTIONS,
+    max: MAX_CONNECTIONS,
     tokenTtl: 300,
     connectTimeout: 20,
     idleTimeout: 5,

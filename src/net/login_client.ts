@@ -65,7 +65,7 @@ export function loginClientClass(
     purpose: string | undefined;
     readonly #options: pg.ClientConfig;
     /** Whether this client only asks about another client's session, and so needs no preparation. */
-    #asks = false;
+    #isProbe = false;
     #credential: Credential | undefined;
 
     constructor(options: pg.ClientConfig) {
@@ -92,7 +92,7 @@ export function loginClientClass(
 
     #probe(): Login {
       const probe = new Login(this.#options);
-      probe.#asks = true;
+      probe.#isProbe = true;
       return probe;
     }
 
@@ -101,7 +101,7 @@ export function loginClientClass(
       let preparing = false;
       try {
         await withinLimit(setOutputFormats(this), connectTimeout, SILENT);
-        preparing = !this.#asks;
+        preparing = !this.#isProbe;
         if (preparing) await withinLimit(prepare(this), connectTimeout, TOO_LONG);
       } catch (error) {
         // If the server can't be reached, the connection is only closed.
@@ -243,17 +243,17 @@ async function sendCancelRequest({ host, port, ssl, find, processId, secretKey }
 function checkedPassword(password: pg.ClientConfig["password"]): pg.ClientConfig["password"] {
   if (typeof password !== "function") return password;
   return async () => {
-    let found: unknown;
+    let returned: unknown;
     try {
-      found = await (password as () => unknown)();
+      returned = await (password as () => unknown)();
     } catch (cause) {
       throw badPassword("threw an error; its text is not shown, since it may hold the password", withoutMessage(cause));
     }
-    if (typeof found === "string" && found !== "") {
-      keepSecret(found);
-      return found;
+    if (typeof returned === "string" && returned !== "") {
+      keepSecret(returned);
+      return returned;
     }
-    throw badPassword(`returned ${found === "" ? "an empty text" : typeof found}; it must return a text`);
+    throw badPassword(`returned ${returned === "" ? "an empty text" : typeof returned}; it must return a text`);
   };
 }
 
@@ -286,10 +286,10 @@ const OUTPUT_FORMATS = [
 ] as const;
 
 /** Sets the output formats again after a reset, but keeps those that the session has set since. */
-const RESTORE_OUTPUT_FORMATS = `SELECT pg_catalog.set_config(w.name, w.wanted, false)
-  FROM (VALUES ${OUTPUT_FORMATS.map((format) => `('${format.join("', '")}')`).join(", ")}) AS w (name, wanted, good)
-  JOIN pg_catalog.pg_settings s ON s.name OPERATOR(pg_catalog.=) w.name
-  WHERE s.setting OPERATOR(pg_catalog.!~) w.good AND s.source OPERATOR(pg_catalog.<>) 'session'`;
+const RESTORE_OUTPUT_FORMATS = `SELECT pg_catalog.set_config(f.name, f.value, false)
+  FROM (VALUES ${OUTPUT_FORMATS.map((format) => `('${format.join("', '")}')`).join(", ")}) AS f (name, value, readable)
+  JOIN pg_catalog.pg_settings s ON s.name OPERATOR(pg_catalog.=) f.name
+  WHERE s.setting OPERATOR(pg_catalog.!~) f.readable AND s.source OPERATOR(pg_catalog.<>) 'session'`;
 
 /** Asks for the values of settings. A SELECT would take twice the time, because a new backend has cached no catalog. */
 async function showSettings(client: pg.Client, names: readonly string[]): Promise<[name: string, value: string][]> {
@@ -308,9 +308,11 @@ async function setOutputFormats(client: pg.Client): Promise<void> {
     const reported = connectionOf(client).reported ?? new Map();
     const unreported = OUTPUT_FORMATS.map(([name]) => name).filter((name) => !reported.has(name));
     const values = new Map([...reported, ...await showSettings(client, unreported)]);
-    const unreadable = OUTPUT_FORMATS.filter(([name, , good]) => !new RegExp(good).test(values.get(name) ?? ""));
+    const unreadable = OUTPUT_FORMATS.filter(([name, , readable]) =>
+      !new RegExp(readable).test(values.get(name) ?? "")
+    );
     if (unreadable.length === 0) return;
-    await client.query(unreadable.map(([name, wanted]) => `SET ${name} TO '${wanted}'`).join("; "));
+    await client.query(unreadable.map(([name, value]) => `SET ${name} TO '${value}'`).join("; "));
   } catch (error) {
     if ((error as { severity?: string }).severity !== "ERROR") throw error;
   }

@@ -258,7 +258,7 @@ for (const { phase, hang, hangs, canceled } of PHASES) {
 let pendingCalls = 0;
 
 /** A timer that is due within this time is a pause between two polls; the limit of a request is later. */
-const LONGEST_PAUSE_MS = 5000;
+const MAX_PAUSE_MS = 5000;
 
 /**
  * Moves the fake time to its next timer, again and again. Requests take no time: the time stands still while one is under way,
@@ -272,7 +272,7 @@ async function passTimeUntil(done: () => boolean, clock: Clock, local: LocalLake
       seen = local.requests.length;
     }
     const next = Math.min(...[...clock.timers?.values() ?? []].map(({ callAt = Infinity }) => callAt));
-    if (!done() && next - clock.now < LONGEST_PAUSE_MS) clock.next();
+    if (!done() && next - clock.now < MAX_PAUSE_MS) clock.next();
   }
 }
 

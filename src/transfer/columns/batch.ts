@@ -128,7 +128,7 @@ const TYPES: Readonly<Record<string, ColumnType>> = {
 const SENT_AS_TEXT: readonly string[] = ["void", "cstring"];
 
 /** The most digits that 128 bits hold. */
-const MOST_DIGITS = 38;
+const MAX_DIGITS = 38;
 
 /**
  * Chooses how to read and store a column of a query.
@@ -152,7 +152,7 @@ function decimalType(modifier: number): ColumnType | undefined {
   const scale = (((modifier - 4) & 0x7ff) ^ 0x400) - 0x400; // 11 bits with a sign since PostgreSQL 15
   // Files need a scale from 0 to the precision: numeric(5, -2) takes 7 digits, and numeric(3, 5) takes 5.
   const digits = scale < 0 ? precision - scale : Math.max(precision, scale);
-  return digits > MOST_DIGITS ? undefined : { kind: "decimal", precision: digits, scale: Math.max(0, scale) };
+  return digits > MAX_DIGITS ? undefined : { kind: "decimal", precision: digits, scale: Math.max(0, scale) };
 }
 
 /** Gives the values as 32-bit words. A copy of words keeps the bits of a NaN, and needs no bigint. */

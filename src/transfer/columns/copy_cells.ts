@@ -11,7 +11,7 @@ import type { CopyBinaryWriter } from "../copy/binary_writer.ts";
 import type { CopyByteWriter } from "../copy/text_writer.ts";
 import { type ColumnData, type ColumnType, isSet } from "./batch.ts";
 import { EPOCH_DAYS, EPOCH_HIGH, EPOCH_LOW } from "./binary/storage.ts";
-import { dateText, DAY_MICROSECONDS, GREATEST_TIME, LEAST_TIME, timestampText, valueReader } from "./value.ts";
+import { dateText, DAY_MICROSECONDS, MAX_TIME, MIN_TIME, timestampText, valueReader } from "./value.ts";
 
 /** Gives the text of a row's value, in the form that the server reads; `null` for NULL. */
 type ExactTextReader = (row: number) => string | null;
@@ -134,8 +134,8 @@ function timestampTextOf(microseconds: bigint, utc: boolean): string {
   const zone = utc ? "+00" : "";
   const number = Number(microseconds); // several times as fast as a bigint
   if (Number.isSafeInteger(number)) return timestampText(number, zone);
-  if (microseconds === GREATEST_TIME) return "infinity";
-  return microseconds === LEAST_TIME ? "-infinity" : timestampText(microseconds, zone);
+  if (microseconds === MAX_TIME) return "infinity";
+  return microseconds === MIN_TIME ? "-infinity" : timestampText(microseconds, zone);
 }
 
 function listText(offsets: Int32Array, element: ExactTextReader): (row: number) => string {
@@ -150,10 +150,10 @@ function listText(offsets: Int32Array, element: ExactTextReader): (row: number) 
 type BinaryCellWriter = (row: number, out: CopyBinaryWriter) => void;
 
 /** The first and the last day that Postgres can hold, in days since 1970-01-01. */
-const LEAST_DAY = -2_440_588;
-const GREATEST_DAY = 2_145_042_905;
+const MIN_DAY = -2_440_588;
+const MAX_DAY = 2_145_042_905;
 /** The first timestamp that Postgres can hold, in microseconds. The last one is beyond the range of the 64 bits. */
-const FIRST_TIME = BigInt(LEAST_DAY) * 86_400_000_000n;
+const FIRST_TIME = BigInt(MIN_DAY) * 86_400_000_000n;
 const FIRST_TIME_HIGH = Number(FIRST_TIME >> 32n);
 
 /** What stands for an infinite date or, in the upper word, for an infinite timestamp. */
@@ -274,7 +274,7 @@ function dateBinaryWriter(values: Int32Array): BinaryCellWriter {
   return (row, out) => {
     const days = values[row]!;
     if (days === LEAST || days === GREATEST) return out.int32(days);
-    if (days < LEAST_DAY || days > GREATEST_DAY) throw out.outOfRange(dateText(days), "a date");
+    if (days < MIN_DAY || days > MAX_DAY) throw out.outOfRange(dateText(days), "a date");
     out.int32(days - EPOCH_DAYS);
   };
 }

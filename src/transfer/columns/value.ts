@@ -5,11 +5,11 @@ import { type ColumnData, isSet, words } from "./batch.ts";
 /** Gives the value of a row as a query does; `null` for NULL. */
 export type ValueReader = (row: number) => unknown;
 
-const GREATEST_DAY = 2 ** 31 - 1;
-const LEAST_DAY = -(2 ** 31);
+const MAX_DAY = 2 ** 31 - 1;
+const MIN_DAY = -(2 ** 31);
 /** The values that stand for the infinite timestamps. */
-export const GREATEST_TIME = 2n ** 63n - 1n;
-export const LEAST_TIME = -(2n ** 63n);
+export const MAX_TIME = 2n ** 63n - 1n;
+export const MIN_TIME = -(2n ** 63n);
 
 /** Reads a column's values as the JavaScript values that `await sql` gives with the default parsers. */
 export function valueReader(data: ColumnData): ValueReader {
@@ -98,15 +98,15 @@ function listReader(offsets: Int32Array, read: ValueReader): ValueReader {
 }
 
 function dateOf(days: number): string {
-  if (days === GREATEST_DAY) return "infinity";
-  return days === LEAST_DAY ? "-infinity" : dateText(days);
+  if (days === MAX_DAY) return "infinity";
+  return days === MIN_DAY ? "-infinity" : dateText(days);
 }
 
 function timestampReader(read: (row: number) => number | bigint, utc: boolean): ValueReader {
   return (row) => {
     const microseconds = read(row);
-    if (microseconds === GREATEST_TIME) return "infinity";
-    if (microseconds === LEAST_TIME) return "-infinity";
+    if (microseconds === MAX_TIME) return "infinity";
+    if (microseconds === MIN_TIME) return "-infinity";
     return utc ? instantOf(microseconds) : timestampText(microseconds, "");
   };
 }
@@ -153,7 +153,7 @@ const FLOAT = new Float32Array(1);
 const BITS = new Int32Array(FLOAT.buffer);
 
 /** A float4 below this has fewer than 6 significant digits. */
-const LEAST_NORMAL = 2 ** -126;
+const MIN_NORMAL = 2 ** -126;
 
 /**
  * Gives the number that the server writes for a float4, such as 0.1, where a `Float32Array` gives 0.10000000149011612. It is
@@ -165,7 +165,7 @@ export function shortestFloat4(value: number): number {
   const low = (size + neighbor(size, -1)) / 2;
   const next = neighbor(size, 1);
   const high = next === Infinity ? size + (size - low) : (size + next) / 2;
-  for (let digits = size < LEAST_NORMAL ? 1 : 6; digits < 9; digits++) {
+  for (let digits = size < MIN_NORMAL ? 1 : 6; digits < 9; digits++) {
     const candidates = decimals(size, digits).filter((decimal) => decimal > low && decimal < high);
     if (candidates.length > 0) return Math.sign(value) * nearest(candidates, size);
   }

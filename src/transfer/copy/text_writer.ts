@@ -140,9 +140,9 @@ const ZERO = 0x30;
 const COLON = 0x3a;
 
 /** The most characters of a number with its sign and point, besides its scale. */
-const MOST_DIGITS = 20;
+const MAX_DIGITS = 20;
 /** The most characters of a time of day with the space before it. */
-const MOST_TIME = 16;
+const MAX_TIME = 16;
 
 const UTF8 = new TextEncoder();
 
@@ -161,7 +161,7 @@ export class CopyByteWriter extends RowBuffer {
 
   /** Adds the row's next value: a safe integer, with a point before its last `scale` digits. */
   number(value: number, scale = 0): void {
-    this.#begin(MOST_DIGITS + scale);
+    this.#begin(MAX_DIGITS + scale);
     const bytes = this.buffer;
     if (value < 0) bytes[this.at++] = MINUS;
     let remaining = Math.abs(value);
@@ -185,7 +185,7 @@ export class CopyByteWriter extends RowBuffer {
    * @param zone The text after the time.
    */
   moment(day: string, time: number, zone: string): void {
-    this.#begin(day.length + MOST_TIME + zone.length);
+    this.#begin(day.length + MAX_TIME + zone.length);
     this.#characters(day);
     const bytes = this.buffer;
     let at = this.at;

@@ -134,9 +134,9 @@ const FIRST_BLOCK = 65_536;
 /** The approximate number of bytes that are kept. */
 const KEPT_BYTES = 16 * 1024 ** 2;
 /** The largest block. Larger blocks are not faster. */
-const LARGEST_BLOCK = 2 * 1024 ** 2;
+const MAX_BLOCK_BYTES = 2 * 1024 ** 2;
 /** The most blocks of a range. A longer range is fetched separately. */
-const MOST_BLOCKS = 4;
+const MAX_BLOCKS = 4;
 
 /** Fetches a range of a file. */
 type FetchRange = (from: number, length: number) => Promise<Uint8Array<ArrayBuffer>>;
@@ -170,7 +170,7 @@ export class BlockFile implements RandomAccess {
   /** Chooses the size of a block, so that two blocks of each column fit into the memory. */
   expectColumns(columns: number): void {
     const fit = KEPT_BYTES / (2 * Math.max(1, columns));
-    this.#blockSize = Math.max(FIRST_BLOCK, Math.min(LARGEST_BLOCK, Math.floor(fit / FIRST_BLOCK) * FIRST_BLOCK));
+    this.#blockSize = Math.max(FIRST_BLOCK, Math.min(MAX_BLOCK_BYTES, Math.floor(fit / FIRST_BLOCK) * FIRST_BLOCK));
     this.#mostBlocks = Math.min(2 * Math.max(1, columns), KEPT_BYTES / this.#blockSize);
     this.#blocks.clear();
   }
@@ -179,7 +179,7 @@ export class BlockFile implements RandomAccess {
     if (from < 0 || length < 0 || from + length > this.size) {
       throw unreadable(this.name, "it is cut off, or damaged: it points beyond its end");
     }
-    if (length > MOST_BLOCKS * this.#blockSize) return await this.#fetch(from, length);
+    if (length > MAX_BLOCKS * this.#blockSize) return await this.#fetch(from, length);
     const first = Math.floor(from / this.#blockSize);
     const last = Math.floor(Math.max(from, from + length - 1) / this.#blockSize);
     const wanted: Promise<Uint8Array>[] = [];

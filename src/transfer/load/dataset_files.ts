@@ -17,7 +17,7 @@ export interface DataFile {
 }
 
 /** The most names that an error lists. */
-const MOST_LISTED = 10;
+const MAX_LISTED = 10;
 
 /**
  * Finds the files of a folder or a glob, or a single file.
@@ -221,8 +221,8 @@ function matches(part: string, name: string): boolean {
 }
 
 function namesText(names: readonly string[]): string {
-  const shown = names.slice(0, MOST_LISTED).join(", ");
-  return names.length > MOST_LISTED ? `${shown}, and ${names.length - MOST_LISTED} more` : shown;
+  const shown = names.slice(0, MAX_LISTED).join(", ");
+  return names.length > MAX_LISTED ? `${shown}, and ${names.length - MAX_LISTED} more` : shown;
 }
 
 /** A glob, split at its first wildcard. */
@@ -234,9 +234,9 @@ interface Glob {
 }
 
 /** The most alternatives in braces: each pair in `{a,b}{a,b}...` doubles their number. */
-const MOST_ALTERNATIVES = 1000;
+const MAX_ALTERNATIVES = 1000;
 /** The most characters of a glob. Each of its alternatives may be as long. */
-const LONGEST_GLOB = 100_000;
+const MAX_GLOB_CHARACTERS = 100_000;
 
 /**
  * Expands the braces of a glob, and splits each alternative at its first wildcard.
@@ -265,8 +265,8 @@ export function splitGlob(glob: string): Glob[] {
 }
 
 function alternatives(glob: string): string[] {
-  if (glob.length > LONGEST_GLOB) {
-    const [length, most] = [glob.length, LONGEST_GLOB].map((size) => size.toLocaleString("en-US"));
+  if (glob.length > MAX_GLOB_CHARACTERS) {
+    const [length, most] = [glob.length, MAX_GLOB_CHARACTERS].map((size) => size.toLocaleString("en-US"));
     throw badLoadOption(`${glob.slice(0, 100)}... has ${length} characters; the limit is ${most}`);
   }
   const expanded = new Set<string>();
@@ -278,9 +278,9 @@ function alternatives(glob: string): string[] {
       if (braces === null) expanded.add(text);
       else for (const choice of braces[1]!.split(",")) next.push(text.replace(braces[0], () => choice));
     }
-    if (expanded.size + next.length > MOST_ALTERNATIVES) {
+    if (expanded.size + next.length > MAX_ALTERNATIVES) {
       throw badLoadOption(
-        `${glob.slice(0, 100)} has more than ${MOST_ALTERNATIVES.toLocaleString("en-US")} alternatives in braces`,
+        `${glob.slice(0, 100)} has more than ${MAX_ALTERNATIVES.toLocaleString("en-US")} alternatives in braces`,
       );
     }
     open = next;

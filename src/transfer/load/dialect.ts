@@ -220,7 +220,7 @@ function unescape(raw: string): string {
 }
 
 /** The most characters of a record. A longer record means that a quote is not closed. */
-const MOST_RECORD_CHARACTERS = 134_217_728;
+const MAX_RECORD_CHARACTERS = 134_217_728;
 
 /** Splits a text that arrives in chunks into records, without their line ends. */
 export class RecordReader {
@@ -276,7 +276,7 @@ export class RecordReader {
       complete.push(this.#incomplete);
       this.#incomplete = "";
     }
-    if (this.#incomplete.length > MOST_RECORD_CHARACTERS) throw new RangeError("a quote is never closed");
+    if (this.#incomplete.length > MAX_RECORD_CHARACTERS) throw new RangeError("a quote is never closed");
     return complete;
   }
 }

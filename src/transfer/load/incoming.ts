@@ -242,7 +242,7 @@ interface ServerError extends Error {
 }
 
 /** The most characters of a value or a line that an error shows. */
-const MOST_SHOWN = 200;
+const MAX_SHOWN = 200;
 
 /**
  * Turns the server's error about a row into an error that says where the row is in the source.
@@ -330,5 +330,5 @@ function encodingHint(message: string, column: string | undefined, isText: boole
 }
 
 function shown(text: string): string {
-  return visible(text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text);
+  return visible(text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text);
 }

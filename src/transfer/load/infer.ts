@@ -296,7 +296,7 @@ const INTEGERS = ["smallint", "integer", "bigint"];
 /** The most digits of each integer type. */
 const DIGITS: Readonly<Record<string, number>> = { smallint: 5, integer: 10, bigint: 19 };
 const NUMERIC = /^numeric(?:\((\d+)(?:, ?(\d+))?\))?$/;
-const MOST_DIGITS = 1000;
+const MAX_DIGITS = 1000;
 
 /**
  * The SQL type that holds every value of both types exactly; `undefined` if there is none.
@@ -336,7 +336,7 @@ function widerNumber(a: string, b: string): string {
   if (first === undefined || second === undefined) return "numeric";
   const scale = Math.max(first.scale, second.scale);
   const precision = Math.max(first.before, second.before) + scale;
-  return precision > MOST_DIGITS ? "numeric" : `numeric(${precision},${scale})`;
+  return precision > MAX_DIGITS ? "numeric" : `numeric(${precision},${scale})`;
 }
 
 /** The number of digits before and after the decimal point; `undefined` if the type has no limit. */

@@ -8,10 +8,10 @@ import { type LoadRow, openRows, type RowBatch } from "./rows.ts";
 import type { LoadColumn } from "./table.ts";
 
 /** The most bytes of a line. A longer line most likely holds all rows as one array. */
-const MOST_LINE_BYTES = 402_653_184;
+const MAX_LINE_BYTES = 402_653_184;
 
 /** The most levels of nesting in a value. A parser needs a hundred times the memory of a bracket for each level. */
-const MOST_LEVELS = 1000;
+const MAX_LEVELS = 1000;
 
 const LINE_FEED = 10;
 const RETURN = 13;
@@ -95,7 +95,7 @@ class LineParser {
 
   #parse(line: string): LoadRow {
     let value: unknown;
-    if (line.length > MOST_LEVELS && !isShallow(line)) throw this.#fault(`is nested more than ${MOST_LEVELS} deep`);
+    if (line.length > MAX_LEVELS && !isShallow(line)) throw this.#fault(`is nested more than ${MAX_LEVELS} deep`);
     try {
       value = JSON.parse(line);
     } catch (cause) {
@@ -142,7 +142,7 @@ async function* wholeLines(
     const rest = chunk.subarray(end + 1);
     if (rest.length > 0) incomplete.push(rest);
     length += rest.length;
-    if (length > MOST_LINE_BYTES) {
+    if (length > MAX_LINE_BYTES) {
       throw badFile(`Cannot load ${name}: line ${nextLine()} is too long; NDJSON has one row per line`);
     }
   }
@@ -162,7 +162,7 @@ function isShallow(line: string): boolean {
     else if (quoted) at += char === "\\" ? 1 : 0;
     else if (char === "[" || char === "{") depth++;
     else if (char === "]" || char === "}") depth--;
-    if (depth > MOST_LEVELS) return false;
+    if (depth > MAX_LEVELS) return false;
   }
   return true;
 }

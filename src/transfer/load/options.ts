@@ -255,7 +255,7 @@ export function badData(state: string, cause?: unknown): LakebaseError {
 }
 
 /** The most characters of the name of a type. Postgres limits each part of the name to 63 bytes. */
-const LONGEST_TYPE = 1000;
+const MAX_TYPE_CHARACTERS = 1000;
 
 /** The name of a type. It becomes part of a statement, so it must be nothing else. */
 const TYPE =
@@ -281,6 +281,6 @@ function isComment(value: unknown): boolean {
 function isTypes(value: unknown): boolean {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
   return Object.values(value).every((type) =>
-    typeof type === "string" && type.length <= LONGEST_TYPE && TYPE.test(type)
+    typeof type === "string" && type.length <= MAX_TYPE_CHARACTERS && TYPE.test(type)
   );
 }

@@ -60,7 +60,7 @@ const FIND = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS quoted,
   FROM ${NAMED_RELATION} JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace`;
 
 /** The most bytes of a name. Postgres silently cuts off the rest. */
-const MOST_NAME_BYTES = 63;
+const MAX_NAME_BYTES = 63;
 
 /** The name of a table, as the caller wrote it. @throws {LakebaseError} `BAD_PARAMETER` for anything that is not a name. */
 export function tableName(table: string | Fragment): string {
@@ -283,9 +283,9 @@ function checkName(name: string, refuse: Refuse): string {
   if (name.includes("\0")) {
     throw refuse(`the column ${JSON.stringify(name)} has a zero character in its name${utf16Hint(name)}`);
   }
-  if (bytes <= MOST_NAME_BYTES) return name;
+  if (bytes <= MAX_NAME_BYTES) return name;
   throw refuse(
-    `the column ${JSON.stringify(name)} has ${bytes} bytes in its name; Postgres keeps ${MOST_NAME_BYTES}: ` +
+    `the column ${JSON.stringify(name)} has ${bytes} bytes in its name; Postgres keeps ${MAX_NAME_BYTES}: ` +
       `rename it: ${optionText({ columns: { [name]: "a_shorter_name" } })}`,
   );
 }

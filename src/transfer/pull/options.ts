@@ -63,10 +63,10 @@ export interface PullOptions {
 }
 
 /** The most connections of one pull. More of them would wait for each other. */
-export const MOST_PARALLEL = 64;
+export const MAX_PARALLEL = 64;
 const PARALLEL = [
-  (value: unknown) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MOST_PARALLEL,
-  `a whole number from 1 to ${MOST_PARALLEL}`,
+  (value: unknown) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MAX_PARALLEL,
+  `a whole number from 1 to ${MAX_PARALLEL}`,
 ] as const;
 
 const CHECKS: OptionChecks<PullOptions> = {

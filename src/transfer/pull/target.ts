@@ -11,7 +11,7 @@ import { EXTENSIONS, FILE_FORMATS, type PullFormat } from "../formats/file_forma
 import { Stores } from "../stores.ts";
 import { badTarget, openFileTarget, writeAll } from "./file_target.ts";
 import { PullFolder } from "./folder.ts";
-import { badPullOption, checkFolderOptions, MOST_PARALLEL, type PullOptions } from "./options.ts";
+import { badPullOption, checkFolderOptions, MAX_PARALLEL, type PullOptions } from "./options.ts";
 
 /** The target of a pull: the path or URL of a file, a stream, or `-` for standard output. */
 export type PullTarget = string | URL | WritableStream<Uint8Array>;
@@ -261,7 +261,7 @@ function numbered(pattern: string, n: number): string {
 async function refuseLeftovers(pattern: string, parallel: number, store: FileStore | undefined): Promise<void> {
   const entries = store === undefined ? undefined : await store.list(dirname(pattern));
   const names = entries && new Set(entries.map(({ name }) => name));
-  for (let n = parallel + 1; n <= MOST_PARALLEL; n++) {
+  for (let n = parallel + 1; n <= MAX_PARALLEL; n++) {
     const leftover = numbered(pattern, n);
     const exists = names?.has(basename(leftover)) ?? await Deno.lstat(leftover).then(() => true, () => false);
     if (!exists) continue;

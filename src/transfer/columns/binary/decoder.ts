@@ -10,7 +10,7 @@ const HEADER_BYTES = 19;
 /** A reader must refuse an unknown flag in the upper half. PostgreSQL 12 and later set none. */
 const CRITICAL_FLAGS = 0xffff_0000;
 /** Postgres has no values above 1 GB. */
-const MOST_BYTES = 2 ** 30;
+const MAX_BYTES = 2 ** 30;
 /** The most values in a block: few enough for the processor's cache. */
 const BLOCK_VALUES = 16_384;
 
@@ -114,7 +114,7 @@ export class BatchDecoder {
     if (bytes.length < HEADER_BYTES) return HEADER_BYTES;
     if ((view.getUint32(11) & CRITICAL_FLAGS) !== 0) throw malformed("their header has unknown flags");
     const extension = view.getInt32(15);
-    if (extension < 0 || extension > MOST_BYTES) throw malformed(`their header has an extension of ${extension} bytes`);
+    if (extension < 0 || extension > MAX_BYTES) throw malformed(`their header has an extension of ${extension} bytes`);
     return HEADER_BYTES + extension;
   }
 
@@ -143,7 +143,7 @@ export class BatchDecoder {
         if (bytes === -1) index[column * blockRows + row] = -1;
         else {
           const width = widths[column]!;
-          if (width >= 0 ? bytes !== width : bytes < 0 || bytes > MOST_BYTES) throw this.#badLength(row, column, bytes);
+          if (width >= 0 ? bytes !== width : bytes < 0 || bytes > MAX_BYTES) throw this.#badLength(row, column, bytes);
           index[column * blockRows + row] = at;
           at += bytes;
         }

@@ -73,11 +73,11 @@ export function viewBytes(data: Data): BytesValues {
   return { values, offsets };
 }
 
-const MOST_DIGITS = 38;
+const MAX_DIGITS = 38;
 
 /** Whether the values of a decimal type fit into 128 bits, and the type into `numeric(precision, scale)`. */
 export function fitsDecimal({ precision, scale }: Decimal): boolean {
-  return precision <= MOST_DIGITS && scale >= 0 && scale <= precision;
+  return precision <= MAX_DIGITS && scale >= 0 && scale <= precision;
 }
 
 /** Converts decimals to 128 bits each. */

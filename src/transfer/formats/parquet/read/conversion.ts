@@ -48,7 +48,7 @@ const MAX_TIME = 2n ** 63n - 1n;
 const DIGITS_128 = 38;
 const BITS_OF_A_DIGIT = Math.log2(10);
 /** The most digits that `numeric` holds before the decimal point. */
-const MOST_DIGITS = 131_072;
+const MAX_DIGITS = 131_072;
 
 /**
  * Chooses the conversion of a column by its logical type, or else by its older converted type (LogicalTypes.md).
@@ -203,7 +203,7 @@ function julianTimestamps(values: DenseValues, present: Uint8Array | undefined):
 function decimal(element: SchemaElement, name: string): Conversion {
   const { logical_type: logical, type, type_length: width = 0 } = element;
   const { precision, scale = 0 } = logical?.type === "DECIMAL" ? logical : element;
-  if (precision === undefined || precision < 1 || precision > MOST_DIGITS || Math.abs(scale) > precision + 1000) {
+  if (precision === undefined || precision < 1 || precision > MAX_DIGITS || Math.abs(scale) > precision + 1000) {
     throw new UnsupportedFeature(
       `column ${JSON.stringify(name)} is a decimal with the precision ${precision} and the scale ${scale}`,
     );
