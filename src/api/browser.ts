@@ -1,3 +1,4 @@
+import { byteLength } from "../core/bytes.ts";
 import { cellText, drawnValue, isNumeric } from "../draw/cell.ts";
 import { visible } from "../draw/escape.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
@@ -131,10 +132,6 @@ function heldText(held: number, fetched: number, more: boolean): string {
     return held === 1 ? `the first of more rows${cut}` : `the first ${count} of more rows${cut}`;
   }
   return held === 1 ? "1 row" : `${count} rows`;
-}
-
-function byteLength(text: string): number {
-  return new TextEncoder().encode(text).length;
 }
 
 /**

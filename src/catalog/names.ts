@@ -1,5 +1,5 @@
 import { LakebaseError } from "../core/errors.ts";
-import { quoteName } from "../core/sql_text.ts";
+import { quoteName, unquoteName } from "../core/sql_text.ts";
 import { compile, type Fragment } from "../sql/fragment.ts";
 
 /** The most characters of a name with its schema and quotes; Postgres keeps at most 63 bytes of each part. */
@@ -32,7 +32,9 @@ export function possibleNames(name: string): string[] {
     const match = PART.exec(name);
     if (match === null || name.includes("\0")) throw badName(name);
     const [whole, quoted, bare = ""] = match;
-    parts.push(quoted === undefined ? { text: bare.trim(), quoted: false } : { text: unquote(quoted), quoted: true });
+    parts.push(
+      quoted === undefined ? { text: bare.trim(), quoted: false } : { text: unquoteName(quoted), quoted: true },
+    );
     index += whole.length;
     if (index < name.length && name[index] !== ".") throw badName(name);
     index++;
@@ -56,10 +58,6 @@ export function unambiguousName(name: string): string | undefined {
 export function nameOf(fragment: Fragment): string | undefined {
   const { text, values } = compile(fragment);
   return values.length === 0 && text.length <= MAX_NAME_LENGTH && SQL_NAME.test(text) ? text : undefined;
-}
-
-function unquote(text: string): string {
-  return text.replaceAll('""', '"');
 }
 
 function badName(name: string): LakebaseError {
@@ -95,7 +93,7 @@ export function parsePattern(pattern: string): Pattern {
   const parts = [new PatternPart()];
   for (const [token, quoted] of pattern.matchAll(/"((?:[^"]|"")*)"?|[.*?]|[^".*?]+/g)) {
     const part = parts.at(-1)!;
-    if (quoted !== undefined) part.add(escapeLike(quoted.replaceAll('""', '"')), false);
+    if (quoted !== undefined) part.add(escapeLike(unquoteName(quoted)), false);
     else if (token === ".") parts.push(new PatternPart());
     else if (token === "*") part.add("%", false);
     else if (token === "?") part.add("_", false);

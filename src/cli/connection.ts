@@ -2,6 +2,7 @@ import { type Command, InvalidArgumentError, Option } from "npm:commander@15.1.0
 import type { Lakebase } from "../api/lakebase.ts";
 import type { Lakehouse } from "../api/lakehouse.ts";
 import { optionName } from "../core/errors.ts";
+import { unquoteName } from "../core/sql_text.ts";
 import type { ConnectOptions } from "../settings/options.ts";
 import { badParameter } from "../sql/parameter.ts";
 
@@ -199,7 +200,7 @@ export function seconds(text: string): number {
 /** Reads names such as `id,zone`. A name with a comma is in double quotes, as in SQL: `id,"c,d"`. */
 export function names(text: string): string[] {
   const matches = [...text.matchAll(/(?<=^|,)\s*(?:"((?:[^"]|"")*)"|([^",][^,]*|))\s*(?=,|$)/g)];
-  const names = matches.map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain!.trimEnd());
+  const names = matches.map(([, quoted, plain]) => quoted === undefined ? plain!.trimEnd() : unquoteName(quoted));
   const isComplete = matches.map(([match]) => match).join(",") === text;
   if (isComplete && !names.includes("") && new Set(names).size === names.length) return names;
   throw new InvalidArgumentError('It must be different columns, such as id,zone; one with a comma as id,"a, b".');

@@ -1,4 +1,5 @@
 import { LakebaseError, MESSAGE_FOR, type NamedOptions, type OptionValue, redact } from "../core/errors.ts";
+import { quoteName } from "../core/sql_text.ts";
 import { printable } from "../core/text.ts";
 import { until } from "../sql/stop.ts";
 
@@ -124,7 +125,7 @@ function optionText(name: string, value: OptionValue): string {
 
 /** Names in the form that `--columns` takes. */
 function namesText(names: readonly string[]): string {
-  return names.map((name) => /^[^\s",]+$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`).join(",");
+  return names.map((name) => /^[^\s",]+$/.test(name) ? name : quoteName(name)).join(",");
 }
 
 /** A value as a person types it in a shell, where `\t` is a tab. */

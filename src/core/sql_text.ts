@@ -302,6 +302,21 @@ export function quoteName(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
+/** The name that a quoted name of SQL stands for. @param inside The text between the quotes. */
+export function unquoteName(inside: string): string {
+  return inside.replaceAll('""', '"');
+}
+
+/** A name in the backticks of a SQL warehouse. */
+export function quoteInBackticks(name: string): string {
+  return `\`${name.replaceAll("`", "``")}\``;
+}
+
+/** An element of an array, or a key or value of an `hstore`, in quotes. */
+export function quoteElement(text: string): string {
+  return `"${text.replace(/["\\]/g, "\\$&")}"`;
+}
+
 /** A statement without the spaces and semicolons at its end. (A regular expression would take quadratic time.) */
 export function withoutEnd(text: string): string {
   let end = text.length;

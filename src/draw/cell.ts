@@ -4,6 +4,7 @@
  * @module
  */
 
+import { quoteElement } from "../core/sql_text.ts";
 import { groupedNumber } from "../core/text.ts";
 
 /** A value as text, up to a limit. */
@@ -202,7 +203,7 @@ class StructureWriter {
 
 function quotedElement(text: string): string {
   if (!/^$|[\s{},"\\]|^null$/i.test(text)) return text;
-  return `"${text.replace(/["\\]/g, "\\$&")}"`;
+  return quoteElement(text);
 }
 
 /** The server's text of a value, which is drawn without a change. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Buffer } from "node:buffer";
+import { byteLength } from "../core/bytes.ts";
 import { groupedNumber } from "../core/text.ts";
 import { type CellText, cellText, cutText, isNumeric, isPicture } from "./cell.ts";
 import { escapeHtml, escapeMarked } from "./escape.ts";
@@ -205,10 +205,6 @@ function limitText(bytes: number): string {
   return bytes < 1_000_000
     ? `${Number((bytes / 1_000).toPrecision(3))} kB`
     : `${Number((bytes / 1e6).toPrecision(3))} MB`;
-}
-
-function byteLength(text: string): number {
-  return Buffer.byteLength(text);
 }
 
 /** The class of the outermost element. Every rule of the style sheet is under it. */

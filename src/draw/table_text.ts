@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Buffer } from "node:buffer";
+import { byteLength } from "../core/bytes.ts";
 import { countText, fitWidth, textWidth } from "../core/text.ts";
 import { cellText, isNumeric } from "./cell.ts";
 import { visible } from "./escape.ts";
@@ -162,8 +162,4 @@ function oneLine(text: string): string {
 
 function pad(text: string, before: number, after: number): string {
   return ` ${" ".repeat(before)}${text}${" ".repeat(after)} `;
-}
-
-function byteLength(text: string): number {
-  return Buffer.byteLength(text);
 }

@@ -1,3 +1,4 @@
+import { quoteInBackticks, quoteName } from "../core/sql_text.ts";
 import { INVISIBLE, markInvisible } from "../core/text.ts";
 import { type Catalog, type CatalogFunction, type CatalogTable, signatureOf } from "./catalog.ts";
 import type { CellRegion } from "./magic.ts";
@@ -243,7 +244,7 @@ class CandidateFinder {
 
 /** A name in the backticks of a SQL warehouse, which have no escapes: a name that could run code is cut before that code. */
 function backtickedName(name: string): string {
-  return `\`${name.split(UNSAFE, 1)[0]!.replaceAll("`", "``")}\``;
+  return quoteInBackticks(name.split(UNSAFE, 1)[0]!);
 }
 
 const UNSAFE = new RegExp(`\\$\\{|${INVISIBLE}`);
@@ -254,10 +255,10 @@ const TO_ESCAPE = new RegExp(`[\\\\$]|${INVISIBLE}`, "g");
  * These characters and invisible ones are escaped.
  */
 function quotedName(name: string): string {
-  const text = name.replaceAll('"', '""');
-  if (!UNSAFE.test(text)) return `"${text}"`;
+  const quoted = quoteName(name);
+  if (!UNSAFE.test(quoted)) return quoted;
   const number = (unit: string) => `\\${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  return `U&"${text.replace(TO_ESCAPE, (found) => found === "\\" ? "\\\\" : found.split("").map(number).join(""))}"`;
+  return `U&${quoted.replace(TO_ESCAPE, (found) => found === "\\" ? "\\\\" : found.split("").map(number).join(""))}`;
 }
 
 function showInvisible(text: string): string {

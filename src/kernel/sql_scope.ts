@@ -1,4 +1,4 @@
-import { type SqlKind, type SqlToken, sqlTokens } from "../core/sql_text.ts";
+import { type SqlKind, type SqlToken, sqlTokens, unquoteName } from "../core/sql_text.ts";
 import type { Catalog, CatalogColumn, CatalogTable } from "./catalog.ts";
 import { expressionEnd } from "./script_text.ts";
 
@@ -299,5 +299,5 @@ function* tokensAround(sql: string, start: number, at: number): Generator<SqlTok
 function textOf(sql: string, { kind, start, end }: { kind: SqlKind; start: number; end: number }): string {
   const written = sql.slice(start, end);
   if (kind === "word") return written.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
-  return kind === "name" ? written.replace(/^"|"$/g, "").replaceAll('""', '"') : written;
+  return kind === "name" ? unquoteName(written.replace(/^"|"$/g, "")) : written;
 }

@@ -1,5 +1,6 @@
 import { closest } from "../core/closest.ts";
 import { LakebaseError } from "../core/errors.ts";
+import { unquoteName } from "../core/sql_text.ts";
 import { Fragment, Identifier } from "../sql/fragment.ts";
 
 /** A table or view of a lakehouse. */
@@ -70,7 +71,9 @@ export function parseTableName(text: string): TableName {
     const match = PART.exec(text);
     if (match === null) throw badName(text);
     const [whole, inBackticks, quoted, bare = ""] = match;
-    parts.push(inBackticks?.replaceAll("``", "`") ?? quoted?.replaceAll('""', '"') ?? bare.trim());
+    parts.push(
+      inBackticks?.replaceAll("``", "`") ?? (quoted === undefined ? undefined : unquoteName(quoted)) ?? bare.trim(),
+    );
     at += whole.length;
     if (at < text.length && text[at] !== ".") throw badName(text);
     at++;

@@ -1,9 +1,9 @@
-import { Buffer } from "node:buffer";
+import { byteLength } from "../core/bytes.ts";
 import { LakebaseError } from "../core/errors.ts";
-import { Nesting, type SqlKind, sqlTokens } from "../core/sql_text.ts";
+import { Nesting, quoteInBackticks, type SqlKind, sqlTokens } from "../core/sql_text.ts";
 import { Fragment, Identifier } from "../sql/fragment.ts";
 import { markUsed } from "../sql/never_run.ts";
-import { inIso } from "../sql/parameter.ts";
+import { bytesOf, inIso } from "../sql/parameter.ts";
 
 /** A statement as the Statement Execution API takes it. */
 export interface WarehouseStatement {
@@ -134,7 +134,7 @@ function flatten(fragment: Fragment): { strings: string[]; values: unknown[] } {
     const value = parts[index];
     if (value instanceof Identifier) {
       markUsed(value);
-      add(value.names.map(quoteName).join("."));
+      add(value.names.map(quoteInBackticks).join("."));
     } else if (value instanceof Fragment) {
       if (open.has(value)) throw badParameter("a fragment contains itself");
       markUsed(value);
@@ -146,11 +146,6 @@ function flatten(fragment: Fragment): { strings: string[]; values: unknown[] } {
     }
   }
   return { strings, values };
-}
-
-/** A name in backticks. */
-function quoteName(name: string): string {
-  return `\`${name.replaceAll("`", "``")}\``;
 }
 
 /** A prefix for the names of the parameters. The person's text has no such name after a colon. */
@@ -165,7 +160,7 @@ function unusedPrefix(strings: readonly string[]): string {
 
 function checkSize(text: string): void {
   if (text.length <= MAX_STATEMENT_BYTES / 3) return; // a UTF-16 unit takes at most three bytes
-  const bytes = new TextEncoder().encode(text).length;
+  const bytes = byteLength(text);
   if (bytes <= MAX_STATEMENT_BYTES) return;
   const size = (bytes / 1024 ** 2).toFixed(1);
   throw badParameter(
@@ -308,11 +303,6 @@ function objectParameter(value: object, name: string): Parameter {
   const digits = decimalText(value);
   if (digits !== undefined) return decimalParameter(digits, name);
   throw badParameter(`${name} is ${objectAdvice(value)}`);
-}
-
-function bytesOf(value: object): Buffer | undefined {
-  if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer as ArrayBuffer, value.byteOffset, value.byteLength);
-  return value instanceof ArrayBuffer ? Buffer.from(value) : undefined;
 }
 
 function objectAdvice(value: object): string {

@@ -1,5 +1,6 @@
 import { Worker as LimitedWorker } from "node:worker_threads";
 import { columnsOf, readOnly, sourceOf } from "../catalog/source.ts";
+import { byteLength } from "../core/bytes.ts";
 import { workerUrl } from "../core/lazy_import.ts";
 import type { LakebaseError } from "../core/errors.ts";
 import { countText } from "../core/text.ts";
@@ -211,10 +212,6 @@ function summaryOf({ mark }: Design, { rows, rowCount }: ChartData, [title, ...n
   const ofRows = rowCount === undefined ? "" : ` of ${countText(rowCount, "row")}`;
   const values = countText(rows.length, mark === "point" ? "point" : "value");
   return [`${name}: ${title} (${values}${ofRows})`, ...notes.map((note) => `  ${note}`)].join("\n");
-}
-
-function byteLength(text: string): number {
-  return new TextEncoder().encode(text).length;
 }
 
 /** Workers that have loaded Vega and wait for the next chart. */

@@ -1,5 +1,5 @@
 import { closest } from "../core/closest.ts";
-import { quoteName, sqlTokens } from "../core/sql_text.ts";
+import { quoteName, sqlTokens, unquoteName } from "../core/sql_text.ts";
 import type { Session } from "./session.ts";
 
 /** The longest message that is read, in characters; a function may raise a message of any length. */
@@ -296,7 +296,7 @@ function wordsOf(text: string): string[] {
   for (const { kind, start, end } of sqlTokens(text)) {
     const word = text.slice(start, end).toLowerCase();
     if (kind === "word" || word === ".") words.push(word);
-    else if (kind === "name") words.push(word.slice(1, -1).replaceAll('""', '"'));
+    else if (kind === "name") words.push(unquoteName(word.slice(1, -1)));
   }
   return words;
 }

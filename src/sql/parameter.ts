@@ -1,5 +1,6 @@
 import { Buffer } from "node:buffer";
 import { LakebaseError } from "../core/errors.ts";
+import { quoteElement } from "../core/sql_text.ts";
 import { jsonOf } from "../core/text.ts";
 
 /** A value as it is sent to the server: text, bytes, or NULL. */
@@ -109,7 +110,8 @@ function encodeArray(array: readonly unknown[], name: string): string {
   }
 }
 
-function bytesOf(value: unknown): Buffer | undefined {
+/** The bytes of a value that holds bytes; `undefined` for any other value. */
+export function bytesOf(value: unknown): Buffer | undefined {
   if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer as ArrayBuffer, value.byteOffset, value.byteLength);
   return value instanceof ArrayBuffer ? Buffer.from(value) : undefined;
 }
@@ -257,7 +259,7 @@ export function arrayText(values: readonly unknown[], element: (value: unknown) 
   const items = Array.from(values, (value) => {
     if (Array.isArray(value)) return arrayText(value, element);
     const text = element(value);
-    return text === null ? "NULL" : `"${text.replace(/["\\]/g, "\\$&")}"`;
+    return text === null ? "NULL" : quoteElement(text);
   });
   return `{${items.join(",")}}`;
 }

@@ -1,3 +1,4 @@
+import { byteLength } from "../../core/bytes.ts";
 import type { LocalWarehouse } from "../../core/local_options.ts";
 import { ApiError, invalid, notFound, readObject } from "../api_json.ts";
 import type { Database } from "../database.ts";
@@ -222,7 +223,7 @@ function manifest({ schema, request: { format, disposition } }: Statement, resul
  */
 export function readStatementRequest(fields: Record<string, unknown>): StatementRequest {
   const statement = readText(fields, "statement");
-  if (new TextEncoder().encode(statement).length > MAX_STATEMENT_BYTES) {
+  if (byteLength(statement) > MAX_STATEMENT_BYTES) {
     throw invalid(`The maximum query text size is ${MAX_STATEMENT_BYTES} bytes.`);
   }
   const disposition = readOneOf(fields, "disposition", ["INLINE", "EXTERNAL_LINKS"] as const);

@@ -1,4 +1,4 @@
-import { sqlTokens, utf16Index } from "../../core/sql_text.ts";
+import { quoteName, sqlTokens, unquoteName, utf16Index } from "../../core/sql_text.ts";
 
 /** A parameter of a statement. */
 export interface Parameter {
@@ -178,14 +178,14 @@ function* tokensOf(statement: string): Generator<Token> {
       return;
     }
     const name = statement.slice(backtick + 1, end - 1).replaceAll("``", "`");
-    yield { kind: "name", start: backtick, end, name, replacement: `"${name.replaceAll('"', '""')}"` };
+    yield { kind: "name", start: backtick, end, name, replacement: quoteName(name) };
     from = end;
   }
 }
 
 function newToken(kind: string, start: number, end: number, text: string): Token {
   if (kind === "word") return { kind, start, end, name: text.toLowerCase() };
-  if (kind === "name") return { kind, start, end, name: text.slice(1, -1).replaceAll('""', '"') };
+  if (kind === "name") return { kind, start, end, name: unquoteName(text.slice(1, -1)) };
   if (kind === "string" && /^x'[\da-f]*'$/i.test(text)) {
     const hex = text.slice(2, -1);
     return { kind, start, end, replacement: `'\\x${hex.length % 2 ? "0" : ""}${hex}'::pg_catalog.bytea` };

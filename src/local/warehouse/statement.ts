@@ -1,5 +1,6 @@
 import { concatBytes } from "../../core/bytes.ts";
 import { lazyImport } from "../../core/lazy_import.ts";
+import { quoteName } from "../../core/sql_text.ts";
 import { type Database, DEFAULT_DATABASE, type Login, quoteLiteral } from "../database.ts";
 import { delay } from "../faults.ts";
 import { type Frame, frame, int32 } from "../messages.ts";
@@ -185,7 +186,7 @@ export class Statement {
   #login(): Login {
     const { schema } = this.request;
     const parameters = new Map([["TimeZone", "UTC"], ["application_name", "databricks-sql"]]);
-    if (schema !== undefined) parameters.set("search_path", `"${schema.replaceAll('"', '""')}"`);
+    if (schema !== undefined) parameters.set("search_path", quoteName(schema));
     return { role: this.owner, database: DEFAULT_DATABASE, parameters, readOnly: false };
   }
 

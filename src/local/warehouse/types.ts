@@ -1,3 +1,4 @@
+import { quoteInBackticks } from "../../core/sql_text.ts";
 import type { DatabaseClient, DescribedColumn } from "./database_client.ts";
 
 /** How a value is read from Postgres and written. */
@@ -151,9 +152,7 @@ function array(element: WarehouseType): WarehouseType {
 
 function struct(fields: NonNullable<WarehouseType["fields"]>): WarehouseType {
   if (fields.some(({ type }) => type.asText)) return AS_TEXT;
-  const texts = fields.map(({ name, type }) =>
-    `${/^\w+$/.test(name) ? name : `\`${name.replaceAll("`", "``")}\``}: ${type.text}`
-  );
+  const texts = fields.map(({ name, type }) => `${/^\w+$/.test(name) ? name : quoteInBackticks(name)}: ${type.text}`);
   return { kind: "struct", name: "STRUCT", text: `STRUCT<${texts.join(", ")}>`, fields };
 }
 

@@ -232,13 +232,7 @@ class ByteReader {
 
   /** The next bytes as one array. */
   async take(count: number): Promise<Uint8Array> {
-    const bytes = new Uint8Array(count);
-    let at = 0;
-    for await (const chunk of this.takeAll(count)) {
-      bytes.set(chunk, at);
-      at += chunk.length;
-    }
-    return bytes;
+    return joinBytes(await Array.fromAsync(this.takeAll(count)));
   }
 
   /** The next bytes, in chunks as they arrive. */

@@ -1,5 +1,5 @@
 import { optionText } from "../../core/errors.ts";
-import { joinBytes } from "../../core/bytes.ts";
+import { byteLength, joinBytes } from "../../core/bytes.ts";
 import {
   badFile,
   BYTE_ORDER_MARK,
@@ -187,7 +187,7 @@ class Delimited implements Incoming {
     const end = new RecordEnds(this.#dialect).find(text, 0);
     const line = text.slice(0, end);
     if (end === -1 || text[end] !== "\n" || line.includes("\n") || line.includes("\uFFFD")) return undefined;
-    return new TextEncoder().encode(line).length + 1;
+    return byteLength(line) + 1;
   }
 
   /** Scans the file without its first bytes, which hold that number of lines. */

@@ -1,4 +1,5 @@
 import { joinBytes } from "../../core/bytes.ts";
+import { quoteElement } from "../../core/sql_text.ts";
 import { arrayText } from "../../sql/parameter.ts";
 import { badFile, BYTE_ORDER_MARK, type LoadBytes } from "./bytes.ts";
 import type { Incoming } from "./incoming.ts";
@@ -317,9 +318,8 @@ function plainText(raw: string): string {
 
 /** The text of an `hstore`. The server writes an `hstore` as a JSON object, but can't read it from one. */
 function hstoreText(raw: string): string {
-  const quoted = (text: string) => `"${text.replace(/["\\]/g, "\\$&")}"`;
   return Object.entries(jsonMembers(raw)).map(([key, value]) => {
-    return `${quoted(key)}=>${value === "null" ? "NULL" : quoted(plainText(value))}`;
+    return `${quoteElement(key)}=>${value === "null" ? "NULL" : quoteElement(plainText(value))}`;
   }).join(",");
 }
 

@@ -1,5 +1,6 @@
 import { fold, nameOf, possibleNames } from "../../catalog/names.ts";
 import { expectTable, KIND, NAMED_RELATION, queryCatalog, type Relation } from "../../catalog/relation.ts";
+import { byteLength } from "../../core/bytes.ts";
 import { closest } from "../../core/closest.ts";
 import { LakebaseError, optionName, optionText } from "../../core/errors.ts";
 import { quoteName } from "../../core/sql_text.ts";
@@ -278,7 +279,7 @@ function utf16Hint(name: string): string {
 }
 
 function checkName(name: string, refuse: Refuse): string {
-  const bytes = new TextEncoder().encode(name).length;
+  const bytes = byteLength(name);
   if (name === "") throw refuse(`a column has no name; name it: ${optionText({ columns: { "": "name" } })}`);
   if (name.includes("\0")) {
     throw refuse(`the column ${JSON.stringify(name)} has a zero character in its name${utf16Hint(name)}`);

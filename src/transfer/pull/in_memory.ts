@@ -1,5 +1,6 @@
 import { optionName } from "../../core/errors.ts";
 import { suggestName } from "../../core/closest.ts";
+import { quoteElement } from "../../core/sql_text.ts";
 import type { FindSession } from "../../sql/run.ts";
 import { stoppable, until } from "../../sql/stop.ts";
 import { BUILT_IN } from "../../core/type_names.ts";
@@ -201,7 +202,7 @@ function delimitedForm(columns: number, format: "csv" | "tsv", options: PullOpti
   const csv = format === "csv";
   const { delimiter = csv ? "," : "\t", nullText = csv ? "" : "\\N" } = options;
   const write = csv
-    ? (text: string) => quoted(text, delimiter, nullText, columns)
+    ? (text: string) => csvValue(text, delimiter, nullText, columns)
     : (text: string) => escaped(text, delimiter);
   return { write, delimiter, nullText };
 }
@@ -238,11 +239,11 @@ export function serverText(column: ColumnData): (row: number) => string | null {
 }
 
 function arrayItem(text: string): string {
-  return /^(null)?$|[{}",\\\s]/i.test(text) ? `"${text.replace(/["\\]/g, "\\$&")}"` : text;
+  return /^(null)?$|[{}",\\\s]/i.test(text) ? quoteElement(text) : text;
 }
 
 /** Quotes a value as COPY does if a reader would take it for NULL, for the end of a value, or for the end of the data. */
-function quoted(text: string, delimiter: string, nullText: string, columns: number): string {
+function csvValue(text: string, delimiter: string, nullText: string, columns: number): string {
   const special = text === nullText || text.includes(delimiter) || /["\r\n]/.test(text) ||
     columns === 1 && text === "\\.";
   return special ? `"${text.replaceAll('"', '""')}"` : text;

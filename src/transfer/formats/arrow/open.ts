@@ -1,5 +1,5 @@
 import { type Data, RecordBatchReader, type Schema } from "npm:apache-arrow@21.2.0";
-import { joinBytes } from "../../../core/bytes.ts";
+import { asciiText, joinBytes } from "../../../core/bytes.ts";
 import type { LakebaseError } from "../../../core/errors.ts";
 import { type Batch, CellProblem } from "../../columns/batch.ts";
 import {
@@ -150,9 +150,9 @@ export function unfitValue({ at, message }: CellProblem, name: string, column: s
 async function openSource(source: RandomAccess | AsyncIterable<Uint8Array>, name: string): Promise<ArrowBatches> {
   if (!("read" in source)) return await openStream(source, name);
   source.expectColumns?.(1); // a batch has its columns one after another
-  const isFile = source.size >= MAGIC_BYTES && textOf(await source.read(0, MAGIC.length)) === MAGIC;
+  const isFile = source.size >= MAGIC_BYTES && asciiText(await source.read(0, MAGIC.length)) === MAGIC;
   if (!isFile) return await openStream(allOf(source), name);
-  if (textOf(await source.read(source.size - MAGIC.length, MAGIC.length)) !== MAGIC) {
+  if (asciiText(await source.read(source.size - MAGIC.length, MAGIC.length)) !== MAGIC) {
     throw unreadable(name, "it begins as an Arrow file but does not end as one: it is cut off");
   }
   await checkFooter(source);
@@ -177,7 +177,7 @@ async function openStream(source: AsyncIterable<Uint8Array>, name: string): Prom
   const bytes = source[Symbol.asyncIterator]();
   let head = await readUntil(new Uint8Array(), MAGIC_BYTES, bytes);
   // After the magic string, a file is a stream. The list of batches at its end is not needed here.
-  if (textOf(head.subarray(0, MAGIC.length)) === MAGIC) head = head.subarray(MAGIC_BYTES);
+  if (asciiText(head.subarray(0, MAGIC.length)) === MAGIC) head = head.subarray(MAGIC_BYTES);
   else if (!beginsStream(head)) throw unreadable(name, "it is not an Arrow file");
   head = await readUntil(head, MAGIC_BYTES, bytes);
   if (beginsStream(head)) {
@@ -236,8 +236,4 @@ async function checkFooter(source: RandomAccess): Promise<void> {
 async function* joined(head: Uint8Array, rest: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
   if (head.length > 0) yield head;
   yield* rest;
-}
-
-function textOf(bytes: Uint8Array): string {
-  return String.fromCharCode(...bytes);
 }

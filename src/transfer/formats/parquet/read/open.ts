@@ -1,6 +1,6 @@
 import { type Data, type DataType, type Field, MessageReader, type Schema, Type } from "npm:apache-arrow@21.2.0";
 import { type FileMetaData, parquetMetadata, parquetSchema } from "npm:hyparquet@1.33.0";
-import { joinBytes } from "../../../../core/bytes.ts";
+import { asciiText, joinBytes } from "../../../../core/bytes.ts";
 import { LakebaseError } from "../../../../core/errors.ts";
 import { ARROW_SCHEMA, CellProblem } from "../../../columns/batch.ts";
 import { type ArrowBatch, rowsOf, unfitValue } from "../../arrow/open.ts";
@@ -59,11 +59,11 @@ export async function openParquet(source: string | RandomAccess): Promise<FileRo
 /** Reads the footer, after checks of both ends of the file. */
 async function readFooter(file: RandomAccess): Promise<FileMetaData> {
   const { name, size } = file;
-  const head = size < MIN_FILE_BYTES ? "" : textOf(await file.read(0, MAGIC.length));
+  const head = size < MIN_FILE_BYTES ? "" : asciiText(await file.read(0, MAGIC.length));
   if (head === ENCRYPTED) throw unreadable(name, "it is encrypted");
   if (head !== MAGIC) throw unreadable(name, "it is not a Parquet file");
   const tail = await file.read(size - TAIL_BYTES, TAIL_BYTES);
-  if (textOf(tail.subarray(4)) !== MAGIC) {
+  if (asciiText(tail.subarray(4)) !== MAGIC) {
     throw unreadable(name, "it begins as a Parquet file but does not end as one: it is cut off");
   }
   const length = new DataView(tail.buffer).getUint32(0, true);
@@ -206,8 +206,4 @@ function inColumn<T>({ name }: StoredColumn, work: () => T): T {
   } catch (error) {
     return named(error);
   }
-}
-
-function textOf(bytes: Uint8Array): string {
-  return String.fromCharCode(...bytes);
 }

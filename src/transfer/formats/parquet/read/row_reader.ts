@@ -1,4 +1,5 @@
 import { Data } from "npm:apache-arrow@21.2.0";
+import { concatBytes } from "../../../../core/bytes.ts";
 import { problemAt } from "../../../columns/batch.ts";
 import { UnsupportedFeature } from "../../file_rows.ts";
 import type { ChunkReader, Levels, StoredColumn } from "./chunk_reader.ts";
@@ -172,13 +173,7 @@ function joinValues(values: readonly PageValues[], { type, width }: StoredColumn
     }
     return { kind: "numbers", values: whole };
   }
-  const whole = new Uint8Array(count * first.width);
-  let at = 0;
-  for (const { bytes } of values as (PageValues & { kind: "fixed" })[]) {
-    whole.set(bytes, at);
-    at += bytes.length;
-  }
-  return { ...first, bytes: whole };
+  return { ...first, bytes: concatBytes((values as (PageValues & { kind: "fixed" })[]).map(({ bytes }) => bytes)) };
 }
 
 function joinByteValues(values: readonly (PageValues & { kind: "bytes" })[], count: number): DenseValues {

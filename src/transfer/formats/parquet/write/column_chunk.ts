@@ -1,3 +1,4 @@
+import { joinBytes } from "../../../../core/bytes.ts";
 import { type ColumnData, type ColumnType, isSet, words } from "../../../columns/batch.ts";
 
 /** The physical types (`Type` in parquet.thrift). */
@@ -124,11 +125,7 @@ function run(level: number, count: number): Uint8Array {
 
 /** Encodes levels as bits, in groups of eight levels. */
 function bitPacked(bits: Uint8Array, count: number): Uint8Array {
-  const header = varint(((count + 7) >> 3) * 2 + 1);
-  const bytes = new Uint8Array(header.length + bits.length);
-  bytes.set(header);
-  bytes.set(bits, header.length);
-  return bytes;
+  return joinBytes([Uint8Array.from(varint(((count + 7) >> 3) * 2 + 1)), bits]);
 }
 
 function withLength(bytes: Uint8Array): Uint8Array[] {
