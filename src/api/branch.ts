@@ -13,7 +13,7 @@ import { type LakebaseParts, openParts } from "./open_connection.ts";
 /** How `Lakebase.branch` makes a branch. */
 export interface BranchOptions extends Pick<QueryOptions, "signal"> {
   /**
-   * Its id: 1 to 63 lower-case letters, digits and hyphens, a letter first. @default {a new one, such as
+   * Its id: 1 to 63 lower-case letters, digits and hyphens, starting with a letter. @default {a new one, such as
    * `ana-production-x7k2m9`}
    */
   name?: string;
@@ -27,7 +27,7 @@ export interface BranchOptions extends Pick<QueryOptions, "signal"> {
   ttl?: number | false;
   /** Whether the branch stays after `close()` and after the end of the script. @default {false} */
   keep?: boolean;
-  /** Seconds within which the branch must be made and connected to. @default {600} */
+  /** Seconds allowed for making the branch and connecting to it. @default {600} */
   timeout?: number;
 }
 
@@ -137,11 +137,11 @@ async function branchSpec(
   };
 }
 
-/** The most names that are tried until one is free. */
+/** The maximum number of names to try until one is free. */
 const MAX_NAME_ATTEMPTS = 3;
 
 /**
- * Sends the request for the branch. Stop takes effect after the answer, because a canceled request may have created the
+ * Sends the request for the branch. A stop takes effect only after the answer, because a canceled request may have created the
  * branch.
  */
 async function create(
@@ -189,7 +189,7 @@ function refusalOf(error: unknown): { code: string; message: string } {
   return { code, message };
 }
 
-/** Explains why the workspace does not make a branch. */
+/** Explains why the workspace did not make a branch. */
 function explainRefusal(error: unknown, id: string, spec: BranchSpec, lost: boolean): unknown {
   if (!(error instanceof LakebaseError)) return error;
   const { code, cause } = error;
@@ -257,7 +257,7 @@ async function open(parts: LakebaseParts, branch: CreatedBranch, signal: AbortSi
       opening.then(({ pool, credentials }) => {
         credentials?.close();
         return pool.end();
-      }).catch(() => {}); // the error that is caught here gives the reason
+      }).catch(() => {}); // the caught error already gives the reason
       await releaseLocal();
       const isSettling = error instanceof LakebaseError && SETTLING.has(error.code);
       if (!isSettling || signal?.aborted || performance.now() > deadline) throw error;

@@ -79,7 +79,7 @@ export function connectedProject({ endpoint, workspace, read }: LakebaseParts, a
   }
   throw new LakebaseError(
     "BAD_SETTING",
-    `Cannot ${action}: this connection has a native password and knows no workspace; connect with the workspace's login ` +
+    `Cannot ${action}: this connection has a native password and no workspace; connect with the workspace's login ` +
       `(DATABRICKS_HOST and DATABRICKS_TOKEN, or ${quotedOption("profile")}), and leave out ${quotedOption("host")} ` +
       "(PGHOST), so that the workspace is asked for the endpoint",
   );

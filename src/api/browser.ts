@@ -50,7 +50,7 @@ export class Browser {
 const PAGE_ROWS = 20;
 /** The maximum characters of a cell. */
 const MAX_CELL = 200;
-/** With the text form of at most 100 kB, the output stays below a megabyte. */
+/** The text form adds at most 100 kB, so the output stays below a megabyte. */
 const MAX_TABLE_BYTES = 200_000;
 const MAX_DATA_BYTES = 600_000;
 
@@ -129,7 +129,7 @@ function heldText(held: number, fetched: number, more: boolean): string {
   const count = held.toLocaleString("en-US");
   const cut = held < fetched ? ", cut to stay within 1 MB" : "";
   if (more || held < fetched) {
-    return held === 1 ? `the first of more rows${cut}` : `the first ${count} of more rows${cut}`;
+    return `${held === 1 ? "the first row" : `the first ${count} rows`} (there are more)${cut}`;
   }
   return held === 1 ? "1 row" : `${count} rows`;
 }
@@ -175,7 +175,7 @@ function start(root) {
   const next = step("\u203a", "Next page", (at) => at + 1), last = step("\u00bb", "Last page", () => Infinity);
   const position = make("span", "", bar);
   position.setAttribute("role", "status");
-  if (data.part) make("span", "There are more rows: a search and the order are those of " + held + " only", bar).className = "lb-part";
+  if (data.part) make("span", "There are more rows: searching and sorting cover only " + held, bar).className = "lb-part";
   const foot = root.querySelector(".lb-foot");
   if (foot) foot.textContent = data.held;
   table.textContent = "";

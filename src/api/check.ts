@@ -71,7 +71,7 @@ export async function diagnose(
   }
 }
 
-/** Runs each step of connecting with settings that were read. */
+/** Runs each step of connecting with settings that have already been read. */
 export async function diagnoseSettings(
   { settings, explicit, warehouse }: Pick<ReadSettings, "settings" | "explicit" | "warehouse">,
   volumes: readonly string[],

@@ -66,7 +66,7 @@ let calls = 0;
 const pending = new Map<number, Promise<Opened>>();
 /** The connection of the last call that did not fail, open or closed. */
 let current: { call: number; db: Lakebase } | undefined;
-/** The error of the last call of a person that failed. */
+/** The error of the last call that a person made and that failed. */
 let lastFailure: unknown;
 
 async function open(options: ConnectOptions, call: number): Promise<Opened> {
@@ -92,7 +92,7 @@ async function open(options: ConnectOptions, call: number): Promise<Opened> {
   connections.set(key, opened);
   try {
     const db = await opened.connection;
-    // Only the last call makes the current connection.
+    // Only the last call sets the current connection.
     if (call === calls) openedListeners.forEach((listener) => listener());
     return { db, explicit };
   } catch (error) {
@@ -103,7 +103,7 @@ async function open(options: ConnectOptions, call: number): Promise<Opened> {
 
 const openedListeners: (() => void)[] = [];
 
-/** Calls a listener each time that a connection has opened and no later `connect()` is under way. */
+/** Calls a listener each time a connection has opened, unless a later `connect()` is under way. */
 export function whenOpened(listener: () => void): void {
   openedListeners.push(listener);
 }
@@ -143,7 +143,7 @@ interface OpenConnection {
 /** The connections that are open or being opened, by {@linkcode identity}. */
 const connections = new Map<string, OpenConnection>();
 
-/** The server, the database and the role. Two calls with the same identity mean one connection. */
+/** The server, the database and the role. Calls with the same identity share one connection. */
 async function identity(settings: Settings): Promise<string> {
   const { endpoint, branch, instance, host, port, database, user, group, readOnly, login } = settings;
   // Uses the address, not the client, because a cell that runs again makes a new client of the same workspace.

@@ -44,7 +44,7 @@ const ROLLED_BACK = "The connection was closed in a transaction, so the changes 
 /** The notice for a connection that a call of connect() with other settings has closed. */
 function replacedText(lost: readonly string[]): string {
   return "connect() has closed the connection that was open before, because its settings differ. Lost with its session: " +
-    `${lost.join(", ")}. If you need them, run the cells again that made them`;
+    `${lost.join(", ")}. If you need them, rerun the cells that made them`;
 }
 
 /**
@@ -148,7 +148,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    * Gets the server's version.
    *
    * @returns The text of `SELECT version()`, such as `PostgreSQL 17.5 on x86_64-pc-linux-gnu, ...`.
-   * @throws {LakebaseError} As {@linkcode query}.
+   * @throws {LakebaseError} The errors of {@linkcode query}.
    */
   async version(...none: []): Promise<string> {
     takesNothing("version", none, "connect({ statementTimeout }) limits every statement", "ask for the version");
@@ -174,8 +174,9 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    * @param work Gets the transaction; its return value is returned. If it throws, everything is rolled back. Its statements run
    * one at a time, and none runs after `work` has ended.
    * @param options The isolation level, whether the transaction may write, and what stops it.
-   * @throws {LakebaseError} What `work` threw; `QUERY_FAILED` if a statement still ran when `work` returned, because an `await`
-   * is missing: everything is rolled back; `CONNECTION_LOST` if the outcome of the commit is not known.
+   * @throws {LakebaseError} What `work` threw; `QUERY_FAILED` if a statement was still running when `work` returned,
+   * because an `await` is missing: everything is rolled back; `CONNECTION_LOST` if the outcome of the commit is not
+   * known.
    */
   async transaction<T>(work: (tx: Queryable) => T | PromiseLike<T>, options: TransactionOptions = {}): Promise<T> {
     checkWork(work);
@@ -188,7 +189,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    * session); {@linkcode transaction} for statements that are committed together; and a session for state that lasts longer.
    *
    * @returns The session. It keeps one connection of the pool until `await using` or `close()` ends it.
-   * @throws {LakebaseError} What connecting throws; `CONNECT_TIMEOUT` if no connection is free within `connectTimeout`.
+   * @throws {LakebaseError} The errors of connecting; `CONNECT_TIMEOUT` if no connection is free within `connectTimeout`.
    *
    * @example
    * ```ts
@@ -210,14 +211,14 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   }
 
   /**
-   * Lists tables, views and other relations. It reads the catalog only.
+   * Lists tables, views and other relations. It reads only the catalog.
    *
-   * @param pattern A pattern of psql's `\dt`: `trip*`, `app.*`, `"Odd name"`; `*` is any text, `?` any character. Without a
+   * @param pattern A pattern as in psql's `\dt`: `trip*`, `app.*`, `"Odd name"`; `*` is any text, `?` any character. Without a
    * pattern, it lists all relations except those of the system. Partitions are listed only if a pattern matches their names;
    * otherwise they count as part of their table.
    * @returns A row for each relation: `schema`, `name`, `kind`, `rows` (an estimate; `null` if it was never analyzed), `size`
    * (bytes), `comment`. In a cell the list draws itself, with or without `await`.
-   * @throws {LakebaseError} `BAD_PARAMETER`, or as {@linkcode query}.
+   * @throws {LakebaseError} `BAD_PARAMETER`, or an error of {@linkcode query}.
    *
    * @example
    * ```ts
@@ -242,8 +243,8 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   /**
    * Lists all schemas except those of the system.
    *
-   * @returns A row for each schema: `name`, `owner`, `tables` and `views` (their numbers), `size` (bytes), `comment`.
-   * @throws {LakebaseError} As {@linkcode query}.
+   * @returns A row for each schema: `name`, `owner`, `tables` and `views` (counts), `size` (bytes), `comment`.
+   * @throws {LakebaseError} The errors of {@linkcode query}.
    */
   schemas(options: ExploreOptions = {}): Lookup<Listing<SchemaInfo>> {
     return this.#list(async (find) => {
@@ -253,14 +254,14 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   }
 
   /**
-   * Describes a table or view. It reads the catalog only.
+   * Describes a table or view. It reads only the catalog.
    *
    * @param table `trips`, `public.trips`, quoted as in SQL if needed, or `sql.id("public", "trips")`. A name with capitals
-   * means the table with exactly that name if there is one, else the name in lower case, as in SQL.
+   * means the table with exactly that name if there is one, otherwise the name in lower case, as in SQL.
    * @returns A row for each column: `name`, `type`, `nullable`, `default`, `key`, `comment`; and as properties `schema`,
    * `name`, `kind`, `rows` (an estimate), `size` (bytes), `comment`, `indexes` and `constraints`.
    * @throws {LakebaseError} `QUERY_FAILED` with SQLSTATE `42P01` and a suggestion if there is no such table; `BAD_PARAMETER`; or
-   * as {@linkcode query}.
+   * an error of {@linkcode query}.
    *
    * @example
    * ```ts
@@ -287,15 +288,15 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
 
   /**
    * Computes statistics of each column of a table or a query. The database computes them, in one read-only transaction.
-   * Of a table with more than 200,000 rows, it reads a random sample of 50,000 rows; of a query, it reads the first 200,000
-   * rows. In these cases `sampled` is true, and the drawing says so. The option `sample` sets another number of rows;
+   * It reads a random sample of 50,000 rows if a table has more than 200,000 rows, and only the first 200,000 rows of a
+   * query. In these cases `sampled` is true, and the drawing says so. The option `sample` sets another number of rows;
    * `Infinity` reads all of them.
    *
-   * @param what A table as {@linkcode describe} takes it, or a query: `` sql`SELECT ...` ``. The query runs once for every 20
-   * columns.
+   * @param what A table in any form that {@linkcode describe} takes, or a query: `` sql`SELECT ...` ``. The query runs
+   * once for every 20 columns.
    * @returns A row for each column: `column`, `type`, `count`, `nulls`, `distinct`, `min`, `p25`, `median`, `p75`, `max`,
    * `mean` and `top` (up to five values with their counts); and as properties `rows`, `of` and `sampled`.
-   * @throws {LakebaseError} As {@linkcode describe}.
+   * @throws {LakebaseError} The errors of {@linkcode describe}.
    *
    * @example
    * ```ts
@@ -317,7 +318,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
 
   /**
    * Compares the schema of this database with that of another one, usually of a branch: tables, columns, constraints, indexes,
-   * triggers, policies, views, sequences, functions, types, schemas and extensions. It reads the catalogs only. It is not a
+   * triggers, policies, views, sequences, functions, types, schemas and extensions. It reads only the catalogs. It is not a
    * migration tool: it makes no SQL, and leaves out owners, privileges, comments and settings of storage.
    *
    * @param other The other connection. Objects that only it has were `added`; objects that only this one has were
@@ -325,7 +326,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    * @returns A row for each object that differs: `change`, `kind`, `name`, and the definitions `before` (here) and `after`
    * (there); and as properties the counts `added`, `removed`, `changed` and `total`. The parts of a table that was added or
    * removed are not listed separately. In a cell it draws itself.
-   * @throws {LakebaseError} `BAD_PARAMETER` if the two can't be compared; or as {@linkcode query}.
+   * @throws {LakebaseError} `BAD_PARAMETER` if the two can't be compared; or an error of {@linkcode query}.
    */
   diff(other: Lakebase, options?: Omit<DiffOptions, "limit">): Lookup<SchemaDiff>;
   /**
@@ -337,13 +338,13 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    * a key, equal rows are counted.
    *
    * @param other The other connection. Rows that only it has were `added`, rows that only this one has were `removed`.
-   * @param table A table as {@linkcode describe} takes it; a view has no key.
-   * @param options `limit` is the most rows that are kept, by default 1,000. All rows that differ are counted.
+   * @param table A table in any form that {@linkcode describe} takes; a view has no key.
+   * @param options `limit` is the maximum number of rows to keep, 1,000 by default. All rows that differ are counted.
    * @returns A row for each row that differs: `change`, `key`, `columns` (the names of those that differ), `before` (here) and
    * `after` (there); and as properties the counts `added`, `removed`, `changed` and `total`, the `key`, the columns that `only`
    * one table has, the `types` that differ, and how many rows were `fetched`. In a cell it draws itself.
    * @throws {LakebaseError} `QUERY_FAILED` with SQLSTATE `42P01` if one database has no such table; `BAD_PARAMETER` if the two
-   * can't be compared; or as {@linkcode query}.
+   * can't be compared; or an error of {@linkcode query}.
    *
    * @example
    * ```ts
@@ -478,7 +479,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    *
    * @param options The warehouse, and the catalog and schema in which it looks for names.
    * @throws {LakebaseError} `ENDPOINT_NOT_FOUND`; `ENDPOINT_AMBIGUOUS` if several fit, with a list of them and their states;
-   * `WORKSPACE_AUTH`, `WORKSPACE_UNAVAILABLE`; `BAD_PARAMETER`; `BAD_SETTING` if this connection knows no workspace.
+   * `WORKSPACE_AUTH`, `WORKSPACE_UNAVAILABLE`; `BAD_PARAMETER`; `BAD_SETTING` if this connection has no workspace.
    *
    * @example
    * ```ts
@@ -496,7 +497,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
     if (workspace !== undefined) return await openLakehouse(workspace, { warehouse, catalog, schema }, { signal });
     throw new LakebaseError(
       "BAD_SETTING",
-      "Cannot open the lakehouse: this connection has a native password and knows no workspace; use lakehouse() with the " +
+      "Cannot open the lakehouse: this connection has a native password and no workspace; use lakehouse() with the " +
         "workspace's own login",
     );
   }
@@ -504,13 +505,14 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   /**
    * Makes a branch, and connects to it with the settings of this connection. A branch is a copy of the whole database, as
    * it is now or as it was at a given moment. The branch is deleted by its `close()`, by `await using`, or at the end of the
-   * script. A branch that nothing has deleted expires after a day.
+   * script. If nothing deletes it, it expires after a day.
    *
    * @param options The moment, the name, and the lifetime of the branch.
    * @returns A connection to the branch.
-   * @throws {LakebaseError} `WORKSPACE_REFUSED` if a limit is reached, the name is taken, or the moment is too long ago, with
-   * what to do; `BAD_PARAMETER`; `BAD_SETTING` if this connection knows no workspace, or is to an instance of Lakebase
-   * Provisioned; `CANCELED`. If the branch exists already when an error occurs, it is deleted, or the error names it.
+   * @throws {LakebaseError} `WORKSPACE_REFUSED` if a limit is reached, the name is taken, or the moment is too long ago;
+   * the message says what to do; `BAD_PARAMETER`; `BAD_SETTING` if this connection has no workspace, or is to an instance
+   * of Lakebase Provisioned; `CANCELED`. If the branch exists already when an error occurs, it is deleted, or the error
+   * names it.
    *
    * @example
    * ```ts
@@ -534,7 +536,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    *
    * @returns A row for each branch: `name`, `state`, `parent`, `created`, `expires`, `size` (bytes), `default`, `protected`,
    * `connected`. In a cell the list draws itself.
-   * @throws {LakebaseError} As {@linkcode branch}.
+   * @throws {LakebaseError} The errors of {@linkcode branch}.
    */
   branches(options: Pick<QueryOptions, "signal" | "timeout"> = {}): Lookup<Listing<BranchInfo>> {
     return new Lookup(async () => {
@@ -550,7 +552,8 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    *
    * @param name The branch's id, or `projects/p/branches/b`.
    * @param options Whether the branch can be restored.
-   * @throws {LakebaseError} `ENDPOINT_NOT_FOUND`; `BAD_PARAMETER` for a branch that must not be deleted; or as {@linkcode branch}.
+   * @throws {LakebaseError} `ENDPOINT_NOT_FOUND`; `BAD_PARAMETER` for a branch that must not be deleted; or an error of
+   * {@linkcode branch}.
    *
    * @example
    * ```ts
@@ -569,7 +572,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
     await dropBranch(this.#parts, name, options, [...open].map((db) => branchOf(db.#parts.endpoint?.name)));
   }
 
-  /** Closes all connections and stops renewing the login. Statements that still run have five seconds to end. */
+  /** Closes all connections and stops renewing the login. Statements that are still running get five seconds to finish. */
   close(): Promise<void> {
     return this.#closing ??= this.#close();
   }

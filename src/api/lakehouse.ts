@@ -25,9 +25,9 @@ export interface LakehouseOptions {
    * @default {the only one that the login may use}
    */
   warehouse?: string;
-  /** The catalog of names that have none. @default {the warehouse's} */
+  /** The catalog for names that do not give one. @default {the warehouse's} */
   catalog?: string;
-  /** The schema of names that have none. @default {the warehouse's} */
+  /** The schema for names that do not give one. @default {the warehouse's} */
   schema?: string;
   /** Cancels the search for the warehouse. */
   signal?: AbortSignal;
@@ -196,7 +196,7 @@ export class Lakehouse extends SelfDrawn implements AsyncDisposable {
    *
    * @param pattern `trip*`, `taxi.*`, `main.taxi.trip?`; `*` is any text, `?` any character.
    * @returns A row for each: `catalog`, `schema`, `name`, `kind`, `comment`. In a cell the list draws itself.
-   * @throws {LakebaseError} As a query; `BAD_PARAMETER` if more than 10,000 match.
+   * @throws {LakebaseError} The errors of a query; `BAD_PARAMETER` if more than 10,000 match.
    */
   tables(pattern: string = "*", ...none: []): Lookup<Listing<LakehouseTable>> {
     return this.#list(["catalog", "schema", "name", "kind", "comment"], async (ask) => {
@@ -210,7 +210,7 @@ export class Lakehouse extends SelfDrawn implements AsyncDisposable {
    * Lists the schemas of the catalog.
    *
    * @returns A row for each: `catalog`, `name`, `owner`, `comment`.
-   * @throws {LakebaseError} As a query.
+   * @throws {LakebaseError} The errors of a query.
    */
   schemas(...none: []): Lookup<Listing<LakehouseSchema>> {
     return this.#list(["catalog", "name", "owner", "comment"], async (ask) => {
@@ -225,7 +225,8 @@ export class Lakehouse extends SelfDrawn implements AsyncDisposable {
    *
    * @param table `trips`, `taxi.trips` or `main.taxi.trips`.
    * @returns A row for each column: `name`, `type`, `nullable`, `default`, `comment`.
-   * @throws {LakebaseError} `QUERY_FAILED` with SQLSTATE `42P01` and a suggestion if there is no such table; else as a query.
+   * @throws {LakebaseError} `QUERY_FAILED` with SQLSTATE `42P01` and a suggestion if there is no such table; or another
+   * error of a query.
    */
   describe(table: string, ...none: []): Lookup<Listing<LakehouseColumn>> {
     return this.#list(["name", "type", "nullable", "default", "comment"], async (ask) => {

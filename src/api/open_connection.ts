@@ -42,7 +42,7 @@ export interface LakebaseParts {
   warehouse?: string | undefined;
   /** Runs each step of connecting separately. */
   check: (volumes: readonly string[]) => Promise<Checkup>;
-  /** Facts that its drawing shows first. */
+  /** The facts that the connection's drawing shows first. */
   facts?: () => [name: string, value: string][];
   /** Stops what belongs to the connection, such as a local Lakebase. */
   onClose?: () => Promise<void> | void;
@@ -126,8 +126,10 @@ interface Login {
   credentials: CredentialCache | undefined;
 }
 
-/** Asks the workspace for the endpoint, the user and the credential, as far as the settings do not have them. The requests run in
- * parallel. */
+/**
+ * Asks the workspace for the endpoint, the user and the credential, unless the settings have them. The requests run in
+ * parallel.
+ */
 async function logIn(settings: Settings, openWorkspace: () => Workspace): Promise<Login> {
   const { password, host, user, group, tokenTtl: ttl } = settings;
   if (password !== undefined && host !== undefined && user !== undefined) {

@@ -40,7 +40,7 @@ export async function explainStatement(
 }
 
 /**
- * The plan of a statement; after `explain({ analyze: true })` with its measurements.
+ * The plan of a statement, with measurements if `explain({ analyze: true })` made it.
  *
  * @example
  * ```ts
@@ -57,7 +57,7 @@ export async function explainStatement(
 export class Plan {
   /** The tree, as the server describes it. */
   readonly root: PlanNode;
-  /** The milliseconds of planning and, with `analyze`, of running. */
+  /** The milliseconds that planning took and, with `analyze`, running. */
   readonly times: { planning?: number; execution?: number };
 
   readonly #origin: ResultOrigin;

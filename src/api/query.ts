@@ -49,7 +49,7 @@ export const SHOWN_ROWS_OF: unique symbol = Symbol("lakebase.shownRows");
  *
  * The number of rows that are shown never changes what a statement does. If the statement may do more than read, because it
  * calls a function or takes a lock, it runs to its end, as in psql. If there are more rows than are shown, the server is asked
- * whether the statement may do so.
+ * whether the statement may do more than read.
  *
  * Drawing, `first()`, `value()` and `await` share one run. There is one exception: if only the first rows of a statement that
  * just reads were fetched, `await` runs it again for all rows, in a read-only transaction. Each loop over the query and each
@@ -110,7 +110,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     if (limit === undefined) return this.#stops();
     throw new LakebaseError(
       "BAD_PARAMETER",
-      `Cannot pull: the query was made with({ limit: ${limit} }), which limits what a cell shows, but a pull writes all rows; ` +
+      `Cannot pull: the query has .with({ limit: ${limit} }), which limits what a cell shows, but a pull writes all rows; ` +
         `write LIMIT ${limit} in the SQL, or leave the limit out`,
     );
   }
@@ -134,10 +134,10 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   }
 
   /**
-   * The value of the first column of the first row. The query runs as for {@linkcode first}.
+   * The value of the first column of the first row. The query runs in the same way as for {@linkcode first}.
    *
    * @returns The value; `undefined` if there is no row.
-   * @throws {LakebaseError} As `await`.
+   * @throws {LakebaseError} The errors of `await`.
    */
   async value<T = unknown>(...none: []): Promise<T | undefined> {
     markUsed(this); // even if the call is refused
@@ -150,7 +150,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * The first row. If the statement can only read, no other row is fetched; any other statement runs to its end.
    *
    * @returns The row; `undefined` if there is none.
-   * @throws {LakebaseError} As `await`.
+   * @throws {LakebaseError} The errors of `await`.
    */
   async first(...none: []): Promise<Row | undefined> {
     markUsed(this);
@@ -175,7 +175,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * The plan of the statement.
    *
    * @param options `analyze` runs the statement, with all of its changes.
-   * @throws {LakebaseError} As `await`; `QUERY_FAILED` also if the text has several statements.
+   * @throws {LakebaseError} The errors of `await`; `QUERY_FAILED` also if the text has several statements.
    */
   explain(options: ExplainOptions = {}): Lookup<Plan> {
     return new Lookup(async () => {
@@ -191,7 +191,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * `connect()`.
    *
    * @param options What stops the run; by default, what stops the query.
-   * @throws {LakebaseError} As `await`; `QUERY_FAILED` also for a value that a column can't hold, such as `NaN` in a
+   * @throws {LakebaseError} The errors of `await`; `QUERY_FAILED` also for a value that a column can't hold, such as `NaN` in a
    * `numeric(10, 2)` or an array of two dimensions, with the row, the column and the cast that helps.
    *
    * @example
@@ -240,7 +240,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * read-only transaction, so a chart of a billion rows fetches a few hundred numbers. Times are drawn in UTC.
    *
    * @param options The columns and the kind of chart; by default the chart that fits the types of the columns.
-   * @throws {LakebaseError} `BAD_PARAMETER` for a column that does not exist or can't be drawn; else as `await`.
+   * @throws {LakebaseError} `BAD_PARAMETER` for a column that does not exist or can't be drawn; or an error of `await`.
    *
    * @example
    * ```ts
@@ -263,7 +263,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
    * Draws the first 1,000 rows as a table to page, sort and search in, with the mouse or the keyboard.
    *
    * @returns The rows as a {@linkcode Browser}.
-   * @throws {LakebaseError} As `await`.
+   * @throws {LakebaseError} The errors of `await`.
    */
   browse(...none: []): Lookup<Browser> {
     return new Lookup(async () => {
@@ -280,7 +280,8 @@ export class Query<Row = Record<string, unknown>> extends Fragment
   }
 
   /**
-   * A loop without `await` fails with what to write instead. The method is not in the types, which refuse such a loop.
+   * Makes a loop without `await` fail with an error that says what to write instead. The types leave the method out, so that
+   * they refuse such a loop too.
    *
    * @throws {LakebaseError} `BAD_PARAMETER`
    */

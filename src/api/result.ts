@@ -71,7 +71,10 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
   get notices(): readonly Notice[] {
     return this[OUTCOME].notices;
   }
-  /** The connection, such as `app at db.example.com:5432`, if more than one was open when the query ran; else `undefined`. */
+  /**
+   * The connection, such as `app at db.example.com:5432`, if more than one was open when the query ran; otherwise
+   * `undefined`.
+   */
   get place(): string | undefined {
     return this[OUTCOME].place;
   }
@@ -83,7 +86,7 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
    * The columns, with what only the catalog knows: the names of types that the database defines, and `nullable`. The catalog
    * is asked about columns that this connection has not asked about before; `await` of a query never asks it.
    *
-   * @throws {LakebaseError} As the query.
+   * @throws {LakebaseError} The errors of a query.
    */
   async describe(...none: []): Promise<readonly Field[]> {
     takesNothing("describe", none, "the columns of a result are looked up at once", "describe the columns");
@@ -91,7 +94,7 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
   }
 
   /**
-   * Draws the rows as a chart, as `Query.plot` does, but computes the numbers from the rows in memory.
+   * Draws the rows as a chart, like `Query.plot`, but computes the numbers from the rows in memory.
    *
    * @param options The columns and the kind of chart; by default the chart that fits the types of the columns.
    * @throws {LakebaseError} `BAD_PARAMETER`.
@@ -104,7 +107,7 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
   }
 
   /**
-   * Writes these rows to a file or a stream, as `pull` of the query does; the query does not run again. A `Date` has
+   * Writes these rows to a file or a stream, like the query's `pull`, but without running the query again. A `Date` has only
    * milliseconds, and a `numeric` goes into Arrow and Parquet as text.
    *
    * @param target The path or URL of a file, a stream, or `-`.
@@ -140,11 +143,11 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
   }
 
   /**
-   * Loads these rows into a table, as `load` of the query does; the query does not run again.
+   * Loads these rows into a table, without running the query again.
    *
-   * @param table A table as `describe` takes it.
+   * @param table A table in any form that `describe` takes.
    * @param options Whether to create the table, and whether to replace the rows in it.
-   * @throws {LakebaseError} As `load`.
+   * @throws {LakebaseError} The errors of `load`.
    */
   async load(table: string | Fragment, options?: LoadOptions): Promise<LoadResult> {
     const { session } = this[OUTCOME];

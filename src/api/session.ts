@@ -33,19 +33,19 @@ export interface Queryable {
    * behind, for example as `.trips.csv.1a2b3c4d.part`, only if a signal ends the program at once, as Ctrl-C ends a script without
    * a listener; the next pull to the same target removes it.
    *
-   * @param what A table as `describe` takes it, or a query: `` sql`SELECT ...` ``.
+   * @param what A table in any form that `describe` takes, or a query: `` sql`SELECT ...` ``.
    * @param target A path or `file:` URL that ends in `.csv`, `.tsv`, `.ndjson`, `.arrow` or `.parquet`, the first three also
    * with `.gz`; a folder, whose name ends in `/`; a `WritableStream`, which is closed at the end and aborted if the pull
    * fails; or `-` for standard output. A path that begins with `/Volumes/` is in a Volume of the workspace.
-   * @param options The format, if the target's name does not say it, and more.
+   * @param options The format, if the target's name does not show it, and the other options of a pull.
    * @returns The numbers of rows and bytes that were written; in a cell it draws itself as one line. The pull starts at once.
-   * @throws {LakebaseError} `BAD_PARAMETER`; `BAD_FILE` if the target can't be written; or as {@linkcode query}.
+   * @throws {LakebaseError} `BAD_PARAMETER`; `BAD_FILE` if the target can't be written; or an error of {@linkcode query}.
    */
   pull(what: string | Fragment, target: PullTarget, options?: PullOptions): Promise<PullResult>;
   /**
    * Loads rows into a table, all of them or none. In a transaction, a load that fails rolls back only its own changes.
    *
-   * @param table A table as `describe` takes it.
+   * @param table A table in any form that `describe` takes.
    * @param source One of these:
    * - rows: an array or another iterable of objects, whose keys are the names of columns;
    * - a query, its result, or its `columns()`. A query keeps every value exact (in a result, a `Date` has milliseconds only),
@@ -121,9 +121,9 @@ export class DatabaseSession implements Queryable, AsyncDisposable {
   }
 
   /**
-   * Runs statements as one transaction, as `Lakebase.transaction` does. After a hand-written `BEGIN` it is a savepoint.
+   * Runs statements as one transaction, like `Lakebase.transaction`. After a hand-written `BEGIN`, it makes a savepoint.
    *
-   * @throws {LakebaseError} As `Lakebase.transaction`.
+   * @throws {LakebaseError} The errors of `Lakebase.transaction`.
    */
   async transaction<T>(work: (tx: Queryable) => T | PromiseLike<T>, options: TransactionOptions = {}): Promise<T> {
     checkWork(work);
@@ -141,7 +141,7 @@ export class DatabaseSession implements Queryable, AsyncDisposable {
   }
 
   /**
-   * Ends the session. A statement that still runs is canceled.
+   * Ends the session. A statement that is still running is canceled.
    *
    * @throws {LakebaseError} `QUERY_FAILED` with SQLSTATE `25000` if a transaction was open; it is rolled back.
    */

@@ -80,7 +80,7 @@ function join(items: readonly unknown[], separator: string | Fragment = ", "): F
         "any other separator is a fragment: sql.join(items, sql` IS DISTINCT FROM `)",
     );
   }
-  const between = /^\w|\w$/.test(separator) ? ` ${separator} ` : separator; // a word needs room
+  const between = /^\w|\w$/.test(separator) ? ` ${separator} ` : separator; // a word needs a space on each side
   return new Fragment(["", ...items.slice(1).map(() => between), ""], items);
 }
 

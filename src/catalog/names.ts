@@ -2,7 +2,7 @@ import { LakebaseError } from "../core/errors.ts";
 import { quoteName, unquoteName } from "../core/sql_text.ts";
 import { compile, type Fragment } from "../sql/fragment.ts";
 
-/** The most characters of a name with its schema and quotes; Postgres keeps at most 63 bytes of each part. */
+/** The maximum characters of a name with its schema and quotes. Postgres keeps at most 63 bytes of each part. */
 const MAX_NAME_LENGTH = 1000;
 
 const PART = /\s*(?:"((?:[^"]|"")+)"|([^".]+))\s*/y;
@@ -79,7 +79,7 @@ interface Pattern {
  * Reads a pattern as psql's `\dt` does.
  *
  * @param pattern `name` or `schema.name`. `*` matches any text and `?` any character, except within double quotes.
- * @throws {LakebaseError} `BAD_PARAMETER` if the pattern has more than two parts, is too long or has a zero character.
+ * @throws {LakebaseError} `BAD_PARAMETER` if the pattern has more than two parts, is too long or contains a NUL character.
  *
  * @example
  * ```ts

@@ -24,7 +24,7 @@ export interface ExploreOptions {
 /**
  * Runs a statement of this module. The default parsers convert its values, not those of the connection.
  *
- * @throws {LakebaseError} As `run()`.
+ * @throws {LakebaseError} The errors of `run()`.
  */
 export async function queryCatalog<Row>(
   find: FindSession,

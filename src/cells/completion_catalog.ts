@@ -22,7 +22,10 @@ const tablesWhere = (condition: string) =>
 /** Types whose values only the server can make. */
 const UNCALLABLE = ["internal", "cstring"] as const;
 
-/** Reads the functions and procedures that SQL can call, so no trigger functions and no functions of {@linkcode UNCALLABLE} types. */
+/**
+ * Reads the functions and procedures that SQL can call. Trigger functions and functions of {@linkcode UNCALLABLE} types
+ * are left out.
+ */
 const functionsWhere = (condition: string) =>
   `SELECT n.nspname AS schema, p.proname AS name, pg_catalog.pg_get_function_arguments(p.oid) AS args,
   coalesce(pg_catalog.pg_get_function_result(p.oid), '') AS result, pg_catalog.pg_function_is_visible(p.oid) AS visible
@@ -54,7 +57,7 @@ const SYSTEM_NAMES = [
  * backend.
  */
 const QUIET_MS = 300;
-/** The same time before the first catalog, since completion has no names until then. */
+/** The same time, but before the first catalog. It is short, because completion has no names until then. */
 const FIRST_MS = 50;
 
 /**

@@ -126,9 +126,9 @@ const SAME_OPTIONS = [
 export interface WarehouseValues {
   /** The id or name of the warehouse. */
   warehouse?: string;
-  /** The catalog of names that have none. */
+  /** The catalog for names that do not give one. */
   catalog?: string;
-  /** The schema of names that have none. */
+  /** The schema for names that do not give one. */
   schema?: string;
 }
 
@@ -139,8 +139,8 @@ export function addWarehouseOptions(command: Command): Command {
       "--warehouse <name>",
       "run the SQL in this SQL warehouse of the workspace, by its name or id, instead of in the Lakebase",
     )
-    .option("--catalog <name>", "with --warehouse: the catalog of names without one")
-    .option("--schema <name>", "with --warehouse: the schema of names without one")
+    .option("--catalog <name>", "with --warehouse: the catalog for names without one")
+    .option("--schema <name>", "with --warehouse: the schema for names without one")
     .optionsGroup("Options:");
 }
 
@@ -203,7 +203,7 @@ export function names(text: string): string[] {
   const names = matches.map(([, quoted, plain]) => quoted === undefined ? plain!.trimEnd() : unquoteName(quoted));
   const isComplete = matches.map(([match]) => match).join(",") === text;
   if (isComplete && !names.includes("") && new Set(names).size === names.length) return names;
-  throw new InvalidArgumentError('It must be different columns, such as id,zone; one with a comma as id,"a, b".');
+  throw new InvalidArgumentError('It must be different columns, such as id,zone. Quote a name that has a comma: id,"a, b".');
 }
 
 /** Reads a delimiter. `\t` is a tab, because it is hard to type a tab in a shell. */

@@ -74,7 +74,7 @@ export async function runInWarehouse(
   }
 }
 
-/** The error of a statement, with its line in the script as psql has it, unless it is the only statement. */
+/** The error of a statement, with the statement's line in the script, as in psql, unless it is the only statement. */
 function withLocation({ name, statements }: Script, { line }: { line: number }, error: unknown): unknown {
   if (name === undefined && statements.length === 1) return error;
   if (!(error instanceof LakebaseError) || error.code !== "QUERY_FAILED") return error;

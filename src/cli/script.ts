@@ -113,7 +113,7 @@ class StatementReader {
   readonly #names: string[] = [];
   readonly #nesting = new Nesting();
   #from: number;
-  /** The position of the last `$`; -2 is before no token. */
+  /** The position of the last `$`; -2 if there is none, which no token can follow. */
   #dollar = -2;
 
   constructor(text: string, start: number) {

@@ -23,7 +23,7 @@ type Step = (state: CheckState, signal: AbortSignal) => Promise<Finding>;
 
 /** The oldest Deno whose kernel shows the results of cells. */
 const OLDEST_DENO = [2, 9, 1];
-/** The largest difference between clocks that is not confusing in logs. Logins work with any difference. */
+/** The largest difference between clocks that does not make logs confusing. Logins work with any difference. */
 const CLOCK_LIMIT_MS = 30_000;
 
 /** The settings that are checked, and the results of the steps so far. */
@@ -178,7 +178,7 @@ async function checkEndpoint(state: CheckState, signal: AbortSignal): Promise<Fi
   return `${endpoint.name}, ${compute}, at ${state.host}${await branchText(state, signal)}`;
 }
 
-/** The source and the end of the branch. Connecting does not depend on them, so a refusal is not a failure. */
+/** The source and the expiry of the branch. Connecting does not depend on them, so a refusal is not a failure. */
 async function branchText({ workspace, endpoint }: CheckState, signal: AbortSignal): Promise<string> {
   const name = branchOf(endpoint?.name);
   if (name === undefined) return "";

@@ -237,7 +237,7 @@ const DESCRIBE_IN_DETAIL = describeSql(
 );
 
 /**
- * Describes a table as psql's `\d+` does: also the storage of each column, and below the columns further facts, such as
+ * Describes a table like psql's `\d+`: with the storage of each column, and with further facts below the columns, such as
  * the definition of a view.
  */
 export async function describeInDetail(

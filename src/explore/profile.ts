@@ -32,17 +32,17 @@ import {
 /** Options of `profile()`. */
 export interface ProfileOptions extends ExploreOptions {
   /**
-   * The maximum number of rows to read. Of a larger table, a random sample of about this many rows is read; of a query, a view
-   * or a foreign table, the first rows. `Infinity` reads all rows.
+   * The maximum number of rows to read. If a table has more, a random sample of about this many rows is read; if a query, a
+   * view or a foreign table has more, its first rows are read. `Infinity` reads all rows.
    *
    * @default {a sample of 50,000 rows of a table that has more than 200,000; the first 200,000 rows of anything else}
    */
   sample?: number;
 }
 
-/** The columns of one statement. Each column uses working memory on the server until the statement ends. */
+/** The maximum columns of one statement. Each column uses working memory on the server until the statement ends. */
 const COLUMNS_PER_STATEMENT = 20;
-/** The columns of one statement that reads more rows than by default. */
+/** The maximum columns of one statement that reads more rows than by default. */
 const COLUMNS_PER_LARGE_STATEMENT = 2;
 /** From this many distinct values on, the server finds equal ones faster by sorting than by hashing. */
 const MANY_VALUES = 100_000;
@@ -209,7 +209,7 @@ export interface ColumnProfile {
   count: number;
   /** The number of NULLs. */
   nulls: number;
-  /** The number of distinct values; for json, arrays and similar types, of distinct texts. */
+  /** The number of distinct values; for json, arrays and similar types, the number of distinct texts. */
   distinct: number;
   /** The least value; texts are ordered by code points. `null` for types without a useful order. */
   min: unknown;
@@ -289,7 +289,7 @@ function drawBars(histogram: number[] | null, top: ColumnProfile["top"]): unknow
 
 function sampleText({ rows, of, sampled }: ProfileFacts): string {
   if (!sampled) return `of ${countText(rows, "row")}`;
-  if (of === null) return `on the first ${countText(rows, "row")}, there may be more`;
+  if (of === null) return `on the first ${countText(rows, "row")}; there may be more`;
   return `on a sample of ${rows.toLocaleString("en-US")} of about ${countText(of, "row")}`;
 }
 
@@ -317,7 +317,7 @@ const READ_WHOLE = 200_000;
 const SAMPLED_ROWS = 50_000;
 /** A sample of at least this many rows takes whole pages, which is fast. A smaller one would have too few pages to be random. */
 const MIN_PAGE_SAMPLE = 50_000;
-/** The rows of a table of up to this many are counted, which costs less than a wrong estimate. */
+/** The rows of a table that has up to this many are counted, because a wrong estimate would cost more than counting. */
 const MAX_COUNTED_ROWS = 1_000_000;
 /** A table may have this many times the estimated rows: before its first ANALYZE, the server assumes 32 bytes for each text. */
 const MAX_UNDERESTIMATE = 8;

@@ -4,7 +4,7 @@ import { awaitCode, forAwaitCode } from "./prelude.ts";
 /** The number of tokens to search for the end of type arguments. */
 const MAX_TYPE_TOKENS = 300;
 const PREFIXES: ReadonlySet<string> = new Set(["typeof", "void", "delete", "new", "!", "~", "-", "+"]);
-/** Words that begin no operand, or an operand whose end only a parser can find. */
+/** Words that do not begin an operand, or that begin one whose end only a parser can find. */
 const NO_OPERAND: ReadonlySet<string> = new Set(["as", "async", "class", "function", "yield", "using"]);
 
 /** Words that can stand next to another word in a type. */
@@ -126,7 +126,7 @@ class AwaitRewriter {
     return this.#tokens[index]?.kind === "word" && !TYPE_WORDS.has(this.#text(index));
   }
 
-  /** Whether a `<` that begins no type arguments is clearly an operator. */
+  /** Whether a `<` that does not begin type arguments is clearly an operator. */
   #isComparison(index: number): boolean {
     const { start, end } = this.#tokens[index]!;
     return /\s/.test(this.#code[start - 1] ?? "") && /[\s=]/.test(this.#code[end] ?? "");

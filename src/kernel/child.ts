@@ -1,7 +1,7 @@
 import { type ChannelName, connectionFileText, loopbackInfo } from "./connection_file.ts";
 import type { Envelope, Header, Signer } from "./message.ts";
 
-/** The time between two tries to connect to a child that starts. */
+/** The time between two tries to connect to a child that is starting. */
 const RETRY_MS = 4;
 
 /**

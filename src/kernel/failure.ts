@@ -85,7 +85,7 @@ export function importedSpecifiers(code: string): string[] {
   return [...new Set([...imports].map(([, , specifier]) => specifier!))];
 }
 
-/** The start of the code of a magic. A first line with this start has no code of the person. */
+/** The start of the code of a magic. A first line that starts like this has none of the person's code. */
 const MAGIC = 'await (globalThis[Symbol.for("lakebase.cell")]';
 const FRAME = /^\s+at /;
 /** A frame of the magic's code, or of a built-in function that it calls, such as `Array.map`. */

@@ -79,7 +79,7 @@ export class Prompts {
   }
 }
 
-/** When more bytes than these wait for a subscriber, the child's output is not read. */
+/** While more than this many bytes wait for a subscriber, the child's output is not read. */
 const MAX_QUEUED_BYTES = 64 << 20;
 /** A subscriber that accepts nothing for this time is disconnected. */
 const STALLED_MS = 5000;
@@ -116,7 +116,7 @@ export class Publisher {
     }
   }
 
-  /** Sends a message to all subscribers, after `delay` milliseconds at most. */
+  /** Sends a message to all subscribers, after at most `delay` milliseconds. */
   publish(message: Uint8Array, delay = 0): void {
     for (const [connection, { topics }] of this.#subscribers) {
       if (topics.some(matchesTopic)) connection.send(message, delay);
@@ -223,7 +223,7 @@ function lastOfEach(entries: readonly HistoryEntry[]): HistoryEntry[] {
   return entries.filter((entry) => last.get(entry.source) === entry);
 }
 
-/** Whether a glob with `*` and `?` matches the whole text. The time is at most the product of their lengths. */
+/** Whether a glob with `*` and `?` matches the whole text. The time is at most proportional to the product of their lengths. */
 function matchesGlob(text: string, glob: string): boolean {
   let at = 0;
   let star = -1;

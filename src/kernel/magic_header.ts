@@ -183,7 +183,7 @@ function savedName(flag: string, value: string): string {
   const isStatement = STATEMENTS.has(value.toLowerCase());
   if (/^[a-z_][a-z0-9_]{0,62}$/i.test(value) && !isStatement) return value.toLowerCase();
   const state = value === "" || isStatement ? "has no name" : `is ${JSON.stringify(value)}`;
-  throw new UsageError(`Cannot run the magic: --${flag} ${state}; it must be a name such as --${flag} dear_trips`);
+  throw new UsageError(`Cannot run the magic: --${flag} ${state}; it must be a name such as --${flag} expensive_trips`);
 }
 
 function readStore(header: MagicHeader, text: string, at: number): number | undefined {

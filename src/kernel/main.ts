@@ -90,7 +90,7 @@ async function reportExit(proxy: KernelProxy, { signal, code }: Deno.CommandStat
 }
 
 interface Signals {
-  /** Is called on SIGINT, which means Stop. */
+  /** Called on SIGINT, which means Stop. */
   onStop: () => void;
   /** Resolves with an exit code when a signal asks the kernel to end. */
   end: Promise<number>;

@@ -149,7 +149,7 @@ const JSON_FRAMES = 6;
 interface IopubReaderOptions {
   /** Verifies the signature of a message that was found inside another one. */
   isSigned: (message: Message) => boolean;
-  /** Is called when bytes can't be read. Reading continues at the next readable message. */
+  /** Called when bytes can't be read. Reading continues at the next readable message. */
   onError: (error: Error) => void;
 }
 

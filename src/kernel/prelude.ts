@@ -3,7 +3,7 @@ import { STOPPED } from "./failure.ts";
 
 /**
  * Code of the prelude that shows uncaught errors, such as those of a timer's callback, without the frames of Deno's own code.
- * Without this code, an uncaught error silently ends the waiting cell. Nothing is shown if a listener of the person prevents
+ * Without this code, an uncaught error silently ends the waiting cell. Nothing is shown if the person's own listener prevents
  * the default. `stopErrors` are the errors that Stop throws, which the cell itself reports.
  */
 const UNCAUGHT = `

@@ -192,7 +192,7 @@ class CandidateFinder {
     }
   }
 
-  /** The columns of all tables, for a statement that names no table yet; after a first letter, because there may be many. */
+  /** The columns of all tables, for a statement that names no table yet. There may be many, so they need a first letter. */
   *#anyColumns(): Generator<Candidate> {
     if (this.#prefix === "") return;
     const columnsByName = new Map<string, { type: string; tables: string[] }>();

@@ -31,8 +31,8 @@ export async function* bodyChunks({ body }: Response): AsyncGenerator<Uint8Array
  * Reads a whole body.
  *
  * @param limit The maximum number of bytes.
- * @throws {BrokenBody} If the body has another length than its header says, is longer than the limit, or sends nothing for
- * 30 seconds. Also throws the error of `fetch` if the connection breaks.
+ * @throws {BrokenBody} If the body does not have the length that its header states, is longer than the limit, or sends
+ * nothing for 30 seconds. Also throws the error of `fetch` if the connection breaks.
  */
 export async function wholeBody(response: Response, limit: number): Promise<Uint8Array<ArrayBuffer>> {
   const { headers, body } = response;

@@ -90,7 +90,7 @@ function badName(name: unknown): LakebaseError {
   );
 }
 
-/** A view of the information schema of a catalog; of the current catalog, if `catalog` is `undefined`. */
+/** A view of the information schema of a catalog, or of the current catalog if `catalog` is `undefined`. */
 function informationSchema(catalog: string | undefined, view: string): Fragment {
   return new Identifier([...(catalog === undefined ? [] : [catalog]), "information_schema", view]);
 }

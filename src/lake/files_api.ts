@@ -14,7 +14,7 @@ const MAX_REQUESTS = 5;
 const MAX_PAGE_BYTES = 64 * 1024 ** 2;
 const NOT_FOUND = 404;
 
-/** Whether a path is that of a file or of a folder. The API has another address for each. */
+/** Whether a path is that of a file or of a folder. The API has a different address for each. */
 type EntryKind = "files" | "directories";
 
 /** A page of a folder's list. */

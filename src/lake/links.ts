@@ -58,7 +58,7 @@ const MAX_CHUNK_BYTES = 2 ** 31;
 
 /**
  * Reads the chunks of a result in order. Each chunk is a separate stream in Arrow's IPC format, which is checked for
- * completeness. Several chunks are fetched ahead. A broken chunk is fetched again by a new link, because reading changes
+ * completeness. Several chunks are fetched ahead. A broken chunk is fetched again with a new link, because reading changes
  * nothing. The bytes belong to the caller.
  *
  * @throws {LakebaseError} `WORKSPACE_UNAVAILABLE` if a chunk can't be read.
@@ -114,7 +114,7 @@ async function* inOrder(source: ChunkSource): AsyncGenerator<ArrowChunk, void, v
 class Links {
   readonly #source: ChunkSource;
   readonly #links = new Map<number, ChunkLink>();
-  /** Whether a chunk had the size in the manifest, so that another size is a mistake. */
+  /** Whether a chunk had the size in the manifest, so that a different size is a mistake. */
   #areSizesExact = false;
   /** The index of the first chunk whose size differed twice. */
   #suspect: number | undefined;
@@ -222,7 +222,7 @@ async function download(link: ChunkLink, signal: AbortSignal): Promise<Uint8Arra
   }
 }
 
-/** Makes the headers of a request. Replaces the error of `Headers`, which shows a value, and so maybe a key. */
+/** Makes the headers of a request. Replaces the error of `Headers`, which shows a header's value, which may be a key. */
 function headersOf({ http_headers: headers = {} }: ChunkLink): Headers {
   try {
     return new Headers(headers);

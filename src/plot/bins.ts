@@ -35,7 +35,7 @@ export function niceBins(min: number, max: number, maxBins: number, whole: boole
 function roundEdges(low: number, high: number, step: number, maxBins: number): number[] | undefined {
   const count = Math.round(high / step - low / step);
   if (!(count >= 1 && count <= maxBins) || !Number.isFinite(low) || !Number.isFinite(high)) return undefined;
-  // Without the last digits, which come from binary fractions: 0.3 instead of 0.30000000000000004.
+  // Removes the last digits, which come from binary fractions: 0.3 instead of 0.30000000000000004.
   const edges = Array.from({ length: count + 1 }, (_, index) => Number((low + index * step).toPrecision(12)));
   return edges.every((edge, index) => index === 0 || edge > edges[index - 1]!) ? edges : undefined;
 }

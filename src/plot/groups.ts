@@ -30,13 +30,13 @@ export interface Grouped {
   groups: Group[];
   /** Notes on values that were put together or left out. */
   notes: string[];
-  /** The number of rows in all groups, also in those that were left out; `undefined` if it is not known. */
+  /** The number of rows in all groups, including those that were left out; `undefined` if it is not known. */
   rowCount: number | undefined;
 }
 
 /**
  * Groups a query's rows into few enough groups for a chart: many numbers are put into bins, many times are rounded to a unit,
- * and of many texts, the greatest are kept.
+ * and if there are many texts, only the greatest are kept.
  */
 export async function groupsOf(source: PlotSource, design: Design): Promise<Grouped> {
   const { measure } = design.value!;

@@ -18,7 +18,10 @@ export interface PlotOptions {
    * `count(fare)`, `count()`. For a query, the database computes it.
    */
   x?: string;
-  /** A column or a computed number, like {@linkcode x}. Of a column, bars and areas draw the sum for each `x`, and lines the mean. */
+  /**
+   * A column or a computed number, like {@linkcode x}. Bars and areas draw a column's sum for each `x`; lines draw its
+   * mean.
+   */
   y?: string;
   /** A column. Each of its ten most frequent values gets a color. In a heat map, the color shows this column or number. */
   color?: string;
@@ -64,7 +67,7 @@ export function checkPlotOptions(options: PlotOptions): PlotOptions {
   for (const name of TEXT_OPTIONS) {
     const text: unknown = options[name];
     if (text === undefined || (typeof text === "string" && (text !== "" || name === "title"))) continue;
-    const expected = name === "title" ? "a text" : "a column's name, or for x and y such as avg(fare)";
+    const expected = name === "title" ? "a text" : "a column's name; for x and y also a computation such as avg(fare)";
     throw cannotPlot(`${name} is ${text === "" ? "empty" : typeText(text)}; it must be ${expected}`);
   }
   for (const name of SIZE_OPTIONS) checkSize(name, options[name]);

@@ -219,10 +219,10 @@ const idleDrawers: Partial<Record<"plain" | "limited", Drawer>> = {};
 
 /**
  * Draws a Vega-Lite chart as SVG, in a worker: loading Vega and drawing would block the program for hundreds of milliseconds.
- * Making a worker blocks the program too, a web worker for a third as long as a worker of Node.
+ * Making a worker blocks the program too; a web worker blocks it for a third as long as a Node worker.
  *
- * @param limited Whether to draw in a worker of Node. It has a limit of memory, which a specification that a person wrote could
- * fill, and it lets the program end.
+ * @param limited Whether to draw in a Node worker. It has a memory limit, because a specification that a person wrote could
+ * use any amount of memory, and it does not keep the program running.
  * @param signal Ends the drawing.
  * @throws {LakebaseError} `BAD_PARAMETER` if the specification is not Vega-Lite or refers to a file or an address.
  * @throws The signal's reason.

@@ -5,7 +5,7 @@
  */
 
 import { parentPort } from "node:worker_threads";
-// Files of this module instead of packages: Vega's 84 packages of 9 MB would be fetched even by `deno task`.
+// These are files of this module, because even `deno task` would fetch Vega's 84 packages, which have 9 MB.
 // @ts-types="./vega/globals.d.ts"
 import "./vega/vega.min.js";
 // @ts-types="./vega/globals.d.ts"

@@ -6,7 +6,7 @@ import type { ChannelName } from "./source.ts";
 /** A part of a Vega-Lite specification, or the whole. */
 export type Spec = Record<string, unknown>;
 
-/** JupyterLab 4 draws with Vega-Lite 5.6, and VS Code with a newer version 5. The charts use only what both know. */
+/** JupyterLab 4 draws with Vega-Lite 5.6, and VS Code with a newer version 5. The charts use only what both support. */
 const SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json";
 
 /**
@@ -22,7 +22,7 @@ const ON_PAGE: Spec = {
   },
 };
 
-/** The maximum number of values that have descriptions for screen readers. A chart of more has one description. */
+/** The maximum number of values that have descriptions for screen readers. A chart with more values has one description. */
 const MAX_DESCRIBED_VALUES = 100;
 
 const MARKS: Readonly<Record<string, Spec>> = {
@@ -80,7 +80,7 @@ function naturalWidth({ mark }: Design, { axes }: ChartData): number {
 }
 
 function markOf({ mark, value }: Design, data: ChartData): Spec {
-  // With points, a line of a single value is visible.
+  // Points make a line of a single value visible.
   const points = mark === "line" && data.rows.length < 40 ? { point: true } : {};
   // Without `orient`, Vega-Lite takes a bar from `x` to `x2` for a horizontal one.
   const orient = MARKS[mark]?.["type"] === "bar" ? { orient: value?.channel === "x" ? "horizontal" : "vertical" } : {};

@@ -328,7 +328,7 @@ test("branch() says why a connection can't have branches", async ({ local, setti
   await using native = await connect({ ...server, user: "app", password: "secret" });
   const { code, message } = await errorOf(native.branch());
   assert.equal(code, "BAD_SETTING");
-  assert.match(message, /native password and knows no workspace; connect with the workspace's login/);
+  assert.match(message, /native password and no workspace; connect with the workspace's login/);
   await using old = await connect({ ...server, workspace: workspaceOf(local), instance: "old" });
   assert.match(
     (await errorOf(old.branches() as never)).message,

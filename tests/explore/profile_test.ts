@@ -281,7 +281,7 @@ test("the option sample limits the rows that profile() reads, and the profile sa
   assert.equal((await db.profile("p_large")).sampled, false);
   const first = await db.profile(db.sql`SELECT * FROM p_large`, { sample: 10 });
   assert.deepEqual([first.rows, first.of, first.sampled], [10, null, true]);
-  assert.match(Deno.inspect(first), /on the first 10 rows, there may be more/);
+  assert.match(Deno.inspect(first), /on the first 10 rows; there may be more/);
   await db.query("CREATE VIEW p_view AS SELECT * FROM p_large");
   assert.equal((await db.profile("p_view", { sample: 10 })).rows, 10);
   await db.query("CREATE TABLE p_few AS SELECT 1 AS one");

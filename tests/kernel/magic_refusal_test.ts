@@ -111,7 +111,7 @@ Deno.test("rewriteCell() refuses an invalid magic with the reason", () => {
       /--parquet and --limit can't be used together; --parquet writes all rows/,
     ],
     ["%%sql --csv a --plot bar\nSELECT 1", /--csv and --plot can't/],
-    ["%%sql --save\nSELECT 1", /--save has no name; it must be a name such as --save dear_trips/],
+    ["%%sql --save\nSELECT 1", /--save has no name; it must be a name such as --save expensive_trips/],
     ["%%sql --save SELECT 1", /--save has no name/],
     ["%%sql --with a,1b\nSELECT 1", /--with is "1b"; it must be a name/],
     ["%%sql --save a\nSELECT 1; SELECT 2", /--save takes one statement, but the cell has 2/],

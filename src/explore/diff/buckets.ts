@@ -72,7 +72,10 @@ interface BucketComparison {
   differing: DifferingBuckets;
 }
 
-/** The rows of a bucket. With more, fetching them to find one that differs would cost more than the sums of more buckets. */
+/**
+ * The desired rows of a bucket. If a bucket had more, fetching them to find one that differs would cost more than
+ * splitting it.
+ */
 const ROWS_PER_BUCKET = 32;
 /** The maximum number of sums that a server sends at a time, to limit the memory. */
 const MAX_BUCKETS = 65_536;

@@ -17,7 +17,7 @@ interface DrawingFacts {
 /** The maximum number of rows that are drawn. */
 const MAX_DRAWN_ROWS = 100;
 
-/** Lays out the rows that differ, with a changed value as `old → new`; the counts, if there are none. */
+/** Lays out the rows that differ, with a changed value as `old → new`. If no rows differ, lays out the counts. */
 export function drawRows(facts: TableDiffFacts, rows: readonly RowDifference[], drawing: DrawingFacts): TableOptions {
   const { names, elapsed, columnTypes } = drawing;
   const caption = `${facts.table}: from ${names.before} to ${names.after}`;
@@ -90,7 +90,7 @@ function columnTexts({ only, types }: TableDiffFacts, names: Pair<string>): stri
   ];
 }
 
-/** The names of the key's columns and of those that differ; of all columns if a row was added or removed. */
+/** The names of the key's columns and of the columns that differ, or of all columns if a row was added or removed. */
 function drawnColumns({ key }: TableDiffFacts, rows: readonly RowDifference[]): string[] {
   const whole = rows.find(({ change }) => change !== "changed");
   const names = whole === undefined

@@ -52,7 +52,10 @@ export interface TableDiffFacts {
   readonly fetched: number;
 }
 
-/** Up to this many rows are fetched with all columns. Of more rows, only the hashes are fetched, and the rows that differ. */
+/**
+ * Up to this many rows are fetched with all columns. If there are more, first the hashes are fetched, then the rows that
+ * differ.
+ */
 const MAX_WHOLE_ROWS = 10_000;
 
 /** Compares the rows of a table in two databases. See `Lakebase.diff`. */
@@ -283,7 +286,7 @@ function pairUp(
   for (const row of others.values()) visit({ after: row });
 }
 
-/** The rows of a statement, of which one batch is in memory. */
+/** The rows of a statement. Only one batch of them is in memory. */
 class OrderedRows implements AsyncDisposable {
   readonly #cursor: Cursor;
   #rows: readonly TextRow[] = [];
@@ -301,7 +304,7 @@ class OrderedRows implements AsyncDisposable {
     return new OrderedRows(new Cursor(session, textStatement(text, values), session.signal, SERVER_TEXTS));
   }
 
-  /** Whether the next row is in memory, or there is none. */
+  /** Whether the next row is in memory, or there are no more rows. */
   get ready(): boolean {
     return this.#next < this.#rows.length || this.#cursor.ended;
   }

@@ -29,7 +29,7 @@ export interface SchemaDifference {
   change: "added" | "removed" | "changed";
   /** The kind of object. */
   kind: SchemaObjectKind;
-  /** The quoted name: `public.trips`, of a column `public.trips.fare`, of a function `public.tip(fare numeric)`. */
+  /** The quoted name, such as `public.trips`, `public.trips.fare` for a column, `public.tip(fare numeric)` for a function. */
   name: string;
   /** The definition in this database, in the server's form; `null` if the object is not there. */
   before: string | null;
@@ -101,7 +101,7 @@ const TABLES = `SELECT 'table' AS kind, ${TABLE_NAME} AS name, NULL AS part_of, 
 } AS definition FROM pg_catalog.pg_class AS c ${IN_SCHEMA} c.relnamespace
   WHERE ${IS_USER_SCHEMA} AND ${kindIs("r", "p", "f")} AND ${isNotOfExtension("pg_class", "c.oid")}`;
 
-/** Without the columns of partitions, which repeat those of the partitioned table. */
+/** Leaves out the columns of partitions, which repeat those of the partitioned table. */
 const COLUMNS =
   `SELECT 'column', ${TABLE_NAME} OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) pg_catalog.quote_ident(a.attname), ${TABLE_NAME}, ${
     joinTexts(
@@ -121,7 +121,7 @@ const COLUMNS =
   LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid OPERATOR(pg_catalog.=) a.attrelid AND d.adnum OPERATOR(pg_catalog.=) a.attnum
   ${joinTable("a.attrelid")} AND NOT c.relispartition AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped`;
 
-/** Without NOT NULL, which is part of its column's definition. */
+/** Leaves out NOT NULL, which is part of its column's definition. */
 const CONSTRAINTS =
   `SELECT 'constraint', ${TABLE_NAME} OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) pg_catalog.quote_ident(k.conname),
   ${TABLE_NAME}, pg_catalog.pg_get_constraintdef(k.oid, true) FROM pg_catalog.pg_constraint AS k ${
@@ -130,7 +130,7 @@ const CONSTRAINTS =
   AND k.contype OPERATOR(pg_catalog.=) ANY ('{p,u,f,c,x}') AND k.conparentid OPERATOR(pg_catalog.=) 0
   AND NOT (c.relispartition AND NOT k.conislocal)`;
 
-/** Without the indexes that constraints define. */
+/** Leaves out the indexes that constraints define. */
 const INDEXES =
   `SELECT 'index', ${TABLE_NAME} OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) pg_catalog.quote_ident(ic.relname), ${TABLE_NAME}, ${
     joinTexts("pg_catalog.pg_get_indexdef(i.indexrelid)", "CASE WHEN NOT i.indisvalid THEN 'INVALID' END")
@@ -167,7 +167,7 @@ const VIEWS = `SELECT ${KIND}, ${TABLE_NAME}, NULL, pg_catalog.pg_get_viewdef(c.
   FROM pg_catalog.pg_class AS c ${IN_SCHEMA} c.relnamespace
   WHERE ${IS_USER_SCHEMA} AND ${kindIs("v", "m")} AND ${isNotOfExtension("pg_class", "c.oid")}`;
 
-/** Without the sequences of identity columns, which are part of their column's definition. */
+/** Leaves out the sequences of identity columns, which are part of their column's definition. */
 const SEQUENCES = `SELECT 'sequence', ${TABLE_NAME}, NULL, ${
   joinTexts(
     "pg_catalog.format_type(s.seqtypid, NULL)",
@@ -197,7 +197,7 @@ const FUNCTIONS = `SELECT 'function', pg_catalog.format('%I.%I(%s)', n.nspname, 
   isNotOfExtension("pg_proc", "p.oid")
 }`;
 
-/** Without the types of tables, of arrays and of multiranges, which other objects define. */
+/** Leaves out the types of tables, arrays and multiranges, which other objects define. */
 const TYPES = `SELECT 'type', pg_catalog.format('%I.%I', n.nspname, t.typname), NULL, ${
   joinTexts(
     choose("t.typtype", {
@@ -276,7 +276,7 @@ export async function diffSchemas(
 
 const SCHEMA_FIELDS = fieldsFor({ change: "text", kind: "text", name: "text", before: "text", after: "text" });
 
-/** Compares objects by kind and name. Of a table that was added or removed, only the table itself is listed. */
+/** Compares objects by kind and name. If a table was added or removed, only the table itself is listed. */
 function compareObjects({ before, after }: Pair<readonly SchemaObject[]>): SchemaDifference[] {
   const [beforeById, afterById] = [byId(before), byId(after)];
   const differences: SchemaDifference[] = [];

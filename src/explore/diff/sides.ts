@@ -30,8 +30,8 @@ export async function mapPair<T, R>({ before, after }: Pair<T>, work: (one: T) =
 }
 
 /**
- * Runs statements on both databases, on each in a read-only transaction that sees one state of the database. Where a
- * transaction is open, the statements are part of it.
+ * Runs statements on both databases, each in a read-only transaction that sees one state of its database. If a database
+ * already has an open transaction, its statements are part of that transaction.
  *
  * @param settings Settings of the servers, besides those that give equal values equal texts.
  * @throws {LakebaseError} `BAD_PARAMETER` if the databases can't be compared.
@@ -136,7 +136,7 @@ export interface ComparedTable {
   types: readonly ({ column: string } & Pair<string>)[];
 }
 
-/** SQL for the indexes that identify a row: unique, for all rows, of plain columns that are never NULL. */
+/** SQL for the indexes that identify a row: unique indexes of all rows, on plain columns that are never NULL. */
 const KEYS = `(SELECT pg_catalog.json_agg((SELECT pg_catalog.json_agg(a.attname ORDER BY k.position)
     FROM pg_catalog.unnest((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts OPERATOR(pg_catalog.-) 1]) WITH ORDINALITY AS k(num, position)
     JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.=) k.num)
