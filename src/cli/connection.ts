@@ -203,7 +203,9 @@ export function names(text: string): string[] {
   const names = matches.map(([, quoted, plain]) => quoted === undefined ? plain!.trimEnd() : unquoteName(quoted));
   const isComplete = matches.map(([match]) => match).join(",") === text;
   if (isComplete && !names.includes("") && new Set(names).size === names.length) return names;
-  throw new InvalidArgumentError('It must be different columns, such as id,zone. Quote a name that has a comma: id,"a, b".');
+  throw new InvalidArgumentError(
+    'It must be different columns, such as id,zone. Quote a name that has a comma: id,"a, b".',
+  );
 }
 
 /** Reads a delimiter. `\t` is a tab, because it is hard to type a tab in a shell. */

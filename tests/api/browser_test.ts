@@ -121,7 +121,7 @@ Deno.test({
       assert.match(await all.locator("th").first().innerText(), /^n \u21c5\s+int8$/);
       assert.equal(await all.locator("th button").first().getAttribute("title"), "Sort by this column");
       assert.equal(await all.locator(".lb-part").count(), 0);
-      assert.match(await part.locator(".lb-part").innerText(), /more rows: .* of the first 45 rows only/);
+      assert.match(await part.locator(".lb-part").innerText(), /more rows: .* cover only the first 45 rows/);
       assert.equal(
         await part.locator("th button").first().getAttribute("title"),
         "Sort the first 45 rows by this column",
