@@ -72,7 +72,7 @@ queryTest("after the token has expired, the error names the outage of the worksp
   const error = await errorOf(db.sql`SELECT 1`);
   assert.equal(error.code, "WORKSPACE_UNAVAILABLE", error.message);
   local.faults.reset();
-  assert.equal(await db.sql`SELECT 1`.value(), 1, "it recovers by itself");
+  assert.equal(await db.sql`SELECT 1`.value(), 1, "the connection recovers without help");
 });
 
 for (const minutes of [10, -10]) {

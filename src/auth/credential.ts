@@ -56,13 +56,13 @@ export async function mintCredential(
 }
 
 /**
- * Explains a 404, whose own message names the path of the request and does not say that a deleted branch takes its
- * endpoint along.
+ * Explains a 404, whose own message names the path of the request and does not say that an endpoint is deleted together
+ * with its branch.
  */
 function explainMissing(error: unknown, { target }: CredentialRequest): unknown {
   if (!(error instanceof LakebaseError) || error.code !== "ENDPOINT_NOT_FOUND") return error;
   const name = "endpoint" in target ? target.endpoint : `instance "${target.instance}"`;
-  const branch = "endpoint" in target ? "; its branch may have been deleted, or have ended by itself" : "";
+  const branch = "endpoint" in target ? "; its branch may have been deleted or have expired" : "";
   return new LakebaseError(error.code, `Cannot log in to ${name}: it is not in the workspace${branch}`, {
     cause: error,
   });

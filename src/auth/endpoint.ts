@@ -132,7 +132,7 @@ async function findBranch(lookUp: LookUp, reference: string | undefined, branch?
     (branches.length === 1 ? branches[0] : undefined);
   if (defaultBranch !== undefined) return nameOf(defaultBranch);
   if (branches.length === 0) throw notFound(project, "has no branch");
-  throw ambiguous(`${project} has no default branch and several others`, branches.map(nameOf));
+  throw ambiguous(`${project} has several branches, and none is the default`, branches.map(nameOf));
 }
 
 function projectName(reference: string): string {

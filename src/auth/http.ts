@@ -56,8 +56,8 @@ export interface OpenAnswer {
 }
 
 /**
- * Sends a request whose address, headers or answer is secret. It does not follow redirects, because they would take the
- * login along. For a request to this machine it uses no proxy and a verified loopback address, because DNS decides
+ * Sends a request whose address, headers or answer is secret. It does not follow redirects, because the
+ * login would be sent to their targets. For a request to this machine it uses no proxy and a verified loopback address, because DNS decides
  * where a name such as `w.localhost` leads. For other requests it uses the environment's proxy, if there is one.
  *
  * @throws {LakebaseError} `BAD_SETTING` for plain HTTP to another machine.

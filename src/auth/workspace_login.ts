@@ -10,7 +10,7 @@ import { parseObject } from "./workspace_request.ts";
  * Makes the client of a login: one of our own for service principals and managed identities, or else one of the SDK.
  *
  * @param login The login; without it, the SDK finds none.
- * @throws {Error} For several logins, for an unknown login method, and for a login that would be sent along with a redirect.
+ * @throws {Error} For several logins, for an unknown login method, and for a login that a library would send to the target of a redirect.
  */
 export async function loginClient(login: WorkspaceLogin | undefined): Promise<WorkspaceClientLike> {
   if (login !== undefined) checkLogin(login);
@@ -40,7 +40,7 @@ function checkLogin({ attributes, host }: WorkspaceLogin): void {
   if (authType?.startsWith("google") ?? methods.has("google")) {
     throw new Error(
       "this module does not use a Google login (GOOGLE_CREDENTIALS, DATABRICKS_GOOGLE_SERVICE_ACCOUNT), because Google's " +
-        "library sends it along with redirects. Use a service principal (DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET), or " +
+        "library sends it to the target of a redirect. Use a service principal (DATABRICKS_CLIENT_ID and DATABRICKS_CLIENT_SECRET), or " +
         "pass a client of your own: connect({ workspace: new WorkspaceClient(...) })",
     );
   }

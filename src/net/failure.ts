@@ -80,20 +80,20 @@ const MAX_READ = 1000;
 
 /** Classifies an error of the server. PgBouncer uses 08P01 for all errors that it raises itself. */
 function refusal(message: string, sqlstate: string, target: ConnectTarget): Refusal {
-  const words = message.slice(0, MAX_READ).replace(/"[^"]*"/g, '""'); // a name in quotes may contain any text
-  const says = (pattern: RegExp) => pattern.test(words);
-  if (says(/IP ACL/i)) return ["final", "LOGIN_REFUSED", "Ask an administrator to allow this network"];
-  if (says(/External authorization failed/i)) {
+  const unquoted = message.slice(0, MAX_READ).replace(/"[^"]*"/g, '""'); // a name in quotes may contain any text
+  const matches = (pattern: RegExp) => pattern.test(unquoted);
+  if (matches(/IP ACL/i)) return ["final", "LOGIN_REFUSED", "Ask an administrator to allow this network"];
+  if (matches(/External authorization failed/i)) {
     return ["waking", "LOGIN_REFUSED", "Is the compute disabled, or is this network not allowed?"];
   }
-  if (says(/unsupported startup parameter/i)) return ["final", "POOLED_HOST", STARTUP_ADVICE];
-  if (says(/using SSL|sslmode|SSL off|no encryption|\bSNI\b|(SSL|TLS) .*required|protocol version: 196608/i)) {
+  if (matches(/unsupported startup parameter/i)) return ["final", "POOLED_HOST", STARTUP_ADVICE];
+  if (matches(/using SSL|sslmode|SSL off|no encryption|\bSNI\b|(SSL|TLS) .*required|protocol version: 196608/i)) {
     return ["final", "TLS", "Connect to the host by its name, with sslMode verify-full"];
   }
-  if (sqlstate.startsWith("28") || says(/SASL authentication failed|no such user|\bauth(entication)? failed/i)) {
+  if (sqlstate.startsWith("28") || matches(/SASL authentication failed|no such user|\bauth(entication)? failed/i)) {
     return ["login", "LOGIN_REFUSED", loginAdvice(target)];
   }
-  if (sqlstate === "3D000" || sqlstate === "08P01" && says(/no such database/i)) {
+  if (sqlstate === "3D000" || sqlstate === "08P01" && matches(/no such database/i)) {
     return ["final", "DATABASE_NOT_FOUND", `Set ${quotedOption("database")} (PGDATABASE) to one that the endpoint has`];
   }
   if (sqlstate === "55000" || sqlstate === "57P04") {
@@ -103,11 +103,11 @@ function refusal(message: string, sqlstate: string, target: ConnectTarget): Refu
       `Set ${quotedOption("database")} (PGDATABASE) to one that takes connections`,
     ];
   }
-  if (/^53[34]00$/.test(sqlstate) || says(/no more connections allowed|query_wait_timeout/i)) {
+  if (/^53[34]00$/.test(sqlstate) || matches(/no more connections allowed|query_wait_timeout/i)) {
     return ["waking", "TOO_MANY_CONNECTIONS", 'Lower "max", or close other connections'];
   }
   if (/^(08|53|57|58|XX)/.test(sqlstate)) return ["waking", "UNREACHABLE", "Try again in a minute"];
-  if (/^(22023|42601|42602|42704)$/.test(sqlstate) || says(/to set parameter|startup option/i)) {
+  if (/^(22023|42601|42602|42704)$/.test(sqlstate) || matches(/to set parameter|startup option/i)) {
     return ["final", "BAD_SETTING", "Check PGOPTIONS, which is sent with the login"];
   }
   if (sqlstate === "42501") {

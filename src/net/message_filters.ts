@@ -130,7 +130,7 @@ export class MessageReader {
   }
 }
 
-/** The bytes that are read in one turn of the event loop. To make objects of their rows takes about 10 ms. */
+/** The bytes that are read in one turn of the event loop. Making objects of their rows takes about 10 ms. */
 const MAX_BYTES_PER_TURN = 262_144;
 
 /**

@@ -203,7 +203,7 @@ function untrusted(error: string): string {
   return `its authority is not trusted (${error}); put a private one into ${quotedOption("ca")} (PGSSLROOTCERT)`;
 }
 
-/** Opens a TCP connection in the way of `connect()`. */
+/** Opens a TCP connection as `connect()` does. */
 async function openSocket(
   { host, port }: ServerAddress,
   signal: AbortSignal,

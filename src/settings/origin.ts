@@ -35,7 +35,7 @@ export interface Setting {
 
 /**
  * The order of trust: code, then the environment, then the person's own files (`~/.databrickscfg` and the logins that
- * command line tools keep), and last `.env`, which comes from whoever wrote the folder.
+ * command line tools keep), and last `.env`, which comes from whoever made the folder.
  */
 const TRUST_RANK: Record<OriginKind, number> = {
   option: 0,

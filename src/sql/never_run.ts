@@ -75,8 +75,8 @@ const COMMANDS = new Set(
 const MAX_DEPTH = 10;
 
 /**
- * Whether a fragment may be a complete statement. Another one, such as a condition, is part of a statement, and a program may
- * decide not to use it.
+ * Whether a fragment may be a complete statement. Other fragments, such as conditions, are parts of statements, and a program
+ * may decide not to use them.
  */
 function beginsStatement(query: Pick<Fragment, "strings" | "values">): boolean {
   let part: Partial<Pick<Fragment, "strings" | "values">> | undefined = query;

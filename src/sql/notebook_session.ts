@@ -268,7 +268,7 @@ export class NotebookSession implements Session {
     resolve(lease);
   }
 
-  /** Asks a loop over a query to give the connection back, because the statements in its body would wait for ever. */
+  /** Asks a loop over a query to give the connection back, because the statements in its body would wait forever. */
   #askToFinish({ lease }: RunningStatement): void {
     lease.finish?.().then((released) => {
       if (released || this.#current?.running?.lease !== lease) return;

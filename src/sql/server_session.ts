@@ -69,9 +69,9 @@ export function sessionLost(
   { open, state }: { open: boolean; state: string | undefined },
 ): LakebaseError {
   const rolledBack = open ? "; its transaction was rolled back" : "";
-  const [lost, remedy] = state === "" ? ["It had no other state", "run it again, and it runs"] : [
+  const [lost, remedy] = state === "" ? ["It had no other state", "run it again"] : [
     `Lost with the session: ${state ?? UNKNOWN_STATE}`,
-    "make again what was lost, then run the statement: both run",
+    "recreate what was lost, then run the statement again",
   ];
   const { code, severity } = cause as { code?: string; severity?: unknown };
   const sqlstate = severity === undefined ? undefined : code; // an error of the network has a code of another kind

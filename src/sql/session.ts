@@ -160,7 +160,7 @@ export interface Session {
    *
    * @param purpose The statement or other purpose that the connection is for. Errors name it to those who wait for a
    * connection.
-   * @param signal Ends the caller's wait. If it has aborted, the session keeps the news of a lost session for another caller.
+   * @param signal Ends the caller's wait. If it has aborted, the session reports a lost connection to a later caller.
    */
   acquire(purpose?: string, signal?: AbortSignal): Promise<Lease>;
   /** Asks the server to cancel the statement that a connection is running. */
@@ -169,7 +169,7 @@ export interface Session {
   lookUp(text: string, values: readonly unknown[]): Promise<Record<string, unknown>[]>;
 }
 
-/** The connection and the transaction of a session, which are drawn with what was computed in it. */
+/** The name of a session's connection, and the state of its transaction: a drawing shows both with the rows. */
 export function originOf({ place, transaction }: Session): ResultOrigin {
   const state = transaction === undefined ? undefined : transaction.failure === undefined ? "open" : "failed";
   return { place: place?.(), transaction: state };

@@ -100,7 +100,7 @@ export function checkWork(work: unknown): void {
 }
 
 /**
- * Runs statements that take effect together or not at all. Inside another transaction they run behind a savepoint.
+ * Runs statements that take effect together or not at all. Inside another transaction they run after a savepoint.
  *
  * @param outer The session that the connection comes from.
  * @param work The function that runs the statements. It gets a function that finds their session. No statement can run

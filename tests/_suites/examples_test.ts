@@ -12,7 +12,7 @@ const lease = await leaseLocal({});
 
 for (const [at, example] of (await findExamples()).entries()) {
   Deno.test({
-    name: `the example of ${example.file.slice(ROOT.length)}, line ${example.line}`,
+    name: `the example of ${example.file.slice(ROOT.length)}, line ${example.line} runs`,
     sanitizeOps: false,
     sanitizeResources: false,
     fn: async () => {

@@ -256,7 +256,7 @@ test("sql runs on the connection that the last connect() returned, newly opened 
   const [, last] = await Promise.all([connect(settings()), connect(settings({ readOnly: true }))]);
   assert.equal(last, prod);
   assert.equal(await readOnly(), "on");
-  const slow = connect(settings({ max: 2 })); // it closes and logs in, and ends after the one below
+  const slow = connect(settings({ max: 2 })); // this call closes a connection and logs in, so it ends after the call below
   await connect(settings({ readOnly: true }));
   assert.equal(await readOnly(), "on");
   await using _slow = await slow;
@@ -490,10 +490,10 @@ const WORKSPACE: [name: string, fault: WorkspaceFault, code: LakebaseErrorCode, 
   ["403", { status: 403 }, "WORKSPACE_AUTH", /403.*Ask for access/],
   ["404", { status: 404 }, "ENDPOINT_NOT_FOUND", /is not in the workspace/],
   ["409", { status: 409 }, "WORKSPACE_REFUSED", /409/],
-  ["429 for ever", { status: 429 }, "WORKSPACE_UNAVAILABLE", /429/],
+  ["429 forever", { status: 429 }, "WORKSPACE_UNAVAILABLE", /429/],
   ["429, to come back in an hour", { status: 429, retryAfter: 3600 }, "WORKSPACE_UNAVAILABLE", /429/],
-  ["503 for ever", { status: 503 }, "WORKSPACE_UNAVAILABLE", /503/],
-  ["500 for ever", { status: 500 }, "WORKSPACE_UNAVAILABLE", /500/],
+  ["503 forever", { status: 503 }, "WORKSPACE_UNAVAILABLE", /503/],
+  ["500 forever", { status: 500 }, "WORKSPACE_UNAVAILABLE", /500/],
   ["a redirect", { status: 302 }, "WORKSPACE_UNAVAILABLE", /redirect/],
   ["half a JSON", { answer: "truncated" }, "WORKSPACE_UNAVAILABLE", /half an answer/],
   ["an array", { body: "[]" }, "WORKSPACE_UNAVAILABLE", /not JSON/],

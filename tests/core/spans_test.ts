@@ -51,7 +51,8 @@ const CASES: [sql: string, summary: string | undefined][] = [
 ];
 
 for (const [sql, summary] of CASES) {
-  Deno.test(`the summary of ${sql.slice(0, 60)}`, () => assert.equal(sqlSummary(sql), summary));
+  Deno.test(`the summary of ${sql.slice(0, 60)} is ${summary?.slice(0, 60)}`, () =>
+    assert.equal(sqlSummary(sql), summary));
 }
 
 Deno.test("a summary of random SQL contains no value, and always ends", () => {

@@ -37,9 +37,9 @@ Deno.test("an endless answer of the workspace is an error, and reading stops", a
 Deno.test("the alternatives to a missing endpoint are looked up within the same deadline", async () => {
   await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     if (request.url.endsWith("/e")) return Response.json({ message: "no such endpoint" }, { status: 404 });
-    return new Response(new ReadableStream()); // which never ends
+    return new Response(new ReadableStream()); // a body that never ends
   });
-  const workspace = new Workspace({ client: clientOf(server), limit: 3_600_000 }); // an hour for a call by itself
+  const workspace = new Workspace({ client: clientOf(server), limit: 3_600_000 }); // a single request may take an hour
   const request = { endpoint: "projects/p/branches/b/endpoints/e", readOnly: false };
   const error = await errorOf(() => findEndpoint(workspace, request, { deadline: Date.now() + 500 }));
   assert.equal(error.code, "ENDPOINT_NOT_FOUND");

@@ -43,7 +43,7 @@ function failure(cell: CellRun | undefined): string {
 
 const NOTEBOOK: [cell: string, shows: RegExp][] = [
   [
-    "// It connects by itself.\n%%sql\nCREATE TABLE trips (id int, zone text);\nINSERT INTO trips SELECT n, 'Z' || n % 3 FROM generate_series(1, 100) AS n",
+    "// No connect() is needed.\n%%sql\nCREATE TABLE trips (id int, zone text);\nINSERT INTO trips SELECT n, 'Z' || n % 3 FROM generate_series(1, 100) AS n",
     /^Connected to project local, branch production, .* database databricks_postgres, as you@example\.com, because connect\(\) was not called\. The local Lakebase is set by LAKEBASE_LOCAL\.\nINSERT 0 100, [\d.]+ m?s$/,
   ],
   ["%%sql\nSELECT * FROM trips ORDER BY id", /first 20 rows, there are more/],

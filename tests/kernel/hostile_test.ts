@@ -69,7 +69,7 @@ Deno.test("(slow) the readers of cells take linear time on hostile text, and nev
   for (const part of PARTS) {
     const text = part.repeat(Math.ceil(sized(100_000, 500_000) / part.length));
     for (const read of Object.values(READERS)) {
-      try { // what takes its square takes an hour
+      try { // quadratic time would take an hour
         read(text);
       } catch (error) {
         if (!(error instanceof UsageError)) throw error;

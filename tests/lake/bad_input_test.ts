@@ -28,7 +28,7 @@ test("(slow) a result of 10,000 columns, some of which have one name, is read in
   assert.deepEqual([Object.keys(same!).length, same!["a"], same!["a_10000"]], [10_000, 7, 7]);
 });
 
-test("(slow) a table of 10,000 columns is refused by Postgres, and nothing of it stays", async ({ local, settings }) => {
+test("(slow) a table of 10,000 columns is refused by Postgres, and leaves nothing behind", async ({ local, settings }) => {
   const lake = await open(local);
   local.faults.warehouse.columns = 10_000;
   await using db = await connect(settings());

@@ -148,7 +148,7 @@ transferTest("only a complete dataset replaces an older one", async ({ db, local
 });
 
 transferTest(
-  "(slow) a dataset of which an upload is refused or cut off leaves nothing",
+  "(slow) a dataset leaves nothing behind if an upload is refused or cut off",
   async ({ db, local }) => {
     for (const fault of [{ status: 507 }, { status: 429 }, { after: 10_000 }, { answer: "reset" as const }]) {
       local.faults.workspace("PUT */part-00001*", fault);

@@ -19,7 +19,7 @@ export async function mint(local: LocalLakebase, request: Record<string, unknown
   return token;
 }
 
-/** Makes a `pg` client that has not client yet. */
+/** Makes a `pg` client that has not connected yet. */
 export function newClient(local: LocalLakebase, password: string, config: pg.ClientConfig = {}): pg.Client {
   const client = new pg.Client({
     host: "localhost",

@@ -75,7 +75,7 @@ const options: [string, [string, string][]][] = [
 ];
 
 for (const [text, expected] of options) {
-  Deno.test(`commandLineOptions() of ${JSON.stringify(text)}`, () => {
+  Deno.test(`commandLineOptions() reads ${JSON.stringify(text)}`, () => {
     assert.deepEqual([...commandLineOptions(text)], expected);
   });
 }

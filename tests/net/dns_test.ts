@@ -66,7 +66,7 @@ Deno.test("lookup() supports both callback forms of Node", async () => {
 async function resolveWith(
   dig: string | undefined,
   host = "ep-test.invalid",
-): Promise<{ said: string }> {
+): Promise<{ output: string }> {
   const folder = await Deno.makeTempDir();
   if (dig !== undefined) {
     await Deno.writeTextFile(`${folder}/dig`, `#!/bin/sh\n${dig}\n`);
@@ -80,7 +80,7 @@ async function resolveWith(
       env: { PATH: folder },
       stderr: "null",
     }).output();
-    return { said: new TextDecoder().decode(stdout) };
+    return { output: new TextDecoder().decode(stdout) };
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
@@ -89,10 +89,10 @@ async function resolveWith(
 const ignore = Deno.build.os === "windows"; // the stand-ins for dig are shell scripts
 
 Deno.test({ name: "resolveHost() falls back to dig", ignore }, async () => {
-  const { said } = await resolveWith(
+  const { output } = await resolveWith(
     '[ "$*" = "+short +time=2 +tries=2 ep-test.invalid A ep-test.invalid AAAA" ] && echo 203.0.113.7',
   );
-  assert.deepEqual(JSON.parse(said), { addresses: [{ address: "203.0.113.7", family: 4 }], resolver: "dig" });
+  assert.deepEqual(JSON.parse(output), { addresses: [{ address: "203.0.113.7", family: 4 }], resolver: "dig" });
 });
 
 Deno.test({ name: "resolveHost() goes on without a dig that is missing, fails, or prints junk", ignore }, async () => {
@@ -103,20 +103,20 @@ Deno.test({ name: "resolveHost() goes on without a dig that is missing, fails, o
     ["while :; do echo junk; done", /dig: it printed too much/],
   ];
   for (const [dig, expected] of cases) {
-    const { said } = await resolveWith(dig);
-    assert.match(said, expected);
-    assert.match(said, /Cannot find the address of "ep-test.invalid"/);
+    const { output } = await resolveWith(dig);
+    assert.match(output, expected);
+    assert.match(output, /Cannot find the address of "ep-test.invalid"/);
   }
 });
 
 Deno.test({ name: "(slow) resolveHost() stops a dig that hangs, and its children", ignore }, async () => {
-  const { said } = await inTime("the end of dig", resolveWith("/bin/sleep 600"));
-  assert.match(said, /dig: no answer in 5 s/);
+  const { output } = await inTime("the end of dig", resolveWith("/bin/sleep 600"));
+  assert.match(output, /dig: no answer in 5 s/);
 });
 
 Deno.test({ name: "resolveHost() passes dig nothing that looks like an option", ignore }, async () => {
   for (const host of ["-f/etc/passwd", "@203.0.113.9", "+trace", "a b"]) {
-    assert.match((await resolveWith("echo 203.0.113.7", host)).said, /dig: not a host name/, host);
+    assert.match((await resolveWith("echo 203.0.113.7", host)).output, /dig: not a host name/, host);
   }
 });
 

@@ -83,9 +83,9 @@ test("LakebasePool tests a connection that was idle for long", async ({ local, s
   await using db = await connect(settings());
   const client = await db.pool.connect() as pg.PoolClient & { idleSince: number };
   client.release();
-  client.once("end", () => local.faults.blackhole = false); // the test of it has failed
-  client.idleSince -= 60_000; // as if a laptop had slept: no timer fired, nothing was heard
-  local.faults.blackhole = true; // what it was connected to is gone without a word
+  client.once("end", () => local.faults.blackhole = false); // the pool's test has failed
+  client.idleSince -= 60_000; // as if a laptop had slept: no timer fired, and no bytes came
+  local.faults.blackhole = true; // the server is gone, and has not closed the connection
   assert.equal((await db.query("SELECT 1 AS n")).length, 1);
 }, { neverReached: "the network alone decides" });
 
@@ -194,8 +194,8 @@ test("a -pooler host is sent no PGOPTIONS, which its pooler would refuse", async
       args: ["eval", "--quiet", ...LOCKED, script],
       env: { ...env, ...login, PGOPTIONS: "-c search_path=public" },
     }).output();
-    const said = new TextDecoder().decode(stdout); // without an SQLSTATE, because no server was asked
-    assert.match(said, /^POOLED_HOST undefined .*with PGOPTIONS: .*settings do not last. Use "localhost.localhost"/i);
+    const output = new TextDecoder().decode(stdout); // without an SQLSTATE, because no server was asked
+    assert.match(output, /^POOLED_HOST undefined .*with PGOPTIONS: .*settings do not last. Use "localhost.localhost"/i);
   }
 }, { neverReached: "nothing is sent" });
 

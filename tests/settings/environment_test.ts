@@ -180,7 +180,7 @@ Deno.test("readEnvFile() looks for @std/dotenv once in a process, and reads with
         DENO_DIR: `${folder}/cache`,
         DENO_NO_UPDATE_CHECK: "1",
       },
-      signal: AbortSignal.timeout(30_000), // the limit itself is 3 s; without one this would wait for ever
+      signal: AbortSignal.timeout(30_000), // the limit itself is 3 s; without one this would wait forever
     }).output();
     assert.equal(success, true);
     const values = [["A", { value: "1", line: 1 }]];

@@ -81,7 +81,7 @@ queryTest("LISTEN and NOTIFY run like other commands", async ({ db }) => {
   assert.equal((await db.sql`UNLISTEN *`).command, "UNLISTEN");
 });
 
-queryTest("200 queries at once over 15 connections", async ({ open }) => {
+queryTest("200 queries at once share 15 connections", async ({ open }) => {
   const db = await open({ max: 15 });
   const values = await Promise.all(Array.from({ length: 200 }, (_, n) => db.sql`SELECT ${n}::int`.value()));
   assert.deepEqual(values, Array.from({ length: 200 }, (_, n) => n));

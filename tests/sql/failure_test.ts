@@ -334,9 +334,9 @@ Deno.test({
     await assert.rejects(db.query('CREATE TABLE teams (n int); ALTER TABLE teams OWNER TO "The Team"'), member);
     await superuser.query("ALTER ROLE app NOBYPASSRLS");
     await superuser.end();
-    const policies = (said: string) => ({
+    const policies = (hint: string) => ({
       code: "QUERY_FAILED",
-      message: new RegExp(`HINT: you are "app"\\. public\\.guarded belongs to "you@example\\.com", .*; ${said}$`),
+      message: new RegExp(`HINT: you are "app"\\. public\\.guarded belongs to "you@example\\.com", .*; ${hint}$`),
     });
     await assert.rejects(db.query("INSERT INTO guarded VALUES (-1)"), policies("it has no policy.*"));
     await owner.query("CREATE POLICY positive ON guarded USING (n > 0)");

@@ -171,7 +171,7 @@ queryTest(
 queryTest(
   "a statement that only reads ends after the shown rows, once it is known to be large",
   async ({ db }) => {
-    await db.query("DROP DOMAIN IF EXISTS checked"); // of what a domain calls a plan does not tell: then all runs to its end
+    await db.query("DROP DOMAIN IF EXISTS checked"); // a plan does not show what a domain calls, so with one each statement runs to its end
     const drawMany = (rows: number) => drawn(db.sql`SELECT n FROM generate_series(1, ${rows}) AS n`);
     assert.match(await drawMany(3), /\(3 rows/);
     assert.match(await drawMany(1000), /20 of 1,000 rows/); // it was small
@@ -183,7 +183,7 @@ queryTest(
 );
 
 queryTest(
-  "a statement that would fail after the shown rows is not run so far, or fails as a whole",
+  "a statement that would fail after the shown rows does not run that far, or fails as a whole",
   async ({ db }) => {
     await setUp(db);
     const reading = await drawn(db.sql`SELECT 1 / (n - 90) FROM src`);

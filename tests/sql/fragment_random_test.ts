@@ -39,9 +39,9 @@ function make(random: Random, depth: number): Made {
   const values: unknown[] = [];
   const pieces: Made["pieces"] = [{ text: strings[0]! }];
   for (let n = random.below(5); n > 0; n--) {
-    const { value, said } = makeValue(random, depth);
+    const { value, pieces: expected } = makeValue(random, depth);
     values.push(value);
-    pieces.push(...said);
+    pieces.push(...expected);
     const text = random.one(TEXTS);
     strings.push(text);
     pieces.push({ text });
@@ -52,28 +52,28 @@ function make(random: Random, depth: number): Made {
   };
 }
 
-function makeValue(random: Random, depth: number): { value: unknown; said: Made["pieces"] } {
+function makeValue(random: Random, depth: number): { value: unknown; pieces: Made["pieces"] } {
   const hostile = () => Array.from({ length: random.below(4) }, () => random.one(HOSTILE)).join("");
   const kind = depth === 0 ? 0 : random.below(6);
   if (kind === 1) {
     const { fragment, pieces } = make(random, depth - 1);
-    return { value: fragment, said: pieces };
+    return { value: fragment, pieces };
   }
   if (kind === 2) {
     const name = `n${hostile()}`;
-    return { value: sql.id(name), said: [{ text: `"${name.replaceAll('"', '""')}"` }] };
+    return { value: sql.id(name), pieces: [{ text: `"${name.replaceAll('"', '""')}"` }] };
   }
   if (kind === 3) {
     const parts = [make(random, depth - 1), make(random, depth - 1)];
     const [first, second] = parts.map(({ pieces }) => pieces);
     return {
       value: sql.join(parts.map(({ fragment }) => fragment)),
-      said: [...first!, { text: ", " }, ...second!],
+      pieces: [...first!, { text: ", " }, ...second!],
     };
   }
-  if (kind === 4) return { value: null, said: [{ value: null }] };
+  if (kind === 4) return { value: null, pieces: [{ value: null }] };
   const text = hostile();
-  return { value: text, said: [{ value: text }] };
+  return { value: text, pieces: [{ value: text }] };
 }
 
 /** The unchanged texts, and each parameter as its number. Spaces that separate numbers do not count. */

@@ -20,7 +20,7 @@ async function connected(): Promise<string> {
 }
 
 /** The warnings on a script's standard error about statements that were never run. */
-async function told(body: string, before?: string): Promise<string[]> {
+async function warningsOf(body: string, before?: string): Promise<string[]> {
   const script = `import { connect, show, sql } from "${import.meta.resolve("../../mod.ts")}";
     ${before ?? await connected()}
     ${body}`;
@@ -35,7 +35,7 @@ async function told(body: string, before?: string): Promise<string[]> {
 }
 
 scriptTest("a script is warned of each statement that it never ran", async () => {
-  const lines = await told(`
+  const lines = await warningsOf(`
     for (const x of [1, 2, 3]) sql\`INSERT INTO t VALUES (\${x})\`;
     sql\`INSERT INTO t   VALUES (4)\`; await sql\`SELECT count(*) FROM t\`;
     for (let n = 0; n < 10000; n++) db.sql\`SELECT \${n}\`;
@@ -64,7 +64,7 @@ Deno.test("(slow) the first 100,000 statements are remembered, and 100 character
   const whole = `SELECT '${"x".repeat(91)}'`;
   const cut = `SELECT '${"x".repeat(92)}'`;
   assert.deepEqual(
-    await told(`sql\`${whole}\`; sql\`${cut}\`; for (let n = 0; n < 100_000; n++) sql\`SELECT 1\`;`, ""),
+    await warningsOf(`sql\`${whole}\`; sql\`${cut}\`; for (let n = 0; n < 100_000; n++) sql\`SELECT 1\`;`, ""),
     [
       `never run: put \`await\` before it: sql\`${whole}\``,
       `never run: put \`await\` before it: sql\`${cut.slice(0, 100)}…\``,
@@ -76,13 +76,13 @@ Deno.test("(slow) the first 100,000 statements are remembered, and 100 character
     sql\`SELECT 1\`;
     if (n % 50_000 === 0) await new Promise((done) => setTimeout(done));
   }`;
-  assert.deepEqual(await told(slowly, ""), ["never run (100,000 times): put `await` before it: sql`SELECT 1`"]);
+  assert.deepEqual(await warningsOf(slowly, ""), ["never run (100,000 times): put `await` before it: sql`SELECT 1`"]);
 });
 
 scriptTest(
   "there is no false alarm for a statement that is run in any way, a part of another one, or kept",
   async () => {
-    const lines = await told(`
+    const lines = await warningsOf(`
     const later = sql\`SELECT 1\`;
     const where = sql\`a > \${1}\`;
     const rows = (order, a) => {
@@ -140,8 +140,8 @@ Deno.test({
     assert.match(String(own.cells.at(-1)!.reply?.["evalue"] ?? JSON.stringify(own.cells.at(-1)!.messages)), /22012/);
     // Deno's own kernel does not report the end of a cell, so the warning about earlier statements comes a moment
     // later. It may come after the last cell, so the cells record and draw it.
-    const keep = "var told = []; console.error = (...said) => void told.push(said.join(' '))";
-    const draw = "while (told.length < 2) await new Promise((done) => setTimeout(done, 50));\ntold.join('; ')";
+    const keep = "var warnings = []; console.error = (...texts) => void warnings.push(texts.join(' '))";
+    const draw = "while (warnings.length < 2) await new Promise((done) => setTimeout(done, 50));\nwarnings.join('; ')";
     const stock = await runCells([keep, ...cells, draw], { cwd: folder.path, env: { NO_COLOR: "1" } });
     const all = JSON.stringify(stock.cells.at(-1)!.messages.map(({ content }) => content["data"]));
     assert.match(all, /never run \(2 times\): put `await` before it: sql`INSERT INTO t VALUES/);

@@ -42,7 +42,7 @@ const VALUES: Record<string, string> = {
   small: "(1::float4 / 3::float4)",
   thirds: "ARRAY[1 / 3::float8]",
   word: String.raw`E'caf\u00e9 \\ \x27'`,
-  typed_word: String.raw`'a\\b'`, // one back-slash or two
+  typed_word: String.raw`'a\\b'`, // one backslash or two
   document: `'{"b": 12345678901234567890, "a": 1.10}'::jsonb`,
 };
 const NAMES = Object.keys(VALUES);
@@ -350,14 +350,14 @@ settingsTest(
       for (const [name, use] of Object.entries(USES)) {
         if (readOnly && /parameters|^a load of (?!the)/.test(name)) continue;
         await empty(plain);
-        const said = `${name}, round ${round}: ${
+        const context = `${name}, round ${round}: ${
           outside.join("; ")
         }; PGOPTIONS ${options}, readOnly ${readOnly}, ${reset}`;
         try {
           if (reset !== undefined) await db.query(reset);
           await (await use(db, given))();
         } catch (error) {
-          throw new Error(`${said}: ${(error as Error).message}`, { cause: error });
+          throw new Error(`${context}: ${(error as Error).message}`, { cause: error });
         }
       }
     }
@@ -418,7 +418,7 @@ settingsTest(
       for (const [name, use] of Object.entries(USES)) {
         if (name === "the raw pool") continue; // it is outside of the transaction
         await empty(plain);
-        const said = `${name}, round ${round}: ${outside.join("; ")}; ${inside.join("; ")}`;
+        const context = `${name}, round ${round}: ${outside.join("; ")}; ${inside.join("; ")}`;
         try {
           const check = await db.transaction(async (tx) => {
             for (const statement of inside) await tx.query(statement);
@@ -427,7 +427,7 @@ settingsTest(
           await check();
         } catch (error) {
           if (!refusal.test((error as Error).message)) {
-            throw new Error(`${said}: ${(error as Error).message}`, { cause: error });
+            throw new Error(`${context}: ${(error as Error).message}`, { cause: error });
           }
           refused++;
         }

@@ -29,16 +29,16 @@ const pid = (sql: Sql) => sql`SELECT pg_backend_pid()`.value();
 /** Ends a server session, and waits until its client has noticed it. */
 async function terminate(db: Lakebase, process: unknown): Promise<void> {
   const clients =
-    (db.pool as unknown as { _clients: { processID: number; once(name: string, heard: () => void): void }[] })
+    (db.pool as unknown as { _clients: { processID: number; once(name: string, listener: () => void): void }[] })
       ._clients;
-  const heard = new Promise<void>((resolve) =>
+  const ended = new Promise<void>((resolve) =>
     clients.find(({ processID }) => processID === process)?.once("end", resolve)
   );
   const administrator = new pg.Client({ connectionString: (await sharedPostgres()).url });
   await administrator.connect();
   await administrator.query("SELECT pg_terminate_backend($1)", [process]);
   await administrator.end();
-  await heard;
+  await ended;
 }
 
 /** Waits until the pool has closed all idle connections (there is one), but not the one in use. */
@@ -357,7 +357,7 @@ queryTest("a notebook's session that the server has ended is reported if state w
   const db = await open({ max: 3 });
   await using notebook = notebookOn(db);
   const { sql } = notebook;
-  const quiet = await Promise.all([pid(sql), sql`SELECT 1`.value()]); // after which it is known to have nothing
+  const quiet = await Promise.all([pid(sql), sql`SELECT 1`.value()]); // afterwards the session is known to have no state
   await sql`SELECT 1`;
   await untilAsked(db, quiet[0], "SELECT 1");
   await terminate(db, quiet[0]);
@@ -377,7 +377,7 @@ queryTest("a notebook's session that the server has ended is reported if state w
   await untilSent(db, "pg_sleep");
   await terminate(db, process);
   assert.equal((await waits).code, "CONNECTION_LOST");
-  assert.equal((await last).message, (await behind).message); // neither runs without what it was meant for
+  assert.equal((await last).message, (await behind).message); // neither runs, because the state that they need is lost
   assert.match(
     (await behind).message,
     /was rolled back\. Lost with the session: all temporary tables.*did not know yet which of these it had/,
@@ -385,7 +385,7 @@ queryTest("a notebook's session that the server has ended is reported if state w
   assert.equal(await sql`SELECT 5`.value(), 5);
 }, { notOnPglite: "its sessions share one process" });
 
-queryTest("the loss of a session is told to a statement that somebody waits for", async ({ open }) => {
+queryTest("the loss of a session is reported to a statement that somebody waits for", async ({ open }) => {
   const db = await open({ max: 3 });
   await using notebook = notebookOn(db);
   await using session = await db.session();

@@ -276,7 +276,7 @@ async function strays(db: Lakebase, rounds: number): Promise<number> {
       () => {},
       () => {},
     );
-    // This is about the time when the statement ends by itself. Both outcomes are right.
+    // The statement ends at about this time even without the cancel request. Both outcomes are right.
     await new Promise((resolve) => setTimeout(resolve, n % 3 === 0 ? 5 : 2 + (n % 7)));
     controller.abort(new Error("canceled"));
     await running;

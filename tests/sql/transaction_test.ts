@@ -135,7 +135,7 @@ queryTest("a nested transaction is a savepoint", async ({ open }) => {
     await tx.sql`INSERT INTO nested VALUES (1)`;
     await db.transaction(async () => {
       await sql`INSERT INTO nested VALUES (2)`;
-      await tx.sql`INSERT INTO nested VALUES (3)`; // the outer one's own, which is no way round the inner one
+      await tx.sql`INSERT INTO nested VALUES (3)`; // the outer transaction's function also runs in the inner one
       throw new Error("mine");
     }).catch(() => {});
     await db.transaction(() => db.sql`INSERT INTO nested VALUES (4)`);

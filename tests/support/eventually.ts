@@ -41,7 +41,7 @@ export async function withLimitPassed<Value>(seconds: number, work: () => Promis
 }
 
 /**
- * Waits for work that ends by itself. Without a time limit, a failing test would wait forever.
+ * Waits for work that must end without help. Without a time limit, a failing test would wait forever.
  *
  * @param what The end, for the error if it does not come within a minute.
  * @param work The work that must end.

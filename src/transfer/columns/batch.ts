@@ -192,7 +192,7 @@ export function problemAt<T>(work: () => T, placeOf: (at: number) => number): T 
 }
 
 /**
- * Joins batches of the same columns to one.
+ * Joins batches of the same columns into one.
  *
  * @param columns The columns, for the case that there is no batch.
  * @param batches The batches, in order.

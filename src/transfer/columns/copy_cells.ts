@@ -156,7 +156,7 @@ const MAX_DAY = 2_145_042_905;
 const FIRST_TIME = BigInt(MIN_DAY) * 86_400_000_000n;
 const FIRST_TIME_HIGH = Number(FIRST_TIME >> 32n);
 
-/** What stands for an infinite date or, in the upper word, for an infinite timestamp. */
+/** The number that stands for an infinite date; in the upper word, for an infinite timestamp. */
 const LEAST = -(2 ** 31);
 const GREATEST = 2 ** 31 - 1;
 

@@ -179,7 +179,7 @@ function neighbor(size: number, step: 1 | -1): number {
   return FLOAT[0]!;
 }
 
-/** Gives the decimals of so many digits around a number. Those with an even last digit come first. */
+/** Gives the decimals of a number of digits that are next to a number. Those with an even last digit come first. */
 function decimals(size: number, digits: number): number[] {
   if (digits === 6) return [Number(size.toPrecision(digits))]; // no other decimal is near enough
   const [mantissa, power] = size.toExponential(digits - 1).split("e");

@@ -66,7 +66,7 @@ export class ReaderPool implements AsyncDisposable {
     return worker;
   }
 
-  /** Takes back the worker for the next file. If none is given back, the next file gets a new worker. */
+  /** Keeps the worker for the next file. Without a worker, the next file gets a new one. */
   async put(worker?: Worker): Promise<void> {
     this.#taken = false;
     this.#idle = this.#closed ? undefined : worker;

@@ -63,13 +63,13 @@ export function signatureOf(head: Uint8Array): FileSignature | undefined {
 /** The check of a delimiter that both the CSV and the text format of COPY accept. */
 export const DELIMITER = [
   (value: unknown) => typeof value === "string" && /^[\t\x20-\x7e]$/.test(value) && !/[a-z0-9."'\\]/i.test(value),
-  "one character of ASCII, and no quote, letter, digit, point, back-slash or line end",
+  "one ASCII character that is not a quote, letter, digit, point, backslash or line end",
 ] as const;
 
 /** The check of a quote or an escape. */
 export const QUOTE = [
   (value: unknown) => typeof value === "string" && /^[\x21-\x7e]$/.test(value) && !/[a-z0-9]/i.test(value),
-  "one character of ASCII, and no letter, digit, space or line end",
+  "one ASCII character that is not a letter, digit, space or line end",
 ] as const;
 
 /** The check of the text that stands for NULL. */

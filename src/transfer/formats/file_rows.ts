@@ -255,7 +255,7 @@ export function unreadableFile(path: string, cause: Error): LakebaseError {
   const problem = cause instanceof Deno.errors.NotFound
     ? "there is no such file"
     : cause instanceof Deno.errors.PermissionDenied
-    ? "it may not be read by this user"
+    ? "this user may not read it"
     : cause.message.replace(/ \(os error \d+\).*$/s, "");
   return new LakebaseError("BAD_FILE", `Cannot load ${path}: ${problem}`, { cause });
 }

@@ -250,7 +250,7 @@ export class RecordReader {
   push(chunk: string, last = false): string[] {
     this.#chunks.push(chunk);
     this.#chunksLength += chunk.length;
-    // Chunks are joined only when they double the record: to join each one would copy a long record again and again.
+    // Chunks are joined only when they double the record: joining each one would copy a long record again and again.
     if (this.#chunksLength < this.#incomplete.length && !last) return [];
     const text = this.#incomplete + this.#chunks.splice(0).join("");
     this.#chunksLength = 0;

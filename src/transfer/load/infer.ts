@@ -152,7 +152,7 @@ function isRealDay(day: RegExpExecArray): boolean {
 function typeOfObject(value: object): NewType {
   if (value instanceof Date) return "timestamptz";
   if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return "bytea";
-  // Lists in lists are JSON. To look into them would need a stack as deep as the lists.
+  // Lists in lists are JSON. Looking into them would need a stack as deep as the lists.
   if (Array.isArray(value)) return value.some(Array.isArray) ? "jsonb" : listType(value.map(typeOfValue));
   if (value instanceof URL) return "text";
   return (temporalType(value) as NewType | undefined) ?? "jsonb";

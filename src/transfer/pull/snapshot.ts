@@ -105,7 +105,7 @@ function literal(text: string): string {
 
 /**
  * Gives the SQL that begins a transaction with the snapshot of another one. The COPY is sent together with this text, which
- * saves a round trip. The lock does not wait: it would wait for ever behind a change of the table that itself waits for the
+ * saves a round trip. The lock does not wait: it would wait forever behind a change of the table that itself waits for the
  * first transaction.
  *
  * @param table The quoted name of the table.

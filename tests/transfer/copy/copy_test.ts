@@ -125,7 +125,7 @@ queryTest("copyIn() reads its source only as far as the server accepts it", asyn
 });
 
 queryTest(
-  "copyIn() takes back what it sent when its source fails, does not answer, or is stopped",
+  "copyIn() has its rows discarded when its source fails, does not answer, or is stopped",
   async ({ open }) => {
     const db = await open({ max: 1 });
     await db.query("CREATE TABLE copied (n int, t text)");

@@ -109,7 +109,7 @@ queryTest("an error of the source stays the same error, even if it is a Lakebase
   await withTables(db, [PARENT], async (name) => {
     const mine = new LakebaseError("QUERY_FAILED", 'column "nothing" does not exist', { sqlstate: "42703" });
     const rows = async function* () {
-      for (let id = 0; id < 2000; id++) yield { id }; // more than are looked at beforehand
+      for (let id = 0; id < 2000; id++) yield { id }; // more rows than the sample
       throw await Promise.resolve(mine);
     };
     assert.equal(await errorOf(db.load(`${name}_0`, rows())), mine);

@@ -233,7 +233,7 @@ Deno.test({
   },
 });
 
-// On PGlite, where the watch of silent servers does not end the connection meanwhile: it knows nothing of its processes.
+// Only on PGlite, where the watch for silent servers can't end the connection meanwhile, because PGlite has no processes.
 pgliteTests()(
   "a load in a transaction ends soon after it is stopped, also on a server that went silent",
   async (test) => {

@@ -147,7 +147,7 @@ postgresTest("a table whose change waits for a lock is refused immediately", asy
     },
   };
   const error = await errorOf(async () => {
-    for await (const _ of oneStream(meddling, optionsOf(big.table, 2))) await refused.promise; // one alone would be done
+    for await (const _ of oneStream(meddling, optionsOf(big.table, 2))) await refused.promise; // one connection alone would read all ranges
   });
   assert.equal(error.sqlstate, "55P03");
   assert.match(error.message, /another session holds a lock on the table/);

@@ -178,11 +178,11 @@ bigTest("pull() with parallel reports a connection that is lost half-way", async
 
 bigTest("pull() with parallel reports its progress in rows of the whole table", async ({ db }) => {
   const { stream } = recordingStream();
-  const heard: { rows: number; done: boolean }[] = [];
-  const { rows } = await db.pull("spread", stream, { format: "csv", parallel: 2, onProgress: (p) => heard.push(p) });
-  assert.deepEqual([heard.at(-1)!.done, heard.at(-1)!.rows], [true, rows]);
+  const reports: { rows: number; done: boolean }[] = [];
+  const { rows } = await db.pull("spread", stream, { format: "csv", parallel: 2, onProgress: (p) => reports.push(p) });
+  assert.deepEqual([reports.at(-1)!.done, reports.at(-1)!.rows], [true, rows]);
   assert.deepEqual(
-    heard.map((progress) => progress.rows),
-    heard.map((progress) => progress.rows).toSorted((a, b) => a - b),
+    reports.map((progress) => progress.rows),
+    reports.map((progress) => progress.rows).toSorted((a, b) => a - b),
   );
 });

@@ -192,8 +192,8 @@ Deno.test({
       ],
       env: { ...local.env, PGSSLROOTCERT: local.ca },
     }).output();
-    const said = new TextDecoder().decode(stdout);
-    assert.match(said, /out\/part-00005\.csv: File too large\n/, new TextDecoder().decode(stderr));
+    const output = new TextDecoder().decode(stdout);
+    assert.match(output, /out\/part-00005\.csv: File too large\n/, new TextDecoder().decode(stderr));
     assert.deepEqual(namesIn(folder), ["pull.ts"]);
     await Deno.remove(folder, { recursive: true });
   },

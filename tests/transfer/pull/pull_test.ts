@@ -75,7 +75,7 @@ pullTest(
       });
       await db.transaction(async (tx) => {
         await assert.rejects(tx.pull("od_view", `${folder}/no.csv`), { message: /there is no such table/ });
-        assert.equal(await tx.sql`SELECT 1`.value(), 1); // a wrong name is not the end of it
+        assert.equal(await tx.sql`SELECT 1`.value(), 1); // a wrong name does not end the transaction
       });
       assert.deepEqual(namesIn(folder), ["odd.csv", "parent.csv", "view.csv"]);
       assert.equal((await db.pull("counts", `${folder}/counts.csv`)).rows, 1);

@@ -21,7 +21,7 @@ const SLOW = `
   });
   const query = db.sql\`SELECT n, repeat('x', 100) AS x FROM generate_series(1, 1000000) n\`;
   const error = await query.pull(stream, { format: "csv", timeout: 6 }).catch((error) => error);
-  console.log(JSON.stringify({ bytes, growth, code: error.code, said: String(error) }));
+  console.log(JSON.stringify({ bytes, growth, code: error.code, message: String(error) }));
   await db.close();
 `;
 
@@ -46,8 +46,8 @@ Deno.test({
     const { stdout, stderr } = await child.output();
     const output = new TextDecoder().decode(stdout);
     assert.ok(output, new TextDecoder().decode(stderr));
-    const { bytes, growth, code, said } = JSON.parse(output);
-    assert.equal(code, "CANCELED", said);
+    const { bytes, growth, code, message } = JSON.parse(output);
+    assert.equal(code, "CANCELED", message);
     assert.ok(bytes > 0 && bytes < 10_000_000, `${bytes} bytes`);
     assert.ok(growth < 50_000_000, `${growth / 1e6} MB more`);
   },

@@ -46,7 +46,7 @@ Deno.test("planTarget() and the checks of options refuse what is impossible, and
     ["a.csv", { fromat: "csv" }, /there is no option "fromat"; did you mean "format"\?/],
     ["a.csv", { format: "xls" }, /format is "xls"; it must be "csv", "tsv", "ndjson", "arrow", "parquet"/],
     ["a.csv", { header: "no" }, /header is "no"; it must be true or false/],
-    ["a.csv", { delimiter: "::" }, /delimiter is "::"; it must be one character of ASCII/],
+    ["a.csv", { delimiter: "::" }, /delimiter is "::"; it must be one ASCII character/],
     ["a.csv", { delimiter: "a" }, /delimiter is "a"/],
     ["a.csv", { nullText: 'a"' }, /nullText is 'a"'; it must be a text without quotes/],
     ["a.csv", { columns: [] }, /columns is \[\]; it must be a list of different columns' names/],

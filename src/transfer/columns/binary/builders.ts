@@ -79,7 +79,7 @@ class FixedBuilder<R extends ValueArray> implements Builder {
     return { length, ...this.#nulls.take(length), values };
   }
 
-  /** Returns the array with space for so many rows. */
+  /** Returns the array with space for a number of rows. */
   #arrayFor(rows: number): R {
     if (this.#array !== undefined && rows <= this.#capacity) return this.#array;
     if (rows > this.#capacity) this.#capacity = Math.max(rows, this.#capacity * 2);
@@ -299,7 +299,7 @@ class Nulls {
 class Offsets {
   #offsets = new Int32Array(1024);
 
-  /** Returns the offsets with space for so many values. */
+  /** Returns the offsets with space for a number of values. */
   arrayFor(values: number): Int32Array {
     if (values < this.#offsets.length) return this.#offsets;
     const grown = new Int32Array(Math.max(values + 1, this.#offsets.length * 2));
@@ -307,7 +307,7 @@ class Offsets {
     return this.#offsets = grown;
   }
 
-  /** Returns the offsets of so many values, and starts over. */
+  /** Returns the offsets of the first values, and starts over. */
   take(values: number): Int32Array {
     const offsets = this.arrayFor(values).subarray(0, values + 1);
     this.#offsets = new Int32Array(1024);

@@ -22,7 +22,7 @@ export type ValueArray = Uint8Array | Int16Array | Int32Array | Uint32Array;
 export interface Storage<R extends ValueArray = ValueArray> {
   /** The number of bytes of each value on the wire; -1 if it varies. */
   width: number;
-  /** Makes an array for so many values. */
+  /** Makes an array for a number of values. */
   makeArray(rows: number): R;
   /**
    * Reads values of a block into the array.

@@ -58,7 +58,7 @@ function mapWriter(field: Field, data: Data, convert: FieldConverter): JsonWrite
       const name = asKey(key(entry));
       // Postgres would silently keep the last value only.
       if (members.has(name)) {
-        throw new CellProblem(-1, `a map has the key ${name} twice, and an object can't; make it a list`);
+        throw new CellProblem(-1, `a map has the key ${name} twice, which JSON does not allow; make it a list`);
       }
       members.set(name, value(entry));
     }

@@ -34,7 +34,7 @@ export interface Conversion {
   type: DataType;
   /** The name of the Arrow extension type. Only this project uses `parquet.interval`. */
   extension?: string;
-  /** Converts values to Arrow's layout. What stands in the place of a NULL has no meaning. */
+  /** Converts values to Arrow's layout. Data in the place of a NULL has no meaning. */
   convert(values: DenseValues, present: Uint8Array | undefined): ArrowValues;
 }
 

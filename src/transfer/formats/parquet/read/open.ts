@@ -175,7 +175,7 @@ function batchRows(columns: FileMetaData["row_groups"][number]["columns"], rows:
   return columns.length === 0 ? BATCH_ROWS : Math.max(1, Math.min(BATCH_ROWS, fit));
 }
 
-/** Reads from all columns until each has so many rows. Returns how many of them the next batch takes. */
+/** Reads from all columns until each has a number of rows. Returns how many of them the next batch takes. */
 async function stageRows(readers: readonly LeafReader[], count: number): Promise<number> {
   for (const { leaf, rows } of readers) {
     const staged = await inColumn(leaf, () => rows.stage(count));

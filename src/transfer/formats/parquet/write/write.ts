@@ -196,7 +196,7 @@ const SINGLE = 1;
 const DOUBLE = 2;
 
 /**
- * Encodes columns as an Arrow schema, in a message of Arrow's stream format. apache-arrow could do this, but to load its 146
+ * Encodes columns as an Arrow schema, in a message of Arrow's stream format. apache-arrow could do this, but loading its 146
  * modules holds the thread for longer than anything else in a pull, and is most of what a first pull fetches.
  *
  * @param columns The names, which differ from each other, and the types.

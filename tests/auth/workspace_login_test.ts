@@ -38,7 +38,7 @@ function discovered(tokenEndpoint: (origin: string) => string) {
     path.endsWith("/oauth-authorization-server") ? Response.json({ token_endpoint: tokenEndpoint(origin) }) : undefined;
 }
 
-Deno.test("a client secret is not sent along with a redirect, nor to another server that a workspace names", async () => {
+Deno.test("a client secret is sent neither to the target of a redirect nor to another server that a workspace names", async () => {
   await using thief = serve(() => Response.json({ access_token: "stolen", expires_in: 3600 }));
   const elsewhere = `${thief.origin}/token`;
   const redirect = (status: number) => new Response(null, { status, headers: { location: elsewhere } });
@@ -101,7 +101,7 @@ Deno.test("a Google login is refused and not quoted, because its library would f
   for (const login of logins) {
     const error = await workspace("https://w.gcp.databricks.com", login).currentUser().catch((error) => error);
     assert.equal(error.code, "WORKSPACE_AUTH");
-    assert.match(String(error), /GOOGLE_CREDENTIALS.*along with redirects.*DATABRICKS_CLIENT_ID/);
+    assert.match(String(error), /GOOGLE_CREDENTIALS.*to the target of a redirect.*DATABRICKS_CLIENT_ID/);
     assert.doesNotMatch(Deno.inspect(error, { depth: 9 }), /opaque/);
   }
 });
@@ -268,15 +268,15 @@ Deno.test("(slow) no proxy is used for this machine; one is used for others unle
   asked.length = 0;
   for (const names of ["w.invalid", ".invalid", "invalid", "a.example, w.invalid", "*"]) {
     for (const name of ["NO_PROXY", "no_proxy"]) {
-      const said = await userBehind({ HTTPS_PROXY: proxy, [name]: names }, "https://w.invalid");
-      assert.match(said, /Cannot reach/);
-      assert.doesNotMatch(said, /HTTPS_PROXY/, names);
+      const message = await userBehind({ HTTPS_PROXY: proxy, [name]: names }, "https://w.invalid");
+      assert.match(message, /Cannot reach/);
+      assert.doesNotMatch(message, /HTTPS_PROXY/, names);
     }
   }
   assert.deepEqual(asked, []);
   for (const names of ["*.invalid", "w.invalid:443", "v.invalid"]) { // forms that Deno does not know
-    const said = await userBehind({ HTTPS_PROXY: proxy, NO_PROXY: names }, "https://w.invalid");
-    assert.match(said, /HTTPS_PROXY names a proxy for it: check the proxy, or put w\.invalid into NO_PROXY/);
+    const message = await userBehind({ HTTPS_PROXY: proxy, NO_PROXY: names }, "https://w.invalid");
+    assert.match(message, /HTTPS_PROXY names a proxy for it: check the proxy, or put w\.invalid into NO_PROXY/);
     assert.ok(asked.length > 0, names);
     asked.length = 0;
   }
@@ -358,7 +358,7 @@ Deno.test({
       );
       assert.deepEqual(new Set(proxy.asked), new Set(["CONNECT w.example:443 HTTP/1.1"]), name);
     }
-    const refusals: [env: Record<string, string>, said: RegExp][] = [
+    const refusals: [env: Record<string, string>, expected: RegExp][] = [
       [
         { HTTPS_PROXY: `http://me:wr0ng@${proxy.address}` },
         /Cannot reach the workspace https:\/\/w\.example: .*HTTPS_PROXY/,
@@ -370,9 +370,9 @@ Deno.test({
       [{ all_proxy: "http://me:wr0ng@127.0.0.1:1" }, /Cannot reach the workspace https:\/\/w\.example: .*all_proxy/],
     ];
     for (const [env, expected] of refusals) {
-      const said = await run(env);
-      assert.match(said, expected);
-      assert.doesNotMatch(said, /wr0ng/);
+      const output = await run(env);
+      assert.match(output, expected);
+      assert.doesNotMatch(output, /wr0ng/);
     }
     await Deno.remove(folder, { recursive: true });
   },
