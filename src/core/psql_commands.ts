@@ -10,7 +10,7 @@ export const PSQL_COMMANDS: Readonly<Record<string, { argument?: string; descrip
   l: { argument: "[pattern]", description: "lists the databases" },
   conninfo: { description: "shows the connection" },
   x: { argument: "[on|off]", description: "toggles one line for each value of a row" },
-  timing: { description: "reports that each result already shows its time" },
+  timing: { description: "says that timing is always on" },
   "?": { description: "lists these commands" },
 };
 

@@ -67,11 +67,11 @@ export const EXACT_ROWS: unique symbol = Symbol("lakebase.exactRows");
 export const PULL_STOPS: unique symbol = Symbol("lakebase.pullStops");
 
 /**
- * A fragment that can run by itself: a query, as the modules below the API see it.
+ * A fragment that can run on its own: a query, as the modules below the API see it.
  * @internal
  */
 export interface RunnableFragment extends Fragment {
-  /** Runs the query by itself. */
+  /** Runs the query on its own. */
   [EXACT_ROWS](signal: AbortSignal | undefined): Promise<StatementRows | ArrowRows>;
   /**
    * Returns the signal and the timeout of the query.
@@ -102,7 +102,7 @@ export class ArrowRows {
   }
 }
 
-/** Tells whether a value is a query that can run by itself, and not only a part of one. */
+/** Tells whether a value is a query that can run on its own, and not only a part of one. */
 export function isRunnable(value: unknown): value is RunnableFragment {
   return value instanceof Fragment && EXACT_ROWS in value;
 }

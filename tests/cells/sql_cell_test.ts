@@ -172,7 +172,7 @@ queryTest("a %%sql cell answers psql's commands", async ({ db }) => {
   assert.match(await shown("du"), /you@example\.com/);
   assert.match(await shown("l"), /postgres +\|.*UTF8/);
   assert.match(await shown("l", "template?"), /template1/);
-  assert.match(await shown("timing"), /each result already shows its time/);
+  assert.match(await shown("timing"), /each result shows its time/);
   assert.match(await shown("?"), /\\di \[pattern\] +\| lists indexes/);
   assert.match((await errorOf(() => cell({ command: "du", argument: "a.b" }))).message, /a role is in no schema/);
   await db.query("DROP TABLE commanded CASCADE; DROP FUNCTION commanded_sum");
