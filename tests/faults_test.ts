@@ -190,7 +190,7 @@ queryTest("all callers that need a connection wait for a full server", async ({ 
   local.faults.maxConnections = local.connections;
   const busy = db.sql`SELECT 0 AS n FROM pg_sleep(0.5)`.value(); // takes the only connection there is
   const others = Array.from({ length: 8 }, (_, n) => db.sql`SELECT ${n + 1}::int AS n`.value());
-  await eventually("somebody is refused", () => local.logins.some(({ outcome }) => outcome === "53300"));
+  await eventually("a login is refused", () => local.logins.some(({ outcome }) => outcome === "53300"));
   local.faults.maxConnections = undefined;
   assert.deepEqual(await Promise.all([busy, ...others]), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
 });

@@ -37,7 +37,7 @@ test("(slow) a pull needs the two hosts, the environment, and the folder that it
   for (const missing of Object.keys(flags)) {
     const rest = Object.entries(flags).filter(([name]) => name !== missing).map(([, flag]) => flag);
     const { success, output } = await run(local, folder, "never.csv", rest);
-    assert.ok(!success, `it worked without ${missing}`);
+    assert.ok(!success, `the pull succeeded without ${missing}`);
     assert.match(output, new RegExp(`--allow-${missing}|${missing} access|permission`, "i"));
   }
   await Deno.remove(folder, { recursive: true });

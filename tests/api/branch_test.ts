@@ -21,7 +21,7 @@ async function ids(db: Lakebase): Promise<string[]> {
 
 async function errorOf(work: Promise<unknown>): Promise<LakebaseError> {
   const error = await work.then(() => undefined, (error) => error);
-  assert.ok(error instanceof LakebaseError, `it did not fail as it should: ${error}`);
+  assert.ok(error instanceof LakebaseError, `the work did not fail with a LakebaseError: ${error}`);
   return error;
 }
 
@@ -236,7 +236,10 @@ test("Stop while a branch is being made deletes the branch", async ({ local, set
   local.faults.branch = { takes: 60_000 };
   const stop = new AbortController();
   const making = db.branch({ signal: stop.signal });
-  await eventually("it is asked for", () => local.requests.some(({ path }) => path.includes("/operations/")));
+  await eventually(
+    "the branch's operation is polled",
+    () => local.requests.some(({ path }) => path.includes("/operations/")),
+  );
   stop.abort(new Error("stopped"));
   await assert.rejects(making, { message: "stopped" });
   assert.deepEqual(await ids(db), []);

@@ -132,10 +132,12 @@ for (const minutes of [1, 10, 60]) {
     r.outage = undefined;
     const back = Date.now();
     const next = await r.cache.get();
-    if (minutes === 60) assert.equal(next.mintedAt, back, "past its end the first who asks has it renewed");
+    if (minutes === 60) {
+      assert.equal(next.mintedAt, back, "after the end of the credential, the first caller renews it");
+    }
     await r.clock.tickAsync(6 * MINUTE);
     const renewed = await r.cache.get();
-    assert.ok(renewed !== first && renewed.mintedAt >= back, "it is renewed without being asked");
+    assert.ok(renewed !== first && renewed.mintedAt >= back, "the cache renews the credential without a caller");
     const tries = r.minted.length - 2;
     assert.ok(minutes === 1 ? tries === 0 : tries > 2 && tries < 100, `${tries} tries meanwhile`);
   });

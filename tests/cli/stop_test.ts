@@ -131,7 +131,10 @@ async function endsWhileAPipeWaits(test: CliTest): Promise<void> {
     const child = test.spawn(args);
     const output = child.output();
     // Nothing shows that the command waits, but it waits soon after this.
-    await eventually("it has logged in", () => test.local.logins.slice(before).some(({ outcome }) => outcome === "ok"));
+    await eventually(
+      "the command has logged in",
+      () => test.local.logins.slice(before).some(({ outcome }) => outcome === "ok"),
+    );
     if (signal !== undefined) child.kill(signal);
     const { code: ended, stderr } = await inTime(`the end of ${args.join(" ")}`, output);
     assert.equal(ended, code, args.join(" "));

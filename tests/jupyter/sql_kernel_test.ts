@@ -183,7 +183,7 @@ Deno.test({
     assert.match(error(cells[0]!).evalue, /division by zero/);
     assert.equal(cells[1]?.reply?.status, "ok");
     assert.equal(error(cells[2]!).evalue, "mine");
-    assert.equal(cells[3]?.reply?.status, "ok", "what a cell broadcasts is not its end");
+    assert.equal(cells[3]?.reply?.status, "ok", "an error that a cell broadcasts does not end the cell");
     await assert.rejects(runNotebook([failing, 'console.log("later")'], options), /division by zero/);
     const { cells: run } = await runNotebook([failing, '"later"'], { ...options, allowErrors: true });
     assert.deepEqual(run.map(({ outputs }) => outputs?.map(({ output_type: type }) => type)), [["error"], [

@@ -26,7 +26,10 @@ Deno.test({
     assert.match(await run(`import { connect } from ${MODULE}; const db = await connect();`), /"status":"ok"/);
     local.faults.branch = { takes: 600_000 };
     const making = run("const stopped = await db.branch();");
-    await eventually("it is asked for", () => local.requests.some(({ path }) => path.includes("/operations/")));
+    await eventually(
+      "the branch's operation is polled",
+      () => local.requests.some(({ path }) => path.includes("/operations/")),
+    );
     await frontend.request("control", "interrupt_request");
     assert.match(await making, /Canceled|Interrupted/); // a busy machine deletes a branch slowly, and Stop ends the wait for it
     await eventually("the branch is deleted", async () => (await ids()).length === 1);

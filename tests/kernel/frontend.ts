@@ -68,7 +68,7 @@ export class Frontend implements Disposable {
     ]);
     iopub.send(encodeMessage([Uint8Array.of(1)]));
     const frontend = new Frontend({ iopub, shell, control, stdin }, signer);
-    await eventually("the kernel publishes to it", async () => {
+    await eventually("the kernel publishes to the frontend", async () => {
       await frontend.request("shell", "kernel_info_request");
       return frontend.published.length > 0;
     });

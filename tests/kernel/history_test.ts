@@ -10,7 +10,7 @@ function lines(history: CellHistory, request: Record<string, unknown>): unknown[
 Deno.test("history is answered like IPython's", () => {
   const history = new CellHistory();
   for (const [n, source] of ["a = 1", "b = 2", "a = 1", "%%sql\nSELECT 1"].entries()) history.add(n + 1, source);
-  const cases: [request: Record<string, unknown>, wanted: number[]][] = [
+  const cases: [request: Record<string, unknown>, expected: number[]][] = [
     [{ hist_access_type: "tail", n: 2 }, [3, 4]],
     [{ hist_access_type: "tail", n: 0 }, []],
     [{ hist_access_type: "tail", n: 100 }, [1, 2, 3, 4]],
@@ -25,7 +25,7 @@ Deno.test("history is answered like IPython's", () => {
     [{ hist_access_type: "range", session: 7, start: 1 }, []],
     [{}, [1, 2, 3, 4]],
   ];
-  for (const [request, wanted] of cases) assert.deepEqual(lines(history, request), wanted, JSON.stringify(request));
+  for (const [request, expected] of cases) assert.deepEqual(lines(history, request), expected, JSON.stringify(request));
   assert.deepEqual(history.reply({ hist_access_type: "tail", n: 1, output: true }), {
     status: "ok",
     history: [[1, 4, ["%%sql\nSELECT 1", null]]],

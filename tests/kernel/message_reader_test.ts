@@ -48,9 +48,9 @@ const idle = signer.make("status", { execution_state: "idle" });
 const busy = signer.make("status", { execution_state: "busy" });
 
 Deno.test("a status in the middle of an output is separated, wherever it is", () => {
-  const wanted = [idle, output].map(labelOf);
+  const expected = [idle, output].map(labelOf);
   for (let at = 1; at < output.length; at++) {
-    assert.deepEqual(read(interleaved(output, at, idle), 1 + at % 97), wanted, `at ${at}`);
+    assert.deepEqual(read(interleaved(output, at, idle), 1 + at % 97), expected, `at ${at}`);
   }
   for (const step of [1, 2, 11, 12, 13, 4096]) {
     assert.deepEqual(read(interleaved(output, 500, idle, busy), step), [idle, busy, output].map(labelOf));
@@ -90,17 +90,17 @@ Deno.test("randomly interleaved messages are separated", () => {
   const random = randomFrom(seed);
   for (let round = 0; round < sized(100, 300); round++) {
     const parts: Uint8Array[] = [];
-    const wanted: string[] = [];
+    const expected: string[] = [];
     for (let n = 0; n < 6; n++) {
       const outer = signer.make("stream", { text: "y".repeat(random.below(3000)) });
       const inner = Array.from({ length: random.below(3) }, (_, n) => signer.make("status", { n }));
       parts.push(interleaved(outer, random.below(outer.length), ...inner));
-      wanted.push(...[...inner, outer].map(labelOf));
+      expected.push(...[...inner, outer].map(labelOf));
     }
     const step = 1 + random.below(random.one([30, 5000]));
     const got = read(joinBytes(parts), step);
     // A message that is inserted at the very front comes before the other in any case.
-    assert.deepEqual(got, wanted, `LAKEBASE_TEST_SEED=${seed}, round ${round}`);
+    assert.deepEqual(got, expected, `LAKEBASE_TEST_SEED=${seed}, round ${round}`);
   }
 });
 

@@ -30,7 +30,7 @@ async function showsWhatItRuns(): Promise<void> {
     const running = frontend.execute(code);
     const shown = () =>
       frontend.published.slice(before).filter(({ header }) => /display_data/.test(`${header.msg_type}`));
-    await eventually("it shows what it runs", () => shown().length >= shows);
+    await eventually("the cell shows its statement", () => shown().length >= shows);
     await session.sql`SELECT pg_advisory_unlock(7)`;
     return (await running).outputs.filter(({ type }) => type !== "execute_input");
   };

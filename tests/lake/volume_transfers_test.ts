@@ -47,7 +47,7 @@ async function expectBack(db: Lakebase, source: string | string[]): Promise<void
 }
 
 async function failure(work: Promise<unknown>): Promise<LakebaseError> {
-  const error = await work.then(() => assert.fail("it did not fail"), (error) => error);
+  const error = await work.then(() => assert.fail("the work did not fail"), (error) => error);
   assert.ok(error instanceof LakebaseError, Deno.inspect(error));
   assert.doesNotMatch(Deno.inspect(error, { depth: 9 }) + error.stack, /dapi[0-9a-f]{8}|Bearer \S{8}/);
   return error;

@@ -121,7 +121,10 @@ test(
     local.faults.warehouse.hold = "RUNNING";
     const before = local.requests.length;
     const running = errorOf(lake.sql`SELECT 1`);
-    await eventually("the statement polls", () => local.requests.slice(before).some(({ method }) => method === "GET"));
+    await eventually(
+      "the statement is polled",
+      () => local.requests.slice(before).some(({ method }) => method === "GET"),
+    );
     local.faults.warehouse.stop();
     const error = await running;
     assert.match(error.code, /^(QUERY_FAILED|CANCELED)$/);
@@ -150,7 +153,10 @@ test("if a login ends while a statement runs, the error says that the outcome is
   local.faults.warehouse.hold = "RUNNING";
   const running = errorOf(lake.sql`SELECT 1`);
   const before = local.requests.length;
-  await eventually("the statement polls", () => local.requests.slice(before).some(({ method }) => method === "GET"));
+  await eventually(
+    "the statement is polled",
+    () => local.requests.slice(before).some(({ method }) => method === "GET"),
+  );
   local.faults.revokeToken();
   const error = await running;
   assert.deepEqual([error.code, /Cannot follow the statement: .*401[^]*not known/.test(error.message)], [

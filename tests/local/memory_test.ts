@@ -16,12 +16,12 @@ const SCRIPT = `
   const tls = await Deno.startTls(plain, { hostname: "localhost", caCerts: [local.ca] });
   const framer = new Framer();
   const buffer = new Uint8Array(1 << 16);
-  const until = async (wanted) => {
+  const until = async (expected) => {
     let bytes = 0;
     for (;;) {
       for (let next = framer.next(); next; next = framer.next()) {
         bytes += next.length;
-        if (messageType(next) === wanted) return bytes;
+        if (messageType(next) === expected) return bytes;
       }
       framer.push(buffer.slice(0, await tls.read(buffer) ?? 0));
     }

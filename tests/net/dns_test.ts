@@ -142,9 +142,9 @@ test(requires("an endpoint that moves to another address is found there", manyAd
   await eventually("the client knows that its connection is gone", () => pool.totalCount === 0);
 
   found = new LakebaseError("DNS", "Cannot find the address");
-  await assert.rejects(one(), { code: "DNS" }, "a name that does not resolve is what the error says");
+  await assert.rejects(one(), { code: "DNS" }, "the error says that the name does not resolve");
   found = { address: "127.0.0.3", family: 4 };
-  await assert.rejects(one(), { code: "UNREACHABLE" }, "nothing is there yet");
+  await assert.rejects(one(), { code: "UNREACHABLE" }, "nothing listens at this address");
 
   using _second = relay({ hostname: "127.0.0.3", to: Number(local.env["PGPORT"]), port: first.port });
   assert.equal(await one(), 1);

@@ -159,7 +159,7 @@ test("pg: takeData() gives the socket's bytes to us, and back to the parser", as
 test("pg-pool: closeIdleClient() closes a client, and leaveQueue() ends the wait for one", async ({ local }) => {
   const pool = new pg.Pool({ ...login(local), max: 1 });
   const client = await pool.connect();
-  const callback = () => assert.fail("it has left the queue");
+  const callback = () => assert.fail("this caller has left the queue");
   pool.connect(callback);
   assert.equal(pool.waitingCount, 1);
   leaveQueue(pool, callback);

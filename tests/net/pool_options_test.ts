@@ -11,7 +11,7 @@ interface Rig extends Disposable {
   clock: Clock;
   timer: IdleTimer<Client>;
   /** The number of checks for idle clients. */
-  looks: number;
+  checks: number;
   /** The clients that were closed, with the times. */
   closed: [name: string, at: number][];
   /** Gives a client back. */
@@ -26,7 +26,7 @@ function rig(limit: number): Rig {
     limit,
     clients: {
       [Symbol.iterator]() {
-        rig.looks++;
+        rig.checks++;
         return clients.values();
       },
     },
@@ -42,7 +42,7 @@ function rig(limit: number): Rig {
     timer.start();
     return client;
   };
-  const rig: Rig = { clock, timer, looks: 0, closed, release, [Symbol.dispose]: () => clock.uninstall() };
+  const rig: Rig = { clock, timer, checks: 0, closed, release, [Symbol.dispose]: () => clock.uninstall() };
   return rig;
 }
 
@@ -80,7 +80,7 @@ Deno.test("IdleTimer waits for longer than one timer can", () => {
   using r = rig(year);
   r.release("a");
   r.clock.tick(1000);
-  assert.equal(r.looks, 0, "it looks all the time");
+  assert.equal(r.checks, 0, "the timer checks too often");
   r.clock.tick(year - 1001);
   assert.deepEqual(r.closed, []);
   r.clock.tick(1);

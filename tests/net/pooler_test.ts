@@ -24,9 +24,9 @@ const USES: Record<string, (db: Lakebase, folder: string) => PromiseLike<unknown
     const query = () =>
       db.sql`SELECT ${1}::int AS n, '2026-02-03'::date AS day, decode('00ff', 'hex') AS bytes,
       timestamptz '2026-02-03 04:05:06.789Z' AS moment, ${[]}::text AS list`;
-    const wanted = { n: 1, day: "2026-02-03", bytes: Uint8Array.of(0, 255), list: "{}" };
+    const expected = { n: 1, day: "2026-02-03", bytes: Uint8Array.of(0, 255), list: "{}" };
     for (const [row] of await Promise.all(Array.from({ length: 20 }, query))) {
-      assert.deepEqual({ ...row }, { ...wanted, moment: new Date("2026-02-03T04:05:06.789Z") });
+      assert.deepEqual({ ...row }, { ...expected, moment: new Date("2026-02-03T04:05:06.789Z") });
     }
   },
   "a drawn query": async (db) =>

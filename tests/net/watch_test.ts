@@ -88,7 +88,7 @@ async function unchecked(pool: { lookups: () => number }, local: LocalLakebase):
 
 /** The error with which a statement ends. */
 async function failureOf(work: Promise<unknown>): Promise<string> {
-  return await inTime("the statement's end", work.then(() => "it was answered", (error) => error.message));
+  return await inTime("the statement's end", work.then(() => "the statement succeeded", (error) => error.message));
 }
 
 const GONE = "the server no longer answers";

@@ -32,10 +32,10 @@ test("(slow) a warehouse computes the same chart of a query as Postgres", async 
     TIMESTAMP '2026-01-01 00:00' + n * INTERVAL '1 day' AS local, ARRAY[n % 3] AS list FROM generate_series(1, 400) AS n`);
   const least = 3;
   for (const options of CHARTS) {
-    const wanted = await db.sql`SELECT * FROM plotted WHERE whole >= ${least}`.plot(options);
+    const expected = await db.sql`SELECT * FROM plotted WHERE whole >= ${least}`.plot(options);
     const found = await lake.sql`SELECT * FROM plotted WHERE whole >= ${least}`.plot(options);
-    assert.deepEqual([options, found.data], [options, wanted.data]);
-    assert.equal(found.summary.replace(/ *on SQL warehouse.*/, "").trim(), wanted.summary.trim());
+    assert.deepEqual([options, found.data], [options, expected.data]);
+    assert.equal(found.summary.replace(/ *on SQL warehouse.*/, "").trim(), expected.summary.trim());
   }
   const calls = local.requests.length;
   const chart = lake.sql`SELECT n AS x, n AS y FROM generate_series(1, 100000) AS n`.plot({

@@ -388,7 +388,7 @@ queryTest(
           `SET LOCAL idle_in_transaction_session_timeout = 50; CREATE TABLE gone (n int);
           SELECT pg_backend_pid() AS pid`,
         );
-        await eventually("the server has ended it", async () => await sessions(row!.pid) === 0);
+        await eventually("the server has ended the session", async () => await sessions(row!.pid) === 0);
         for (const text of last) await tx.query(text);
       }));
       assert.deepEqual([error.code, error.sqlstate], ["CONNECTION_LOST", "25P03"], error.message);
@@ -402,7 +402,7 @@ queryTest(
     await session.sql`SET idle_in_transaction_session_timeout = 50`;
     const pid = await session.sql`SELECT pg_backend_pid()`.value() as number;
     await session.sql`BEGIN`;
-    await eventually("the server has ended it", async () => await sessions(pid) === 0);
+    await eventually("the server has ended the session", async () => await sessions(pid) === 0);
     const error = await errorOf(session.sql`SELECT 1`);
     assert.deepEqual([error.code, error.sqlstate], ["CONNECTION_LOST", "25P03"], error.message);
     assert.match(error.message, /transaction was rolled back.*\nHINT: .*idle_in_transaction_session_timeout/s);

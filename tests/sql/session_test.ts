@@ -211,7 +211,7 @@ queryTest("state that a function leaves in a session is noticed, wherever it ran
     SET work_mem = '7MB'; CREATE TEMP TABLE left_by_it (id int); RETURN 1; END $$`;
   const holder = await db.pool.connect();
   const hold = () => holder.query("SELECT pg_advisory_lock(4711)");
-  const letGo = () => holder.query("SELECT pg_advisory_unlock(4711)");
+  const releaseLock = () => holder.query("SELECT pg_advisory_unlock(4711)");
   for (const beside of [false, true]) {
     await using notebook = notebookOn(db);
     const { sql } = notebook;
@@ -219,7 +219,7 @@ queryTest("state that a function leaves in a session is noticed, wherever it ran
     const other = beside ? sql`SELECT 1`.value() : undefined; // it has the notebook's session
     const left = sql`SELECT leaves(true)`.value();
     await (other ?? sql`SELECT 1`.value());
-    await letGo();
+    await releaseLock();
     assert.equal(await left, 1);
     assert.equal(await sql`SHOW work_mem`.value(), "7MB", `${beside}`);
     assert.equal(await sql`SELECT count(*) FROM left_by_it`.value(), 0);
@@ -231,7 +231,7 @@ queryTest("state that a function leaves in a session is noticed, wherever it ran
   const busy = sql`SELECT pg_advisory_xact_lock(4711)`.value();
   assert.equal(await sql`SELECT leaves(false)`.value(), 1);
   await eventually("the session with what it left is closed", () => db.pool.totalCount === 2);
-  await letGo();
+  await releaseLock();
   await busy;
   assert.match((await errorOf(sql`SHOW work_mem`)).message, /ran beside others, left settings, temporary tables in a/);
   holder.release();
@@ -350,7 +350,10 @@ queryTest("closing a session whose transaction was lost says so, if no statement
 /** Waits until a notebook's session was asked for its state, which happens when nothing has run for a while. */
 async function untilAsked(db: Lakebase, process: unknown, last: string): Promise<void> {
   const asked = "SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'idle' AND query <> $2";
-  await eventually("it was asked", async () => (await db.pool.query(asked, [process, last])).rowCount === 1);
+  await eventually(
+    "the session was asked for its state",
+    async () => (await db.pool.query(asked, [process, last])).rowCount === 1,
+  );
 }
 
 queryTest("a notebook's session that the server has ended is reported if state was lost", async ({ open }) => {

@@ -71,7 +71,7 @@ export async function errorOf(work: PromiseLike<unknown> | (() => PromiseLike<un
     if (error instanceof LakebaseError) return error;
     throw new Error(`not a LakebaseError: ${error}`, { cause: error });
   }
-  throw new Error("it did not fail");
+  throw new Error("the work did not fail");
 }
 
 /** The drawing of a cell. */

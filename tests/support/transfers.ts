@@ -65,7 +65,7 @@ export async function failedPull(
 ): Promise<unknown> {
   const path = `${folder}/t.csv`;
   await Deno.writeTextFile(path, PREVIOUS_CONTENT);
-  const error = await pull(path).then(() => assert.fail("it did not fail"), (error) => error);
+  const error = await pull(path).then(() => assert.fail("the pull did not fail"), (error) => error);
   assert.equal(await Deno.readTextFile(path), PREVIOUS_CONTENT);
   assert.deepEqual(namesIn(folder), ["t.csv"]);
   assert.equal(await db.sql`SELECT 1`.value(), 1);

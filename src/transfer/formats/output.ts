@@ -83,19 +83,19 @@ const DAY_HIGH = Math.floor(DAY_MICROSECONDS / 2 ** 32);
 export function checkTimes({ columns }: Batch, before = 0): void {
   for (const column of columns) {
     const { name, child, offsets } = column;
-    const odd = oddTime(child ?? column);
-    if (odd === undefined) continue;
-    const row = before + 1 + (child === undefined ? odd.at : offsets!.findIndex((start) => start > odd.at) - 1);
+    const found = unrepresentableTime(child ?? column);
+    if (found === undefined) continue;
+    const row = before + 1 + (child === undefined ? found.at : offsets!.findIndex((start) => start > found.at) - 1);
     throw new LakebaseError(
       "QUERY_FAILED",
-      `Cannot convert column "${name}": row ${row} has the value ${odd.value}, which Arrow and Parquet can't represent; ` +
+      `Cannot convert column "${name}": row ${row} has the value ${found.value}, which Arrow and Parquet can't represent; ` +
         "select it as ::text",
     );
   }
 }
 
 /** Finds the first such value; {@linkcode ColumnValues} tells how it is stored. */
-function oddTime(data: ColumnData): { at: number; value: string } | undefined {
+function unrepresentableTime(data: ColumnData): { at: number; value: string } | undefined {
   const { kind } = data.type;
   if (kind !== "date" && kind !== "timestamp" && kind !== "time") return undefined;
   const source = words(data);

@@ -221,7 +221,7 @@ const FAULTS: readonly (readonly [name: string, bytes: string | Uint8Array, opti
 pullTest("load() says what is wrong with a file's dialect, and makes no table", async (test) => {
   for (const [name, bytes, options, message] of FAULTS) {
     const error = await errorOf(loaded(test, name, bytes, options)).catch((cause) => {
-      throw new Error(`${name}, wanted ${message}`, { cause });
+      throw new Error(`${name}, expected ${message}`, { cause });
     });
     assert.match(error.message, message);
     assert.equal(await test.db.sql`SELECT to_regclass('dialect') IS NULL`.value(), true, name);

@@ -117,7 +117,7 @@ Deno.test("RangeQueue gives an error to the reader and to all writers", async ()
   const failing = Promise.all([assert.rejects(reading, failure), assert.rejects(writing, failure)]);
   await nextTurn();
   queue.fail(failure);
-  queue.fail(new Error("a later one"));
+  queue.fail(new Error("a later failure"));
   await failing;
 });
 

@@ -129,7 +129,7 @@ postgresTest("a table whose change waits for a lock is refused immediately", asy
   const refused = Promise.withResolvers<void>();
   let joins = 0;
   // Between the locks of the first and the second connection, another session waits for a stronger lock.
-  const meddling = {
+  const lockingSession = {
     ...session,
     acquire: async () => {
       if (joins++ === 1) {
@@ -147,7 +147,7 @@ postgresTest("a table whose change waits for a lock is refused immediately", asy
     },
   };
   const error = await errorOf(async () => {
-    for await (const _ of oneStream(meddling, optionsOf(big.table, 2))) await refused.promise; // one connection alone would read all ranges
+    for await (const _ of oneStream(lockingSession, optionsOf(big.table, 2))) await refused.promise; // one connection alone would read all ranges
   });
   assert.equal(error.sqlstate, "55P03");
   assert.match(error.message, /another session holds a lock on the table/);

@@ -14,7 +14,7 @@ const never = () => {
 };
 
 /** Fails if work does not end. Otherwise the test would wait for it forever. */
-const soon = <T>(work: Promise<T>) => inTime("the end of what was stopped", work);
+const endsInTime = <T>(work: Promise<T>) => inTime("the end of what was stopped", work);
 
 const STUCK: readonly (readonly [name: string, sink: UnderlyingSink<Uint8Array>, sql: string, options: PullOptions])[] =
   [
@@ -35,17 +35,17 @@ for (const [name, sink, sql, options] of STUCK) {
     const controller = new AbortController();
     onStuck = () => controller.abort(reason);
     const pull = (stop: PullOptions) => {
-      return soon(db.sql`${db.sql.unsafe(sql)}`.pull(new WritableStream(sink), { ...options, ...stop }));
+      return endsInTime(db.sql`${db.sql.unsafe(sql)}`.pull(new WritableStream(sink), { ...options, ...stop }));
     };
     await assert.rejects(pull({ signal: controller.signal }), reason);
     assert.match((await errorOf(pull({ timeout: 0.3 }))).message, /longer than its timeout of 0\.3 s/);
-    assert.equal(await soon(Promise.resolve(db.sql`SELECT 1`.value())), 1); // its only connection is free again
+    assert.equal(await endsInTime(Promise.resolve(db.sql`SELECT 1`.value())), 1); // its only connection is free again
   });
 }
 
 pullTest("a failed query ends a pull after its time limit, although its stream does not end", async ({ db }) => {
   const stream = new WritableStream<Uint8Array>({ abort: never });
-  const error = await errorOf(soon(db.sql`SELECT 1 / 0`.pull(stream, { format: "csv", timeout: 0.3 })));
+  const error = await errorOf(endsInTime(db.sql`SELECT 1 / 0`.pull(stream, { format: "csv", timeout: 0.3 })));
   assert.equal(error.sqlstate, "22012");
 });
 
@@ -55,13 +55,13 @@ pullTest("a transaction that is stopped ends a pull to a stream that accepts not
     pulling = tx.sql`${tx.sql.unsafe(MANY)}`.pull(new WritableStream({ write: never }), { format: "csv" });
     await pulling;
   }, { timeout: 0.5 });
-  assert.equal((await errorOf(soon(work))).code, "CANCELED");
-  assert.equal((await errorOf(soon(pulling))).code, "CANCELED"); // the pull has ended, too
+  assert.equal((await errorOf(endsInTime(work))).code, "CANCELED");
+  assert.equal((await errorOf(endsInTime(pulling))).code, "CANCELED"); // the pull has ended, too
 });
 
 pullTest("an onProgress that never settles does not keep a pull from being stopped", async ({ db, folder }) => {
   const options = { timeout: 0.3, onProgress: never };
-  assert.equal((await errorOf(soon(db.sql`SELECT 1`.pull(`${folder}/t.csv`, options)))).code, "CANCELED");
+  assert.equal((await errorOf(endsInTime(db.sql`SELECT 1`.pull(`${folder}/t.csv`, options)))).code, "CANCELED");
   assert.deepEqual(namesIn(folder), []);
 });
 

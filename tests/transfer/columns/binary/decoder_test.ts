@@ -59,7 +59,7 @@ function problem(types: Record<string, string>, bytes: Uint8Array): string {
     assert.equal(error.code, "QUERY_FAILED");
     return error.message;
   }
-  throw new Error("it was decoded");
+  throw new Error("the bytes were decoded");
 }
 
 Deno.test("BatchDecoder reads the same rows however their bytes are split", () => {
