@@ -176,7 +176,7 @@ Deno.test("the span of a failure has the SQLSTATE or the error's code, but not t
       "db.operation.name": "connect",
       "error.type": "UNREACHABLE",
       "server.port": 1,
-    }, () => connect({ ...optionsOf(local), port: 1, connectTimeout: 1 })],
+    }, () => connect({ ...optionsOf(local), port: 1, connectTimeout: 30 })],
     [
       "SELECT trips",
       { ...place, "db.query.summary": "SELECT trips", "error.type": "CANCELED" },

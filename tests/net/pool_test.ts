@@ -144,7 +144,7 @@ test("a script without close() ends, and prints nothing on standard error", asyn
     console.log((await db.query("SELECT 1 AS n")).length);
     await db.query("SELECT 1/0").catch((error) => console.log(error.sqlstate));
     await connect({ database: "nope" }).catch((error) => console.log(error.code));
-    await connect({ port: 1, connectTimeout: 0.5 }).catch((error) => console.log(error.code));`;
+    await connect({ port: 1, connectTimeout: 30 }).catch((error) => console.log(error.code));`;
   const child = new Deno.Command(Deno.execPath(), {
     args: ["eval", "--quiet", ...LOCKED, script], // Deno says there what it downloads
     env: local.env,
