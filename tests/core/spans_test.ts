@@ -73,7 +73,8 @@ Deno.test("a summary of random SQL contains no value, and always ends", () => {
 });
 
 Deno.test("the summary of a long text takes linear time", () => {
-  sqlSummary(`SELECT ${"(".repeat(1_000_000)}`);
-  sqlSummary(`SELECT * FROM ${"a,".repeat(1_000_000)}`);
-  sqlSummary(`SELECT ${"a.".repeat(1_000_000)}`);
+  // Quadratic time would take hours.
+  assert.equal(sqlSummary(`SELECT ${"(".repeat(1_000_000)}`), "SELECT");
+  assert.match(sqlSummary(`SELECT * FROM ${"a,".repeat(1_000_000)}`)!, /^SELECT( a)+$/);
+  assert.equal(sqlSummary(`SELECT ${"a.".repeat(1_000_000)}`), "SELECT");
 });

@@ -78,10 +78,12 @@ Deno.test("(slow) the readers of cells take linear time on hostile text, and nev
   }
 });
 
-Deno.test("a word of millions of letters is read as one word", () => {
+Deno.test("a word of millions of letters does not overflow the stack of a reader", () => {
   for (const part of ["𝒜", "\u0301", "a\u0301"]) {
     const text = `a${part.repeat(sized(5_000_000, 20_000_000) / part.length)}`;
-    for (const read of [READERS["a %%sql cell"]!, READERS["a cell"]!, parseScript]) read(text);
+    for (const read of [READERS["a %%sql cell"]!, READERS["a cell"]!, parseScript]) {
+      assert.doesNotThrow(() => read(text));
+    }
   }
 });
 
