@@ -34,7 +34,7 @@ interface EndpointRequest {
 }
 
 /** Sends the requests of one look-up, which share a deadline. */
-class LookUp {
+class EndpointRequests {
   readonly #workspace: Workspace;
   readonly #signal: AbortSignal | undefined;
   readonly #deadline: number;
@@ -100,34 +100,34 @@ export async function findEndpoint(
   request: EndpointRequest,
   options: FindOptions = {},
 ): Promise<Endpoint> {
-  const lookUp = new LookUp(workspace, options);
-  if (request.instance !== undefined) return await findInstance(lookUp, request.instance, request);
+  const requests = new EndpointRequests(workspace, options);
+  if (request.instance !== undefined) return await findInstance(requests, request.instance, request);
   const { endpoint: reference } = request;
   if (isFullName(reference)) {
     if (request.host !== undefined) {
       return { name: reference, target: { endpoint: reference }, host: undefined, state: undefined };
     }
-    return readyEndpoint(await getEndpoint(lookUp, reference), request);
+    return readyEndpoint(await getEndpoint(requests, reference), request);
   }
-  const branch = await findBranch(lookUp, reference, request.branch);
-  const endpoints = await listWithin(lookUp, `${branch}/endpoints`, "endpoints");
+  const branch = await findBranch(requests, reference, request.branch);
+  const endpoints = await listWithin(requests, `${branch}/endpoints`, "endpoints");
   return readyEndpoint(chooseEndpoint(branch, endpoints, request.readOnly), request);
 }
 
-async function getEndpoint(lookUp: LookUp, name: string): Promise<JsonObject> {
+async function getEndpoint(requests: EndpointRequests, name: string): Promise<JsonObject> {
   try {
-    return await lookUp.get(`${LAKEBASE_API}/${name}`);
+    return await requests.get(`${LAKEBASE_API}/${name}`);
   } catch (error) {
-    throw await withChoices(lookUp, name, error);
+    throw await withChoices(requests, name, error);
   }
 }
 
 /** The full name of the branch that a reference stands for. */
-async function findBranch(lookUp: LookUp, reference: string | undefined, branch?: string): Promise<string> {
+async function findBranch(requests: EndpointRequests, reference: string | undefined, branch?: string): Promise<string> {
   if (reference !== undefined && reference.includes("/branches/")) return reference;
-  const project = reference === undefined ? await onlyProject(lookUp) : projectName(reference);
+  const project = reference === undefined ? await onlyProject(requests) : projectName(reference);
   if (branch !== undefined) return `${project}/branches/${branch}`;
-  const branches = await listWithin(lookUp, `${project}/branches`, "branches");
+  const branches = await listWithin(requests, `${project}/branches`, "branches");
   const defaultBranch = branches.find((branch) => status(branch)["default"] === true) ??
     (branches.length === 1 ? branches[0] : undefined);
   if (defaultBranch !== undefined) return nameOf(defaultBranch);
@@ -139,8 +139,8 @@ function projectName(reference: string): string {
   return reference.startsWith("projects/") ? reference : `projects/${reference}`;
 }
 
-async function onlyProject(lookUp: LookUp): Promise<string> {
-  const projects = await lookUp.list(`${LAKEBASE_API}/projects`, "projects");
+async function onlyProject(requests: EndpointRequests): Promise<string> {
+  const projects = await requests.list(`${LAKEBASE_API}/projects`, "projects");
   if (projects.length === 1) return nameOf(projects[0]!);
   if (projects.length > 1) throw ambiguous("the workspace has several projects", projects.map(nameOf));
   throw new LakebaseError(
@@ -150,11 +150,11 @@ async function onlyProject(lookUp: LookUp): Promise<string> {
   );
 }
 
-async function listWithin(lookUp: LookUp, path: string, key: string): Promise<JsonObject[]> {
+async function listWithin(requests: EndpointRequests, path: string, key: string): Promise<JsonObject[]> {
   try {
-    return await lookUp.list(`${LAKEBASE_API}/${path}`, key);
+    return await requests.list(`${LAKEBASE_API}/${path}`, key);
   } catch (error) {
-    throw await withChoices(lookUp, path.slice(0, path.lastIndexOf("/")), error);
+    throw await withChoices(requests, path.slice(0, path.lastIndexOf("/")), error);
   }
 }
 
@@ -195,14 +195,14 @@ function readyEndpoint(item: JsonObject, request: EndpointRequest): Endpoint {
 }
 
 async function findInstance(
-  lookUp: LookUp,
+  requests: EndpointRequests,
   instance: string,
   { readOnly, host: requestedHost }: EndpointRequest,
 ): Promise<Endpoint> {
   const instances = "/api/2.0/database/instances";
-  const body = await lookUp.get(`${instances}/${encodeURIComponent(instance)}`).catch(async (error) => {
+  const body = await requests.get(`${instances}/${encodeURIComponent(instance)}`).catch(async (error) => {
     if (!isMissing(error)) throw error;
-    const others = await lookUp.list(instances, "database_instances").catch(() => []);
+    const others = await requests.list(instances, "database_instances").catch(() => []);
     throw notFound(`instance "${instance}"`, `is not in the workspace${choices(others.map(nameOf))}`, error);
   });
   const { state, read_write_dns: primary, read_only_dns: replica } = body;
@@ -217,14 +217,14 @@ async function findInstance(
 }
 
 /** Turns a 404 into an error that lists what exists on the nearest level: the endpoints, the branches or the projects. */
-async function withChoices(lookUp: LookUp, name: string, error: unknown): Promise<unknown> {
+async function withChoices(requests: EndpointRequests, name: string, error: unknown): Promise<unknown> {
   if (!isMissing(error)) return error;
   const parts = name.split("/");
   const levels: [path: string, key: string][] = [["projects", "projects"]];
   if (parts.length > 2) levels.unshift([`${parts.slice(0, 2).join("/")}/branches`, "branches"]);
   if (parts.length > 4) levels.unshift([`${parts.slice(0, 4).join("/")}/endpoints`, "endpoints"]);
   for (const [path, key] of levels) {
-    const items = await lookUp.list(`${LAKEBASE_API}/${path}`, key).catch(() => undefined); // the next level up may exist
+    const items = await requests.list(`${LAKEBASE_API}/${path}`, key).catch(() => undefined); // the next level up may exist
     if (items !== undefined) return notFound(name, `is not in the workspace${choices(items.map(nameOf))}`, error);
   }
   return notFound(name, "is not in the workspace", error);

@@ -31,7 +31,9 @@ function originField(origin: Origin): string {
  */
 export function checkOptionNames(options: object, known: readonly string[], prefix = ""): void {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw badSetting(`the options are ${quoted(options)}; they must be an object such as { endpoint: "projects/p" }`);
+    throw badSetting(
+      `the options are ${shownValue(options)}; they must be an object such as { endpoint: "projects/p" }`,
+    );
   }
   for (const name of Object.keys(options)) {
     if (!known.includes(name)) throw badSetting(unknownOption(name, known, prefix));
@@ -39,7 +41,7 @@ export function checkOptionNames(options: object, known: readonly string[], pref
 }
 
 /** A value as an error shows it. */
-export function quoted(value: unknown): string {
+export function shownValue(value: unknown): string {
   if (typeof value === "string") {
     const safe = redact(value); // before the cut: half of a secret may not be recognized
     return `"${safe.length > 80 ? `${safe.slice(0, 80)}…` : safe}"`;
@@ -49,11 +51,11 @@ export function quoted(value: unknown): string {
 }
 
 /**
- * Like {@linkcode quoted}, for a value that should be a plain name. A connection string in its place may contain a
+ * Like {@linkcode shownValue}, for a value that should be a plain name. A connection string in its place may contain a
  * password.
  */
 export function quotedName(value: string): string {
-  return /[@=?]|:\/\//.test(value) ? "a connection string or an address, which is not shown" : quoted(value);
+  return /[@=?]|:\/\//.test(value) ? "a connection string or an address, which is not shown" : shownValue(value);
 }
 
 /** The numbers that an option accepts. */
@@ -147,5 +149,5 @@ export class OptionReader {
 
 function badOption({ value, origin }: WithOrigin<unknown>, rule: string): Error {
   const subject = origin.source === "option" ? `option ${quotedOption(origin.name)}` : describeOrigin(origin);
-  return badSetting(`${subject} is ${quoted(value)}; ${rule}`, { setting: origin.name, origin });
+  return badSetting(`${subject} is ${shownValue(value)}; ${rule}`, { setting: origin.name, origin });
 }

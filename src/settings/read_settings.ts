@@ -5,7 +5,7 @@ import { type EnvFile, mergeVariables, readEnvFile, refusedNames, type Variables
 import { type ConnectOptions, OPTION_NAMES, SETTING_NAMES } from "./options.ts";
 import { describeOrigin, type Setting, toSetting, type WithOrigin } from "./origin.ts";
 import { readProfiles } from "./profiles.ts";
-import { badSetting, checkOptionNames, quoted } from "./read_option.ts";
+import { badSetting, checkOptionNames, shownValue } from "./read_option.ts";
 import { resolveSettings, type Settings } from "./settings.ts";
 import { isSecret, needsProfiles, resolveWorkspace } from "./workspace.ts";
 
@@ -133,7 +133,7 @@ function envFilePath(options: ConnectOptions, env: Record<string, string | undef
   if (path === "" && options.envFile === undefined) return false;
   if (typeof path === "string" && path.trim() !== "" && !path.includes("\0")) return path;
   const origin = { source: "option", name: "envFile" } as const;
-  throw badSetting(`option ${quotedOption("envFile")} is ${quoted(path)}; it must be a file, or false`, {
+  throw badSetting(`option ${quotedOption("envFile")} is ${shownValue(path)}; it must be a file, or false`, {
     setting: "envFile",
     origin,
   });
@@ -172,7 +172,7 @@ export function resolveLocal(options: ConnectOptions, variables: Variables): Wit
   if (local === undefined) return localByVariable(options, variables);
   if (typeof local === "boolean") return local ? { value: {}, origin } : undefined;
   if (typeof local !== "object" || local === null || Array.isArray(local)) {
-    const state = `option ${quotedOption("local")} is ${quoted(local)}; it must be true, false or an object`;
+    const state = `option ${quotedOption("local")} is ${shownValue(local)}; it must be true, false or an object`;
     throw badSetting(state, { setting: "local", origin });
   }
   checkOptionNames(local, LOCAL_OPTION_NAMES, "local.");
@@ -185,7 +185,7 @@ function localByVariable(options: ConnectOptions, variables: Variables): WithOri
   const { value, origin } = found;
   const setting = { setting: "LAKEBASE_LOCAL", origin };
   if (!/^(1|true|yes|on)$/i.test(value)) {
-    throw badSetting(`${describeOrigin(origin)} is ${quoted(value)}; it must be true or false`, setting);
+    throw badSetting(`${describeOrigin(origin)} is ${shownValue(value)}; it must be true or false`, setting);
   }
   const option = (["endpoint", "instance", "host", "profile", "workspace"] as const)
     .find((name) => options[name] !== undefined);

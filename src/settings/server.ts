@@ -2,7 +2,7 @@ import { isIP } from "node:net";
 import { LakebaseError, quotedOption } from "../core/errors.ts";
 import type { ConnectOptions } from "./options.ts";
 import type { WithOrigin } from "./origin.ts";
-import { badSetting, type OptionReader, quoted, quotedName } from "./read_option.ts";
+import { badSetting, type OptionReader, quotedName, shownValue } from "./read_option.ts";
 import type { Settings } from "./settings.ts";
 
 /** The server that the settings name. */
@@ -66,7 +66,7 @@ function replaceBranch(
   if (isSame) return { endpoint, branch: undefined, instance, ignoreHost: false };
   if (options.host !== undefined) {
     throw badSetting(
-      `option ${quotedOption("host")} is ${quoted(options.host)}, and ${quotedOption("branch")} is ${
+      `option ${quotedOption("host")} is ${shownValue(options.host)}, and ${quotedOption("branch")} is ${
         quotedName(branch)
       }, which has its own host; ` +
         "keep one",

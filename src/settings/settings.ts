@@ -13,7 +13,7 @@ import {
 } from "./options.ts";
 import { describeOrigin, type Origin, type Setting, toSetting, trustRank, type WithOrigin } from "./origin.ts";
 import type { Profiles } from "./profiles.ts";
-import { badSetting, checkOptionNames, OptionReader, quoted, type Range } from "./read_option.ts";
+import { badSetting, checkOptionNames, OptionReader, type Range, shownValue } from "./read_option.ts";
 import { checkHost, checkTakesOAuth, findServer, isLoopback } from "./server.ts";
 import { resolveWorkspace, untrustedSetting, type WorkspaceLogin, type WorkspaceWithOrigins } from "./workspace.ts";
 
@@ -208,7 +208,7 @@ function workspaceClient(options: ConnectOptions, read: OptionReader): Workspace
   const { origin } = read.unchecked("workspace") ?? { origin: { source: "option" as const, name: "workspace" } };
   if (typeof client?.config?.getHost === "function" && typeof client.config.authenticate === "function") return client;
   throw badSetting(
-    `option "workspace" is ${quoted(client)}; it must be a WorkspaceClient of @databricks/sdk-experimental`,
+    `option "workspace" is ${shownValue(client)}; it must be a WorkspaceClient of @databricks/sdk-experimental`,
     { setting: "workspace", origin },
   );
 }
@@ -221,7 +221,7 @@ function checkOnConnect(read: OptionReader): Settings["onConnect"] {
   if (typeof value === "string" && value.trim() !== "" && !value.includes("\0")) return value;
   throw badSetting(
     `option "onConnect" is ${
-      quoted(value)
+      shownValue(value)
     }; it must be SQL such as "SET search_path TO app", or a function that returns it`,
     { setting: "onConnect", origin },
   );
@@ -234,7 +234,7 @@ function checkTypes(read: OptionReader): TypeParsers {
   const { value: types, origin } = found;
   const badTypes = (state: string) => badSetting(`option "types" ${state}`, { setting: "types", origin });
   if (typeof types !== "object" || types === null || Array.isArray(types)) {
-    throw badTypes(`is ${quoted(types)}; it must be an object such as { numeric: Number }`);
+    throw badTypes(`is ${shownValue(types)}; it must be an object such as { numeric: Number }`);
   }
   return Object.fromEntries(
     Object.entries(types).map(([key, parser]) => {
@@ -283,7 +283,10 @@ function checkSslMode(read: OptionReader, host: string | undefined): WithOrigin<
   if (mode === "verify-full" || mode === "require") return { value: mode, origin };
   if (mode === "no-verify" && origin.source === "option") return { value: mode, origin };
   if (mode !== "disable" && mode !== "prefer" && mode !== "allow") {
-    throw badSetting(`${from} is ${quoted(mode)}; it must be verify-full or require (both verify the server)`, setting);
+    throw badSetting(
+      `${from} is ${shownValue(mode)}; it must be verify-full or require (both verify the server)`,
+      setting,
+    );
   }
   if (host !== undefined && isLoopback(host)) return { value: "disable", origin };
   throw badSetting(

@@ -156,7 +156,7 @@ function decimalType(modifier: number): ColumnType | undefined {
 }
 
 /** Gives the values as 32-bit words. A copy of words keeps the bits of a NaN, and needs no bigint. */
-export function words({ values }: ColumnData): Int32Array {
+export function columnWords({ values }: ColumnData): Int32Array {
   const aligned = values.byteOffset % 4 === 0 ? values : values.slice();
   return new Int32Array(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength >> 2);
 }

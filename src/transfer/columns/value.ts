@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { LakebaseError } from "../../core/errors.ts";
-import { type ColumnData, isSet, words } from "./batch.ts";
+import { type ColumnData, columnWords, isSet } from "./batch.ts";
 
 /** Gives the value of a row as a query does; `null` for NULL. */
 export type ValueReader = (row: number) => unknown;
@@ -56,7 +56,7 @@ function presentReader(data: ColumnData): ValueReader {
 
 /** Reads 64-bit values from 32-bit words, and makes a bigint only for a value that a number can't hold exactly. */
 function wideNumbers(data: ColumnData): (row: number) => number | bigint {
-  const halves = words(data);
+  const halves = columnWords(data);
   const values = data.values as BigInt64Array;
   return (row) => {
     const number = halves[row * 2 + 1]! * 2 ** 32 + (halves[row * 2]! >>> 0);

@@ -1,6 +1,6 @@
 import { joinBytes } from "../../core/bytes.ts";
 import { LakebaseError } from "../../core/errors.ts";
-import { type Batch, type BatchColumn, type ColumnData, words } from "../columns/batch.ts";
+import { type Batch, type BatchColumn, type ColumnData, columnWords } from "../columns/batch.ts";
 import { BatchDecoder } from "../columns/binary/decoder.ts";
 import { DAY_MICROSECONDS } from "../columns/value.ts";
 import type { Chunk } from "../copy/messages.ts";
@@ -98,7 +98,7 @@ export function checkTimes({ columns }: Batch, before = 0): void {
 function unrepresentableTime(data: ColumnData): { at: number; value: string } | undefined {
   const { kind } = data.type;
   if (kind !== "date" && kind !== "timestamp" && kind !== "time") return undefined;
-  const source = words(data);
+  const source = columnWords(data);
   if (kind === "date") {
     const at = source.findIndex((day) => day === 0x7fff_ffff || day === -0x8000_0000);
     return at < 0 ? undefined : infiniteValue(at, source[at]!);

@@ -1,5 +1,5 @@
 import { joinBytes } from "../../../../core/bytes.ts";
-import { type ColumnData, type ColumnType, isSet, words } from "../../../columns/batch.ts";
+import { type ColumnData, type ColumnType, columnWords, isSet } from "../../../columns/batch.ts";
 
 /** The physical types (`Type` in parquet.thrift). */
 export const Physical = { boolean: 0, int32: 1, int64: 2, float: 4, double: 5, bytes: 6, fixed: 7 } as const;
@@ -148,7 +148,9 @@ export function plainValues(leaf: Leaf, data: ColumnData, from: number, to: numb
     case Physical.bytes:
       return prefixed(data, from, to);
     case Physical.fixed:
-      return leaf.type.kind === "decimal" ? bigEndian(words(data), from, to, present) : strided(data, from, to, 4, 4);
+      return leaf.type.kind === "decimal"
+        ? bigEndian(columnWords(data), from, to, present)
+        : strided(data, from, to, 4, 4);
     case Physical.int64:
     case Physical.double:
       return strided(data, from, to, leaf.type.kind === "decimal" ? 4 : 2, 2);
@@ -160,7 +162,7 @@ export function plainValues(leaf: Leaf, data: ColumnData, from: number, to: numb
 
 /** Returns the lowest `width` words of each value. Values are `stride` words apart. */
 function strided(data: ColumnData, from: number, to: number, stride: number, width: number): Uint8Array {
-  const source = words(data);
+  const source = columnWords(data);
   const present = data.nullBitmap;
   if (present === undefined && stride === width) return bytesOf(source.subarray(from * width, to * width));
   const kept = new Int32Array((to - from) * width);
@@ -262,7 +264,7 @@ export function boundsOf(leaf: Leaf, data: ColumnData): Bounds | undefined {
     case Physical.double:
       return floatBounds(values as Float64Array | Float32Array, length, present);
     case Physical.int64:
-      return longBounds(words(data), length, leaf.type.kind === "decimal" ? 4 : 2, present);
+      return longBounds(columnWords(data), length, leaf.type.kind === "decimal" ? 4 : 2, present);
     default:
       return intBounds(values as Int32Array, length, leaf.type.kind === "decimal" ? 4 : 1, present);
   }
