@@ -6,7 +6,7 @@ import type { Credential, CredentialCache } from "../auth/credential.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { keepSecret } from "../core/redact.ts";
 import { destination, type HostLookup, lookup } from "./dns.ts";
-import { guardLongMessages, shareThread } from "./message_filters.ts";
+import { guardLongMessages, sendBehindLogin, shareThread } from "./message_filters.ts";
 import { backendOf, connectionOf, forgetPassword, ignoreEnvironment, runningQuery } from "./pg_internals.ts";
 import { keepOnLoopback, requestMessage, type SslConfig, upgrade } from "./tls.ts";
 import { watchClient, type WatchOptions } from "./watch.ts";
@@ -58,7 +58,6 @@ interface LoginOptions {
 export function loginClientClass(
   { credentials, connectTimeout, ssl, find = lookup, watch = {}, longestMessage, onConnect }: LoginOptions,
 ): typeof pg.Client {
-  const prepare = onConnect ?? (() => Promise.resolve());
   return class Login extends pg.Client implements LoginClient {
     idleSince = 0;
     takenAt = 0;
@@ -67,6 +66,7 @@ export function loginClientClass(
     /** Whether this client only asks about another client's session, and so needs no preparation. */
     #isProbe = false;
     #credential: Credential | undefined;
+    readonly #formatsAnswered: Promise<void>;
 
     constructor(options: pg.ClientConfig) {
       super({
@@ -81,6 +81,7 @@ export function loginClientClass(
       guardLongMessages(this, longestMessage);
       shareThread(this);
       keepOutputFormats(this);
+      this.#formatsAnswered = sendBehindLogin(this, SET_OUTPUT_FORMATS);
       // An "error" event without a listener ends the process. A running query rejects anyway.
       this.on("error", () => {});
     }
@@ -96,16 +97,20 @@ export function loginClientClass(
       return probe;
     }
 
+    /** Closes the connection if the server does not answer the first statement in time. */
+    async #expectAnswer(): Promise<void> {
+      await withinLimit(this.#formatsAnswered, connectTimeout, SILENT).catch((error) => {
+        connectionOf(this).stream.destroy(error); // the statement that waits fails with this error
+      });
+    }
+
     /** Prepares the session. `pg-pool` forgets a client whose connect() fails and does not close it. */
     async #prepare(): Promise<void> {
-      let preparing = false;
+      if (this.#isProbe || onConnect === undefined) return;
       try {
-        await withinLimit(setOutputFormats(this), connectTimeout, SILENT);
-        preparing = !this.#isProbe;
-        if (preparing) await withinLimit(prepare(this), connectTimeout, TOO_LONG);
+        await withinLimit(onConnect(this), connectTimeout, TOO_LONG);
       } catch (error) {
-        // If the server can't be reached, the connection is only closed.
-        if (preparing && runningQuery(this) !== undefined) await this.requestCancel().catch(() => {});
+        if (runningQuery(this) !== undefined) await this.requestCancel().catch(() => {});
         this.destroy();
         throw error;
       }
@@ -117,6 +122,7 @@ export function loginClientClass(
       const connecting = super.connect().then(async () => {
         forgetPassword(this);
         watchClient(this, { ...watch, find, makeProbe: () => this.#probe() });
+        void this.#expectAnswer();
         await this.#prepare();
         return this;
       }, (error) => {
@@ -277,46 +283,25 @@ function badPassword(state: string, cause?: unknown): LakebaseError {
  * The output formats that values are parsed from: the name of each setting, the value that is set, and a pattern for
  * readable values. Also `array_nulls`: while it is off, a NULL in an array that is bound or loaded becomes the text `NULL`.
  */
-const OUTPUT_FORMATS = [
-  ["DateStyle", "ISO", "^ISO"],
-  ["IntervalStyle", "postgres", "^postgres$"],
-  ["bytea_output", "hex", "^hex$"],
-  ["extra_float_digits", "1", "^[123]$"],
-  ["array_nulls", "on", "^on$"],
-] as const;
-
-/** Sets the output formats again after a reset, but keeps those that the session has set since. */
-const RESTORE_OUTPUT_FORMATS = `SELECT pg_catalog.set_config(f.name, f.value, false)
-  FROM (VALUES ${OUTPUT_FORMATS.map((format) => `('${format.join("', '")}')`).join(", ")}) AS f (name, value, readable)
-  JOIN pg_catalog.pg_settings s ON s.name OPERATOR(pg_catalog.=) f.name
-  WHERE s.setting OPERATOR(pg_catalog.!~) f.readable AND s.source OPERATOR(pg_catalog.<>) 'session'`;
-
-/** Asks for the values of settings. A SELECT would take twice the time, because a new backend has cached no catalog. */
-async function showSettings(client: pg.Client, names: readonly string[]): Promise<[name: string, value: string][]> {
-  const found: unknown = await client.query(names.map((name) => `SHOW ${name}`).join("; "));
-  const results = (Array.isArray(found) ? found : [found]) as pg.QueryResult<Record<string, string>>[];
-  return results.flatMap(({ rows: [row] }) => Object.entries(row ?? {}));
-}
+const OUTPUT_FORMATS = `(VALUES
+  ('DateStyle', 'ISO', '^ISO'),
+  ('IntervalStyle', 'postgres', '^postgres$'),
+  ('bytea_output', 'hex', '^hex$'),
+  ('extra_float_digits', '1', '^[123]$'),
+  ('array_nulls', 'on', '^on$')) AS f (name, value, readable)`;
 
 /**
- * Sets the output formats after the login where a role, a database or PGOPTIONS has set others. These are statements and
- * not startup parameters, because poolers refuse those. If the server refuses, the values in an unreadable format are
- * reported when they are read.
+ * Sets the output formats after the login, because a role, a database or PGOPTIONS may have set others. It is a statement
+ * and not startup parameters, because poolers refuse those. It does not read `pg_settings`, which would make rows of all
+ * settings at each login. If the server refuses it, values in an unreadable format are reported when they are read.
  */
-async function setOutputFormats(client: pg.Client): Promise<void> {
-  try {
-    const reported = connectionOf(client).reported ?? new Map();
-    const unreported = OUTPUT_FORMATS.map(([name]) => name).filter((name) => !reported.has(name));
-    const values = new Map([...reported, ...await showSettings(client, unreported)]);
-    const unreadable = OUTPUT_FORMATS.filter(([name, , readable]) =>
-      !new RegExp(readable).test(values.get(name) ?? "")
-    );
-    if (unreadable.length === 0) return;
-    await client.query(unreadable.map(([name, value]) => `SET ${name} TO '${value}'`).join("; "));
-  } catch (error) {
-    if ((error as { severity?: string }).severity !== "ERROR") throw error;
-  }
-}
+const SET_OUTPUT_FORMATS = `SELECT pg_catalog.set_config(f.name, f.value, false) FROM ${OUTPUT_FORMATS}
+  WHERE pg_catalog.current_setting(f.name) OPERATOR(pg_catalog.!~) f.readable`;
+
+/** Sets the output formats again after a reset, but keeps those that the session has set since. */
+const RESTORE_OUTPUT_FORMATS = `SELECT pg_catalog.set_config(f.name, f.value, false) FROM ${OUTPUT_FORMATS}
+  JOIN pg_catalog.pg_settings s ON s.name OPERATOR(pg_catalog.=) f.name
+  WHERE s.setting OPERATOR(pg_catalog.!~) f.readable AND s.source OPERATOR(pg_catalog.<>) 'session'`;
 
 /**
  * Records the session settings that the server reports, and restores the output formats after a reset. It also restores

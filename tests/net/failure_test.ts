@@ -129,7 +129,7 @@ Deno.test("connectError() restores the trace of a LakebaseError, which pg-pool o
   assert.equal((error.cause as Error).message, "ENOTFOUND");
 });
 
-Deno.test("connect() ends in time if a server accepts the login and then does not answer", async () => {
+Deno.test("the first statement ends in time if a server accepts the login and then does not answer", async () => {
   const message = (type: string, ...body: number[]) => [type.charCodeAt(0), 0, 0, 0, body.length + 4, ...body];
   const loggedIn = [...message("R", 0, 0, 0, 0), ...message("K", 0, 0, 0, 1, 0, 0, 0, 2), ...message("Z", 73)];
   using listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
@@ -142,7 +142,8 @@ Deno.test("connect() ends in time if a server accepts the login and then does no
   })();
   const { port } = listener.addr as Deno.NetAddr;
   const login = { host: "127.0.0.1", port, user: "u", password: "p", sslMode: "disable", envFile: false } as const;
-  await assert.rejects(connect({ ...login, connectTimeout: 5 }), {
+  await using db = await connect({ ...login, connectTimeout: 5 });
+  await assert.rejects(db.query("SELECT 1"), {
     code: "CONNECT_TIMEOUT",
     message: /the server took the login, and then did not answer within 5 s \(connectTimeout\)/,
   });

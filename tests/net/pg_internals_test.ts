@@ -10,6 +10,7 @@ import {
   connectionOf,
   emptyQueue,
   filterMessages,
+  filterSocket,
   forgetPassword,
   holdReading,
   ignoreEnvironment,
@@ -126,6 +127,28 @@ test("pg: filterMessages() sees each byte that the parser gets, and may leave ou
   await client.connect();
   assert.equal((await client.query("SELECT 'through the filter' AS text")).rows[0].text, "through the filter");
   assert.match(seen.join(""), /through the filter/);
+  await client.end();
+});
+
+test("pg: filterSocket() filters the socket's bytes also for takeData(), until it ends", async ({ local }) => {
+  const client = new pg.Client(login(local));
+  const seen: string[] = [];
+  let ended = false;
+  filterSocket(client, (_socket, pass) => (bytes) => {
+    seen.push(bytes.toString("latin1"));
+    if (ended) return bytes;
+    pass(bytes);
+  });
+  await client.connect();
+  const taken = takeData(connectionOf(client).stream, (chunk) => taken.pass(chunk));
+  assert.equal((await client.query("SELECT 'filtered' AS text")).rows[0].text, "filtered");
+  assert.match(seen.join(""), /filtered/);
+  ended = true;
+  assert.equal((await client.query("SELECT 'last' AS text")).rows[0].text, "last");
+  assert.match(seen.join(""), /last/);
+  taken.giveBack();
+  assert.equal((await client.query("SELECT 'unseen' AS text")).rows[0].text, "unseen");
+  assert.doesNotMatch(seen.join(""), /unseen/);
   await client.end();
 });
 
