@@ -79,7 +79,7 @@ for (const [name, cause] of FAULTS) {
       assert.equal(output.match(/^connect /gm)?.length, 4);
       assertNone(output, secretsOf(local));
     },
-    name === "nothing" ? {} : { neverReached: "the workspace or the network is what fails" },
+    name === "nothing" ? {} : { neverReached: "only the workspace or the network fails" },
   );
 }
 
@@ -94,14 +94,14 @@ for (const status of [403, 404, 409, 429, 503]) {
       assertNone(await printedBy(local, QUICK), secretsOf(local));
       if (status < 429) assertNone(await run(local, ["doctor"]), secretsOf(local)); // for the others it retries for a minute
     },
-    { neverReached: "the workspace is what fails" },
+    { neverReached: "only the workspace fails" },
   );
 }
 
 test("(slow) no secret is shown: an answer that is cut off", async ({ local }) => {
   local.faults.workspace("POST *", { answer: "truncated" });
   assertNone(await printedBy(local, QUICK), secretsOf(local));
-}, { neverReached: "the workspace is what fails" });
+}, { neverReached: "only the workspace fails" });
 
 test("(slow) no secret is shown: a compute that suspends again and again, and connections that break", async ({ local }) => {
   let ended = false;

@@ -3,7 +3,7 @@ import type { Database } from "./database.ts";
 import { delay, type Faults } from "./faults.ts";
 import { type Branch, DELETED_RETENTION, type Project, type Workspace } from "./workspace.ts";
 
-/** What branches need of the local Lakebase. */
+/** The parts of the local Lakebase that branches need. */
 interface BranchesOptions {
   workspace: Workspace;
   /** The data of the branches that existed at the start. */

@@ -127,7 +127,7 @@ const SINGULAR: Record<string, string> = {
   roles: "role",
 };
 
-/** What a branch has from its project. */
+/** The properties that a branch takes from its project. */
 interface BranchParent {
   /** The project's full name, `projects/p`. */
   project: string;

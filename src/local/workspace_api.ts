@@ -29,7 +29,7 @@ export interface WorkspaceRequest {
   status: number;
 }
 
-/** What the workspace API answers from. */
+/** The parts of the local Lakebase that the workspace API needs. */
 interface WorkspaceApiOptions {
   port: number;
   workspace: Workspace;

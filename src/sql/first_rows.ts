@@ -181,7 +181,7 @@ export class FirstRows extends Exchange {
     if (planWrites(this.#plan) || callsVolatile(this.#answers, called, this.#plan)) return this.#runToEnd();
     const unknown = called.difference(this.#askedNames);
     const queries: Opening[] = [];
-    // What a view calls is not in the statement's own text.
+    // The statement's own text does not show what a view calls.
     if (unknown.size > 0 || !this.#sentNamesQuery) queries.push(this.#namesQuery(unknown));
     const hasOwnFunctions = this.#answers.some(([kind]) => kind === "own");
     if (hasOwnFunctions && !this.#sentOwnFunctionsQuery) {

@@ -9,7 +9,7 @@ import { bothTests, connectError, type LocalRun, optionsOf, ownLakebase, workspa
 const onBoth = bothTests();
 /** A test that does not reach the database, like most tests of connecting. */
 const test = (name: string, run: LocalRun) =>
-  onBoth(name, run, { neverReached: "it is the workspace's and the network's" });
+  onBoth(name, run, { neverReached: "the workspace and the network alone decide" });
 
 onBoth("connect() reaches Postgres through workspace, credential, TLS and login", async ({ settings }) => {
   await using db = await connect(settings());

@@ -55,7 +55,7 @@ const FAILURES: [name: string, spoil: Break, step: string, detail: RegExp][] = [
   ["a server that goes silent", ({ faults }) => void (faults.blackhole = true), "tls", /no answer/],
   ["a server that hangs up", ({ faults }) => void (faults.greeting = "close"), "tls", /the connection broke/],
   [
-    "a server that hangs up hard",
+    "a server that resets the connection",
     ({ faults }) => void (faults.greeting = "reset"),
     "(tcp|tls)",
     /the connection broke/,

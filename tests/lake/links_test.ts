@@ -85,7 +85,7 @@ test("several chunks are fetched ahead, and a load reports its progress by the r
   const before = local.requests.length;
   const hanging = assert.rejects(query.with({ signal: controller.signal }).columns(), { message: "enough" });
   await eventually(
-    "the links of the next two chunks are asked for",
+    "the links of the next two chunks are requested",
     () =>
       [1, 2].every((chunk) =>
         local.requests.slice(before).some(({ path }) => path.endsWith(`/result/chunks/${chunk}`))

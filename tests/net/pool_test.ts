@@ -163,7 +163,7 @@ test("LakebasePool reaches a server on one of a host's addresses, whatever the o
   const pool = await localPool(local, { find, ssl: { ca: local.ca } });
   assert.equal((await pool.query("SELECT 1 AS n")).rows[0].n, 1);
   await pool.end();
-}, { neverReached: "it is about the addresses" });
+}, { neverReached: "the addresses alone decide" });
 
 const NATIVE = { user: "app", password: "native-secret", host: "localhost-pooler.localhost" };
 
@@ -208,7 +208,7 @@ test("(slow) connect({ local: true }) takes no PGOPTIONS of the environment", as
     env: { PGOPTIONS: "-c no_such_setting=1" },
   }).output();
   assert.equal(new TextDecoder().decode(stdout), "1\n", new TextDecoder().decode(stderr));
-}, { neverReached: "it is about the environment" });
+}, { neverReached: "the environment alone decides" });
 
 /** An address of this machine that others can also reach, if it has one. */
 function outerAddress(): string | undefined {

@@ -308,7 +308,7 @@ class ParallelCopy implements AsyncDisposable {
   }
 }
 
-/** What the first connection of a {@linkcode ParallelCopy} found out. */
+/** The results of the first connection of a {@linkcode ParallelCopy}. */
 interface ParallelStart {
   lease: Lease;
   /** The quoted name of the table, with the schema. */

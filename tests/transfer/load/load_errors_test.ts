@@ -143,7 +143,7 @@ pullTest("an error does not say that a type was sampled if it comes from the fil
 });
 
 pullTest(
-  "with create, a file whose delimiter is not detected, so that it has one column, is refused",
+  "load() with create refuses a file that has one column because its delimiter is not detected",
   async ({ db, folder }) => {
     const cases: [name: string, text: string, delimiter: string][] = [
       ["a.csv", "a;b\n1;2;3\n", ";"],

@@ -33,16 +33,16 @@ interface Case {
 const CASES: readonly Case[] = [
   { name: "that nobody listens to ends the program", output: "", left: "hidden" },
   { name: "that the program listens to", before: LISTEN, code: 0, output: "heard\nwhole\n", left: "whole" },
-  { name: "that it listens to once", before: ONCE, code: 0, output: "heard\nwhole\n", left: "whole" },
+  { name: "that the program listens to once", before: ONCE, code: 0, output: "heard\nwhole\n", left: "whole" },
   {
-    name: "that it began to listen to during the pull",
+    name: "that the program began to listen to during the pull",
     during: LISTEN,
     code: 0,
     output: "heard\nwhole\n",
     left: "whole",
   },
   {
-    name: "that it began to listen to once during the pull",
+    name: "that the program began to listen to once during the pull",
     during: ONCE,
     code: 0,
     output: "heard\nwhole\n",
@@ -57,14 +57,14 @@ const CASES: readonly Case[] = [
     left: "nothing",
   },
   {
-    name: "at which it exits",
+    name: "at which the program exits",
     before: "Deno.addSignalListener(SIGNAL, () => Deno.exit(9));",
     code: 9,
     output: "",
     left: "nothing",
   },
   {
-    name: "that comes a second time, when it no longer listens",
+    name: "that comes a second time, when the program no longer listens",
     before: ONCE,
     during: "process.once(SIGNAL, () => setTimeout(() => Deno.kill(Deno.pid, SIGNAL)));",
     output: "heard\n",
