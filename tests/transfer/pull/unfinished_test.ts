@@ -31,7 +31,7 @@ interface Case {
 }
 
 const CASES: readonly Case[] = [
-  { name: "that nobody listens to ends the program", output: "", left: "hidden" },
+  { name: "that nobody listens to", output: "", left: "hidden" },
   { name: "that the program listens to", before: LISTEN, code: 0, output: "heard\nwhole\n", left: "whole" },
   { name: "that the program listens to once", before: ONCE, code: 0, output: "heard\nwhole\n", left: "whole" },
   {
@@ -94,7 +94,8 @@ const program = ({ before = "", options = "{}", during = "" }: Case, folder: str
 for (const [signal, cases] of [["SIGTERM", CASES], ["SIGINT", FIRST_CASES], ["SIGHUP", FIRST_CASES]] as const) {
   for (const testCase of cases) {
     const isQuick = signal === "SIGTERM" && testCase.before === STOP; // the others are programs of two seconds each, too
-    const name = `${isQuick ? "" : "(slow) "}a pull and ${signal} ${testCase.name}`;
+    const left = { whole: "a whole file", nothing: "nothing", hidden: "a hidden file" }[testCase.left];
+    const name = `${isQuick ? "" : "(slow) "}a pull leaves ${left} after a ${signal} ${testCase.name}`;
     test({ name, ignore: Deno.build.os === "windows" }, async ({ local }) => {
       const folder = await Deno.makeTempDir({ prefix: "lakebase-pull-" });
       const child = script(program(testCase, folder, signal), { ...local.env, PGSSLROOTCERT: local.ca });
