@@ -2,7 +2,7 @@ import { backoff, pause } from "../core/pause.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { jsonText } from "../core/text.ts";
 import type { Workspace } from "./workspace.ts";
-import type { WorkspaceRequest } from "./workspace_request.ts";
+import type { JsonObject, WorkspaceRequest } from "./workspace_request.ts";
 
 /** A branch, as the workspace describes it. */
 export interface BranchState {
@@ -36,8 +36,6 @@ export interface BranchSpec {
   ttl?: string;
   no_expiry?: true;
 }
-
-type JsonObject = Record<string, unknown>;
 
 /** The path of the Lakebase API. */
 export const LAKEBASE_API = "/api/2.0/postgres";

@@ -3,6 +3,7 @@ import { jsonText } from "../core/text.ts";
 import { checkTakesOAuth } from "../settings/server.ts";
 import { isMissing, LAKEBASE_API } from "./branch.ts";
 import type { Workspace } from "./workspace.ts";
+import type { JsonObject } from "./workspace_request.ts";
 
 /** The target of a login. */
 export interface Endpoint {
@@ -76,8 +77,6 @@ export function confirmHost(
   if (unconfirmedHost === undefined || host?.toLowerCase() === named?.toLowerCase()) return;
   throw new LakebaseError("BAD_SETTING", `${unconfirmedHost}. The endpoint's host is "${named}"`, { setting: "host" });
 }
-
-type JsonObject = Record<string, unknown>;
 
 /**
  * Whether an endpoint's full name is known without asking the workspace, so that the credential can be requested at
@@ -185,7 +184,7 @@ function readyEndpoint(item: JsonObject, request: EndpointRequest): Endpoint {
   if (disabled === true) {
     throw notReady(name, 'is disabled; connecting does not enable it. Enable it in the workspace ("spec.disabled")');
   }
-  const { host, read_only_host: replica } = (hosts ?? {}) as Record<string, unknown>;
+  const { host, read_only_host: replica } = (hosts ?? {}) as JsonObject;
   const target = request.host ?? (request.readOnly && typeof replica === "string" ? replica : host);
   if (typeof target !== "string" || target === "") {
     throw notReady(name, `has no host yet (state ${jsonText(state)}). Try again in a minute`);

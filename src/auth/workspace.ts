@@ -12,6 +12,7 @@ import {
   type ByteRequest,
   type Failure,
   isRepeated,
+  type JsonObject,
   networkOutcome,
   noLogin,
   readAnswer,
@@ -134,8 +135,8 @@ export class Workspace {
     key: string,
     signal?: AbortSignal,
     deadline: number = this.deadline(),
-  ): Promise<Record<string, unknown>[]> {
-    const items: Record<string, unknown>[] = [];
+  ): Promise<JsonObject[]> {
+    const items: JsonObject[] = [];
     const tokens = new Set<string>();
     const endlessListError = async () =>
       unavailable(await this.#host(), `its list of ${key} does not end: ${tokens.size} pages so far`);

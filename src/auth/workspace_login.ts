@@ -230,7 +230,7 @@ export function azureClient(login: WorkspaceLogin, clouds = CLOUDS): WorkspaceCl
 }
 
 type Attributes = WorkspaceLogin["attributes"];
-type TokenRequest = (cloud: AzureCloud, attributes: Attributes, resource: string) => Promise<Token>;
+type TokenRequest = (cloud: AzureCloud, attributes: Attributes, resource: string) => Promise<AccessToken>;
 
 /** The request for the tokens of a login method of Azure; `undefined` for another login method. */
 function azureTokenRequest(attributes: Attributes): TokenRequest | undefined {
@@ -242,14 +242,14 @@ function azureTokenRequest(attributes: Attributes): TokenRequest | undefined {
     : undefined;
 }
 
-async function secretToken({ login }: AzureCloud, attributes: Attributes, resource: string): Promise<Token> {
+async function secretToken({ login }: AzureCloud, attributes: Attributes, resource: string): Promise<AccessToken> {
   const { azureClientId: clientId, azureClientSecret: clientSecret, azureTenantId: tenant } = attributes;
   const url = new URL(`${login}/${encodeURIComponent(tenant!)}/oauth2/token`);
   return await exchangeSecret(url, { clientId: clientId!, clientSecret: clientSecret! }, { resource });
 }
 
 /** See "How to use managed identities for Azure resources on an Azure VM to acquire an access token" of Microsoft. */
-async function identityToken({ metadata }: AzureCloud, attributes: Attributes, resource: string): Promise<Token> {
+async function identityToken({ metadata }: AzureCloud, attributes: Attributes, resource: string): Promise<AccessToken> {
   const url = new URL(`${metadata}/metadata/identity/oauth2/token`);
   const { azureClientId } = attributes;
   const parameters = { "api-version": "2018-02-01", resource, ...(azureClientId ? { client_id: azureClientId } : {}) };
@@ -283,7 +283,7 @@ const RENEWAL_MARGIN_MS = 40_000;
 const LIMIT_MS = 15_000;
 
 /** A token for a login to the workspace. */
-interface Token {
+interface AccessToken {
   /** The token. */
   text: string;
   /** When it has to be renewed, in milliseconds since 1970. */
@@ -294,9 +294,9 @@ interface Token {
 type TokenSource = () => Promise<string>;
 
 /** Caches a token as long as it is valid. Callers that wait for a token share one request. */
-function cachedToken(request: () => Promise<Token>): TokenSource {
-  let token: Token | undefined;
-  let requested: Promise<Token> | undefined;
+function cachedToken(request: () => Promise<AccessToken>): TokenSource {
+  let token: AccessToken | undefined;
+  let requested: Promise<AccessToken> | undefined;
   return async () => {
     if (token !== undefined && token.until > Date.now()) return token.text;
     requested ??= request().finally(() => requested = undefined);
@@ -321,7 +321,7 @@ async function exchangeSecret(
   url: URL,
   { clientId, clientSecret }: ClientSecret,
   parameters: Record<string, string>,
-): Promise<Token> {
+): Promise<AccessToken> {
   return await fetchToken("the exchange of the client secret for a token", url, {
     method: "POST",
     headers: {
@@ -339,7 +339,7 @@ async function exchangeSecret(
  * @param what The request, as its error names it. The error does not quote the answer, because the answer may contain
  * the token.
  */
-async function fetchToken(what: string, url: URL, init: RequestInit): Promise<Token> {
+async function fetchToken(what: string, url: URL, init: RequestInit): Promise<AccessToken> {
   const { response, text } = await send(url, { ...init, signal: AbortSignal.timeout(LIMIT_MS) });
   const { access_token: token, expires_in: lifetime, error } = parseObject(text) ?? {};
   if (!response.ok || typeof token !== "string" || token === "") {

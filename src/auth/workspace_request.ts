@@ -24,10 +24,13 @@ export interface WorkspaceRequest {
   longest?: number;
 }
 
+/** A JSON object of the workspace, whose values are not checked yet. */
+export type JsonObject = Record<string, unknown>;
+
 /** The answer of the workspace. */
 export interface WorkspaceAnswer {
   /** The JSON object. */
-  body: Record<string, unknown>;
+  body: JsonObject;
   /** The server's time in its `Date` header, in milliseconds since 1970. */
   serverTime: number | undefined;
 }
@@ -52,11 +55,11 @@ export interface ByteRequest {
   /** The statuses that count as answers, in addition to those of success. */
   answers?: readonly number[];
   /** Makes the error for any other status. */
-  refused(refusal: Refusal): LakebaseError;
+  refused(refusal: RefusedRequest): LakebaseError;
 }
 
 /** How the workspace refused a request. */
-export interface Refusal {
+export interface RefusedRequest {
   /** The HTTP status. */
   status: number;
   /** The `error_code`, if the answer has one. */
@@ -133,18 +136,16 @@ export function isRepeated({ again }: ByteRequest): boolean {
 /** The status for a full disk (RFC 4918), which a retry does not cure. */
 const INSUFFICIENT_STORAGE = 507;
 
-function field(body: Record<string, unknown> | undefined, name: string): string | undefined {
+function field(body: JsonObject | undefined, name: string): string | undefined {
   const value = body?.[name];
   return typeof value === "string" ? value.slice(0, 500) : undefined;
 }
 
 /** Parses a JSON object; an empty text counts as an empty object. `undefined` for any other text. */
-export function parseObject(text: string): Record<string, unknown> | undefined {
+export function parseObject(text: string): JsonObject | undefined {
   try {
     const value: unknown = text === "" ? {} : JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value)
-      ? value as Record<string, unknown>
-      : undefined;
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? value as JsonObject : undefined;
   } catch {
     return undefined;
   }
@@ -166,7 +167,7 @@ function statusError(
   host: URL,
   request: WorkspaceRequest,
   status: number,
-  body: Record<string, unknown> | undefined,
+  body: JsonObject | undefined,
   text: string,
 ): LakebaseError {
   const message = field(body, "message");
@@ -214,7 +215,7 @@ function accessError(
  * The cause of an error: the workspace's `error_code`, its message and the status, for a caller that knows what the request
  * was for.
  */
-function refusalCause(status: number, body: Record<string, unknown> | undefined, message = ""): Error {
+function refusalCause(status: number, body: JsonObject | undefined, message = ""): Error {
   return Object.assign(new Error(message), { code: jsonText(body?.["error_code"] ?? ""), errno: status });
 }
 

@@ -96,9 +96,9 @@ export async function expectTable<R extends Relation>(
     const missing = { code: "42P01", message: `relation "${name}" does not exist` };
     const { suggest } = await import("../sql/diagnosis.ts");
     // On the same session: its transaction did not fail, and PGlite lets no other session run while one is open.
-    const lookUp = (text: string, values: readonly unknown[]) =>
+    const queryIfFree = (text: string, values: readonly unknown[]) =>
       queryCatalog<Record<string, unknown>>(find, text, values, {});
-    const suggestion = await suggest({ lookUp }, missing, "").catch(() => undefined); // the suggestion is optional
+    const suggestion = await suggest({ queryIfFree }, missing, "").catch(() => undefined); // the suggestion is optional
     const hint = suggestion === undefined ? "" : `\nDid you mean ${suggestion}?`;
     throw new LakebaseError("QUERY_FAILED", `${cannot}: there is no such table${hint}`, { sqlstate: "42P01" });
   }

@@ -81,7 +81,7 @@ export async function plannedRows(find: FindSession, from: string): Promise<numb
  */
 export async function estimateRows(session: Session, text: string): Promise<number | undefined> {
   try {
-    const [row] = await session.lookUp(`EXPLAIN (FORMAT JSON) ${text}`, []);
+    const [row] = await session.queryIfFree(`EXPLAIN (FORMAT JSON) ${text}`, []);
     return rowsOfPlan(row?.["QUERY PLAN"]);
   } catch {
     return undefined; // the transfer itself reports what is wrong with the statement

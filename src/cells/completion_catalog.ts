@@ -246,12 +246,12 @@ export async function findCatalog(session: Session, withSystem: boolean): Promis
   return cutToMessage([...users.tables, ...system.tables], [...users.functions, ...system.functions]);
 }
 
-type Rows = Record<string, unknown>[];
+type CatalogRows = Record<string, unknown>[];
 
 /** The tables and functions of a database, with the person's own first. */
 interface SentCatalog {
-  tables: Rows;
-  functions: Rows;
+  tables: CatalogRows;
+  functions: CatalogRows;
 }
 
 async function readCatalog(
@@ -260,18 +260,18 @@ async function readCatalog(
 ): Promise<SentCatalog | undefined> {
   const readRows = async (text: string) => {
     // The statement always gives one row, so no row means that no connection was free.
-    const [row] = await session.lookUp(
+    const [row] = await session.queryIfFree(
       `SELECT (SELECT pg_catalog.json_agg(item) FROM (${text}) AS item)::pg_catalog.text AS items`,
       [],
     );
-    return row && JSON.parse(String(row["items"] ?? "[]")) as Rows;
+    return row && JSON.parse(String(row["items"] ?? "[]")) as CatalogRows;
   };
   const [tableRows, functionRows] = [await readRows(tables), await readRows(functions)];
   return tableRows && functionRows && { tables: tableRows, functions: functionRows };
 }
 
 /** Cuts a catalog to the size of a message. The system's names come last, so they are cut first. */
-function cutToMessage(tables: Rows, functions: Rows): SentCatalog {
+function cutToMessage(tables: CatalogRows, functions: CatalogRows): SentCatalog {
   let bytes = 0;
   let columns = 0;
   const fits = (item: unknown, count: number) => {

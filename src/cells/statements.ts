@@ -61,13 +61,13 @@ async function holdConnection<T>(pooled: Session, work: (session: Session) => Pr
 }
 
 function sessionOn(lease: Lease, pooled: Session): Session {
-  const { types, catalog, signal, lookUp, cancel, place, volumes, server } = pooled;
+  const { types, catalog, signal, queryIfFree, cancel, place, volumes, server } = pooled;
   const open: TransactionState = { failure: undefined, markEnded() {} };
   return {
     types,
     catalog,
     signal,
-    lookUp,
+    queryIfFree,
     cancel,
     place,
     volumes,

@@ -86,10 +86,10 @@ export function doctor(command: Command, stopped: AbortSignal): void {
   );
   command.option("--volume <path>", "check a Volume too: /Volumes/catalog/schema/volume; can be repeated", addVolume);
   addConnectionOptions(command).addHelpText("after", DOCTOR_EXAMPLES);
-  command.action((values: DoctorValues) => check(values, stopped));
+  command.action((values: DoctorValues) => runDoctor(values, stopped));
 }
 
-async function check(values: DoctorValues, signal: AbortSignal): Promise<void> {
+async function runDoctor(values: DoctorValues, signal: AbortSignal): Promise<void> {
   const { diagnose } = await import("../api/check.ts");
   const checkup = await diagnose(connectOptions(values), { signal, messageOf: shellMessage }, values.volume);
   const text = values.format === "json"

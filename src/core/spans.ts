@@ -101,7 +101,7 @@ const AFTER_TABLES = setOf(
 const BEFORE_OTHER_UPDATE = setOf("for key do on then");
 
 /** A token of a statement: a word, a name with all its parts, or a symbol. */
-interface Token {
+interface SummaryToken {
   /** The word in lower case; empty for a quoted name, a name with dots, and a symbol. */
   word: string;
   /** The text as it is written; empty for a value. */
@@ -126,7 +126,7 @@ interface Level {
  */
 export function sqlSummary(text: string): string | undefined {
   const parts: string[] = [];
-  for (const statement of statements(tokensOf(text.slice(0, MAX_READ)))) {
+  for (const statement of statements(summaryTokens(text.slice(0, MAX_READ)))) {
     if (!COMMANDS.has(statement[0]!.word)) break;
     parts.push(...summaryParts(statement));
   }
@@ -140,8 +140,8 @@ function setOf(words: string): ReadonlySet<string> {
 }
 
 /** The tokens of a text. A name with dots is one token. */
-function tokensOf(text: string): Token[] {
-  const tokens: Token[] = [];
+function summaryTokens(text: string): SummaryToken[] {
+  const tokens: SummaryToken[] = [];
   let dotted = false;
   for (const { kind, start, end, closed } of sqlTokens(text)) {
     if (kind === "space" || kind === "comment") continue;
@@ -161,8 +161,8 @@ function tokensOf(text: string): Token[] {
 }
 
 /** Splits tokens at semicolons. Parentheses before a statement are left out. */
-function* statements(tokens: readonly Token[]): Generator<Token[], void, void> {
-  let statement: Token[] = [];
+function* statements(tokens: readonly SummaryToken[]): Generator<SummaryToken[], void, void> {
+  let statement: SummaryToken[] = [];
   for (const token of [...tokens, { word: "", text: ";" }]) {
     if (token.text !== ";") {
       if (statement.length > 0 || token.text !== "(") statement.push(token);
@@ -174,7 +174,7 @@ function* statements(tokens: readonly Token[]): Generator<Token[], void, void> {
 }
 
 /** The parts of the summary of one statement. */
-function summaryParts(tokens: readonly Token[]): string[] {
+function summaryParts(tokens: readonly SummaryToken[]): string[] {
   const first = tokens[0]!.word;
   if (OBJECT_COMMANDS.has(first)) {
     const at = tokens.findIndex(({ word }) => NAMED_KINDS.has(word) || OTHER_KINDS.has(word));
@@ -191,7 +191,7 @@ function summaryParts(tokens: readonly Token[]): string[] {
 }
 
 /** Finds the operations and tables from a token on. */
-function operationsAndTables(tokens: readonly Token[], from: number, outermost: Level): string[] {
+function operationsAndTables(tokens: readonly SummaryToken[], from: number, outermost: Level): string[] {
   const parts: string[] = [];
   const levels = [outermost];
   for (let at = from; at < tokens.length; at++) {
@@ -218,7 +218,7 @@ function operationsAndTables(tokens: readonly Token[], from: number, outermost: 
   return parts;
 }
 
-function isOperation(word: string, previous: string, next: Token | undefined): boolean {
+function isOperation(word: string, previous: string, next: SummaryToken | undefined): boolean {
   if (word === "select" || word === "explain") return true;
   if (word === "insert" || word === "merge") return next?.word === "into";
   if (word === "delete") return next?.word === "from";

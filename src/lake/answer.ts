@@ -100,7 +100,7 @@ export function readStatement(body: unknown): StatementAnswer {
 export function readPart(body: unknown): ResultPart {
   const problem = checkShape(body, PART_SHAPE, "the answer");
   if (problem === undefined) return body as ResultPart;
-  throw unreadable(`the workspace's answer can't be understood: ${problem}`);
+  throw unreadableAnswer(`the workspace's answer can't be understood: ${problem}`);
 }
 
 /**
@@ -109,7 +109,7 @@ export function readPart(body: unknown): ResultPart {
  * @param state What was found, as a part of a sentence.
  * @param part What can't be read.
  */
-export function unreadable(state: string, part: string = "the result"): LakebaseError {
+export function unreadableAnswer(state: string, part: string = "the result"): LakebaseError {
   return new LakebaseError(
     "WORKSPACE_UNAVAILABLE",
     `Cannot read ${part}: ${state}. The statement itself ran to its end`,

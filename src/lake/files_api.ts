@@ -1,6 +1,6 @@
 import type { OpenAnswer } from "../auth/http.ts";
 import type { Workspace } from "../auth/workspace.ts";
-import type { Refusal } from "../auth/workspace_request.ts";
+import type { RefusedRequest } from "../auth/workspace_request.ts";
 import { LakebaseError, optionName } from "../core/errors.ts";
 import { readVolumePath, type StoredEntry, type VolumePath } from "../core/file_store.ts";
 import { jsonText, withoutEndSlashes } from "../core/text.ts";
@@ -213,7 +213,7 @@ const PRIVILEGES: Readonly<Record<VolumeWork, string>> = {
 };
 
 /** Makes the function that turns a refusal of the Files API into an error. */
-export function refusing(work: VolumeWork, path: string): (refusal: Refusal) => LakebaseError {
+export function refusing(work: VolumeWork, path: string): (refusal: RefusedRequest) => LakebaseError {
   return ({ status, message }) => {
     const quoted = message === undefined ? "" : `: "${message}"`;
     if (status === 429 || (status >= 500 && status !== 507)) {

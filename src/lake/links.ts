@@ -2,7 +2,7 @@ import { innermostMessage, sendAndRead } from "../auth/http.ts";
 import type { LakebaseError } from "../core/errors.ts";
 import { backoff, pause } from "../core/pause.ts";
 import { isLoopback } from "../settings/server.ts";
-import { unreadable } from "./answer.ts";
+import { unreadableAnswer } from "./answer.ts";
 import { BrokenBody, wholeBody } from "./body.ts";
 
 /** The presigned address of a chunk. It is secret: anybody who has it can read the rows. */
@@ -68,14 +68,14 @@ export async function* arrowChunks(source: ChunkSource): AsyncGenerator<Uint8Arr
   let rows = 0;
   for await (const chunk of inOrder(source)) {
     if (schema !== undefined && !sameBytes(schema, chunk.schema)) {
-      throw unreadable("its chunks have different columns");
+      throw unreadableAnswer("its chunks have different columns");
     }
     schema ??= chunk.schema;
     rows += chunk.rows;
     yield chunk.bytes;
   }
   if (source.rows !== undefined && source.rows !== rows) {
-    throw unreadable(`its chunks have ${rows} rows, and the workspace says that it has ${source.rows}`);
+    throw unreadableAnswer(`its chunks have ${rows} rows, and the workspace says that it has ${source.rows}`);
   }
 }
 
@@ -189,7 +189,7 @@ async function fetchChunk(source: ChunkSource, links: Links, index: number, sign
 }
 
 function unreadableChunk({ count }: ChunkSource, index: number, state: string): LakebaseError {
-  return unreadable(state, `chunk ${index + 1} of ${count} of the result`);
+  return unreadableAnswer(state, `chunk ${index + 1} of ${count} of the result`);
 }
 
 /** Fetches a chunk. The request has no login, because the storage does not belong to the workspace. */

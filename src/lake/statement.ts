@@ -33,7 +33,7 @@ export function compileForWarehouse(fragment: Fragment): WarehouseStatement {
   const positions: number[] = [];
   let length = parts[0]!.length;
   const parameters = values.flatMap((value, index) => {
-    const parameter = encodeParameter(value, index + 1);
+    const parameter = encodeForWarehouse(value, index + 1);
     const name = `${prefix}${index + 1}`;
     const marker = parameter === undefined ? "NULL" : parameter.call ? `${parameter.call}(:${name})` : `:${name}`;
     const [before, after] = [strings[index]!, strings[index + 1]!];
@@ -226,7 +226,7 @@ export function splitStatements(text: string): string[] {
 }
 
 /** A parameter's value for a SQL warehouse. */
-interface Parameter {
+interface WarehouseParameter {
   /** The SQL type, such as `INT` or `DECIMAL(5,2)`. */
   type: string;
   /** The value as text, which the warehouse casts to the type. */
@@ -245,7 +245,7 @@ interface Parameter {
  * @returns The parameter; `undefined` for `null`, because only the keyword NULL fits every type.
  * @throws {LakebaseError} `BAD_PARAMETER` for a value that no parameter of a warehouse can hold, with its position.
  */
-export function encodeParameter(value: unknown, position: number): Parameter | undefined {
+export function encodeForWarehouse(value: unknown, position: number): WarehouseParameter | undefined {
   const name = `parameter ${position}`;
   switch (typeof value) {
     case "string":
@@ -270,12 +270,12 @@ function badParameter(state: string): LakebaseError {
   return new LakebaseError("BAD_PARAMETER", `Cannot run the query: ${state}`);
 }
 
-function textParameter(value: string, name: string): Parameter {
+function textParameter(value: string, name: string): WarehouseParameter {
   if (!value.isWellFormed()) throw badParameter(`${name} has half of a surrogate pair, which UTF-8 can't represent`);
   return { type: "STRING", value };
 }
 
-function numberParameter(value: number): Parameter {
+function numberParameter(value: number): WarehouseParameter {
   if (Number.isSafeInteger(value) && !Object.is(value, -0)) {
     // LIMIT and array positions accept only an INT.
     return { type: value === (value | 0) ? "INT" : "BIGINT", value: String(value) };
@@ -286,14 +286,14 @@ function numberParameter(value: number): Parameter {
 /** The maximum number of a DECIMAL's digits. */
 const MAX_DIGITS = 38;
 
-function wholeParameter(value: bigint, name: string): Parameter {
+function wholeParameter(value: bigint, name: string): WarehouseParameter {
   if (BigInt.asIntN(64, value) === value) return { type: "BIGINT", value: String(value) };
   const digits = String(value).replace("-", "").length;
   if (digits <= MAX_DIGITS) return { type: `DECIMAL(${MAX_DIGITS},0)`, value: String(value) };
   throw badParameter(`${name} has ${digits} digits; a DECIMAL has at most ${MAX_DIGITS}`);
 }
 
-function objectParameter(value: object, name: string): Parameter {
+function objectParameter(value: object, name: string): WarehouseParameter {
   if (value instanceof Date) return dateParameter(value, name);
   if (value instanceof URL) return { type: "STRING", value: value.href };
   const bytes = bytesOf(value);
@@ -316,13 +316,13 @@ function objectAdvice(value: object): string {
     "from_json(...) or parse_json(...)";
 }
 
-function dateParameter(value: Date, name: string): Parameter {
+function dateParameter(value: Date, name: string): WarehouseParameter {
   if (Number.isNaN(value.getTime())) throw badParameter(`${name} is an invalid Date`);
   return expectYear(value.toISOString(), "TIMESTAMP", name);
 }
 
 /** Refuses a year that a warehouse does not have. */
-function expectYear(value: string, type: string, name: string): Parameter {
+function expectYear(value: string, type: string, name: string): WarehouseParameter {
   if (/^(?!0000)\d{4}-/.test(value)) return { type, value };
   throw badParameter(`${name} is ${value}; a warehouse has the years 1 to 9999`);
 }
@@ -335,7 +335,7 @@ const TEMPORAL: Readonly<Record<string, readonly [type: string, text: (value: ob
   "[object Temporal.PlainDate]": ["DATE", inIso],
 };
 
-function temporalParameter(value: object, name: string): Parameter | undefined {
+function temporalParameter(value: object, name: string): WarehouseParameter | undefined {
   const tag = Object.prototype.toString.call(value);
   if (!tag.startsWith("[object Temporal.")) return undefined;
   const encoding = TEMPORAL[tag];
@@ -355,7 +355,7 @@ function decimalText(value: object): string | undefined {
   return isDecimal && typeof toFixed === "function" ? String(toFixed.call(value)) : undefined;
 }
 
-function decimalParameter(value: string, name: string): Parameter {
+function decimalParameter(value: string, name: string): WarehouseParameter {
   const [, integer = "", fraction = ""] = /^-?(\d+)(?:\.(\d+))?$/.exec(value) ?? [];
   if (integer === "") throw badParameter(`${name} is ${value}, which a DECIMAL can't hold`);
   const digits = integer.replace(/^0+/, "").length + fraction.length;

@@ -3,7 +3,7 @@ import { countText } from "../core/text.ts";
 import { BUILT_IN } from "../core/type_names.ts";
 import { keepTexts, type TextColumn } from "../draw/cell.ts";
 import { type Field, fieldsOf } from "../sql/result.ts";
-import { unreadable } from "./answer.ts";
+import { unreadableAnswer } from "./answer.ts";
 
 /** A column of a result, as the manifest describes it. */
 export interface ManifestColumn {
@@ -304,7 +304,7 @@ export function jsonRowReader(columns: readonly ManifestColumn[], fields: readon
   let textsToKeep = drawnFromText.size === 0 ? 0 : MAX_KEPT_TEXTS;
   return (texts) => {
     if (texts.length !== keys.length) {
-      throw unreadable(
+      throw unreadableAnswer(
         `a row has ${countText(texts.length, "value")}, and its description ${countText(keys.length, "column")}`,
       );
     }

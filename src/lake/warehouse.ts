@@ -17,7 +17,7 @@ import {
   type StatementAnswer,
   statementError,
   submissionError,
-  unreadable,
+  unreadableAnswer,
 } from "./answer.ts";
 import { findWarehouse, type WarehouseInfo, WAREHOUSES } from "./find_warehouse.ts";
 import type { ChunkSource } from "./links.ts";
@@ -278,7 +278,7 @@ export class Warehouse {
     const { total_row_count: rows, total_chunk_count: count, truncated = false, chunks = [] } = manifest;
     const links = result.external_links ?? [];
     if (!inline && count === 0 && rows !== undefined && rows > 0) {
-      throw unreadable(`the workspace says that it has ${countText(rows, "row")}, but no chunks`);
+      throw unreadableAnswer(`the workspace says that it has ${countText(rows, "row")}, but no chunks`);
     }
     return {
       id,
@@ -314,7 +314,7 @@ export class Warehouse {
       next = part.next_chunk_index;
     }
     if (count === undefined || rows.length === count) return rows;
-    throw unreadable(`${countText(rows.length, "row")} came, and the workspace says that it has ${count}`);
+    throw unreadableAnswer(`${countText(rows.length, "row")} came, and the workspace says that it has ${count}`);
   }
 
   async #fetchPart(id: string, index: number, signal: AbortSignal | undefined): Promise<ResultPart> {

@@ -69,17 +69,17 @@ function socketFailures(errors: readonly unknown[], target: ConnectTarget): Conn
 function serverFailure(failure: DriverError, sqlstate: string, target: ConnectTarget): ConnectFailure {
   const detail = typeof failure.detail === "string" ? ` (${failure.detail})` : "";
   const answer = `the server said "${failure.message}"${detail}, SQLSTATE ${sqlstate}`;
-  const [kind, code, advice] = refusal(failure.message, sqlstate, target);
+  const [kind, code, advice] = loginRefusal(failure.message, sqlstate, target);
   return { kind, code, state: `${answer}. ${advice}`, sqlstate };
 }
 
-type Refusal = readonly [kind: ConnectFailure["kind"], code: LakebaseErrorCode, advice: string];
+type LoginRefusal = readonly [kind: ConnectFailure["kind"], code: LakebaseErrorCode, advice: string];
 
 /** The most characters of a server's message that are read: some of the patterns take quadratic time. */
 const MAX_READ = 1000;
 
 /** Classifies an error of the server. PgBouncer uses 08P01 for all errors that it raises itself. */
-function refusal(message: string, sqlstate: string, target: ConnectTarget): Refusal {
+function loginRefusal(message: string, sqlstate: string, target: ConnectTarget): LoginRefusal {
   const unquoted = message.slice(0, MAX_READ).replace(/"[^"]*"/g, '""'); // a name in quotes may contain any text
   const matches = (pattern: RegExp) => pattern.test(unquoted);
   if (matches(/IP ACL/i)) return ["final", "LOGIN_REFUSED", "Ask an administrator to allow this network"];

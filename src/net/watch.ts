@@ -55,7 +55,7 @@ export function watchClient(client: pg.Client, parts: WatchParts): void {
  * statement waits in silence, and nothing is wrong. `suspect`: the server did not answer, or its backend is idle.
  * `lost`: two checks in a row were `suspect`.
  */
-type State = "active" | "waiting" | "suspect" | "lost";
+type ServerState = "active" | "waiting" | "suspect" | "lost";
 
 class ClientWatch {
   readonly #client: pg.Client;
@@ -63,7 +63,7 @@ class ClientWatch {
   readonly #stream: net.Socket;
   readonly #closed = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #state: State = "active";
+  #state: ServerState = "active";
   /** The socket's counters when bytes last came. */
   #read = -1;
   #written = 0;
@@ -97,7 +97,7 @@ class ClientWatch {
     this.#stream.destroy(Object.assign(new Error("the server no longer answers"), { code: "ETIMEDOUT" }));
   }
 
-  async #nextState(): Promise<State> {
+  async #nextState(): Promise<ServerState> {
     const { bytesRead, bytesWritten } = this.#stream;
     if (bytesRead !== this.#read || runningQuery(this.#client) === undefined) {
       if (bytesRead !== this.#read) this.#written = bytesWritten;

@@ -1,4 +1,4 @@
-import { cannotPlot, type PlotMark, type PlotOptions, quoted } from "./options.ts";
+import { cannotPlot, type PlotMark, type PlotOptions, shownName } from "./options.ts";
 import {
   type Channel,
   type ChannelName,
@@ -154,10 +154,10 @@ function fillHeatmap(columns: readonly PlotColumn[], chosen: Channels): Channels
 
 function checkChannels(mark: PlotMark, channels: Channels): void {
   const { x, y, color, facet } = channels;
-  if (isMeasure(facet)) throw cannotPlot(`facet is ${quoted(facet.name)}; it must be a column`);
+  if (isMeasure(facet)) throw cannotPlot(`facet is ${shownName(facet.name)}; it must be a column`);
   if (mark !== "heatmap" && isMeasure(color)) {
     throw cannotPlot(
-      `color is ${quoted(color.name)}; only the color of a heatmap is computed; that of a ${mark} must be a column`,
+      `color is ${shownName(color.name)}; only the color of a heatmap is computed; that of a ${mark} must be a column`,
     );
   }
   if (isMeasure(x) && isMeasure(y)) throw cannotPlot("x and y are both computed; one of them must be a column");
@@ -183,7 +183,7 @@ function valueOf(mark: PlotMark, { x, y }: Channels): NonNullable<Design["value"
   for (const [channel, axis] of [["y", y], ["x", x]] as const) {
     if (!isMeasure(axis)) continue;
     if (mark === "box") {
-      throw cannotPlot(`${channel} is ${quoted(axis.name)}; a box draws the values of a column itself`);
+      throw cannotPlot(`${channel} is ${shownName(axis.name)}; a box draws the values of a column itself`);
     }
     const base = channel === "y" ? x : y;
     if (mark === "histogram") checkHistogram(channel === "y" ? "x" : "y", base as PlotColumn, axis);
@@ -203,7 +203,7 @@ function checkHistogram(channel: ChannelName, column: PlotColumn, measure: Measu
   if (column.scale === "text") {
     throw cannotPlot(
       `${channel} is ${
-        quoted(column.name)
+        shownName(column.name)
       }, which is ${column.type}; a histogram needs a number or a time. mark: "bar" counts texts`,
     );
   }
@@ -222,5 +222,5 @@ function notANumber(mark: PlotMark, channel: ChannelName, { name, type }: PlotCo
   const instead = mark === "box" || mark === "point"
     ? "a column of numbers"
     : "a number: count(), avg(column), or a column of numbers";
-  return cannotPlot(`${channel} is ${quoted(name)}, which is ${type}; a ${mark} needs ${instead} there`);
+  return cannotPlot(`${channel} is ${shownName(name)}, which is ${type}; a ${mark} needs ${instead} there`);
 }

@@ -62,7 +62,7 @@ export function checkPlotOptions(options: PlotOptions): PlotOptions {
   }
   const { mark, spec }: { mark?: unknown; spec?: unknown } = options;
   if (mark !== undefined && !MARKS.includes(mark as PlotMark)) {
-    throw cannotPlot(`there is no mark ${quoted(String(mark))}; ${suggestName(String(mark), MARKS, "marks")}`);
+    throw cannotPlot(`there is no mark ${shownName(String(mark))}; ${suggestName(String(mark), MARKS, "marks")}`);
   }
   for (const name of TEXT_OPTIONS) {
     const text: unknown = options[name];
@@ -102,6 +102,6 @@ export function cannotPlot(state: string, cause?: unknown): LakebaseError {
 }
 
 /** A name in quotes, cut for an error. */
-export function quoted(name: string): string {
+export function shownName(name: string): string {
   return JSON.stringify(name.length > 100 ? `${name.slice(0, 100)}…` : name);
 }

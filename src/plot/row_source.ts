@@ -9,10 +9,9 @@ import {
   type PlotColumn,
   type PlotSource,
   plotValue,
+  type QueryRow,
   SPREAD,
 } from "./source.ts";
-
-type Row = Record<string, unknown>;
 
 /**
  * Computes the data of a chart from rows in memory.
@@ -20,7 +19,7 @@ type Row = Record<string, unknown>;
  * @param rows The rows.
  * @param columns The columns of the rows.
  */
-export function rowSource(rows: readonly Row[], columns: readonly PlotColumn[]): PlotSource {
+export function rowSource(rows: readonly QueryRow[], columns: readonly PlotColumn[]): PlotSource {
   return {
     columns,
     extent: (column) => {
@@ -58,8 +57,8 @@ export function rowSource(rows: readonly Row[], columns: readonly PlotColumn[]):
   };
 }
 
-function groupRows(rows: readonly Row[], keys: readonly Key[]): { keys: Group["keys"]; rows: Row[] }[] {
-  const groups = new Map<string, { keys: Group["keys"]; rows: Row[] }>();
+function groupRows(rows: readonly QueryRow[], keys: readonly Key[]): { keys: Group["keys"]; rows: QueryRow[] }[] {
+  const groups = new Map<string, { keys: Group["keys"]; rows: QueryRow[] }>();
   for (const row of rows) {
     const values = keys.map((key) => keyValue(row, key));
     if (values.includes(undefined)) continue;
@@ -73,7 +72,7 @@ function groupRows(rows: readonly Row[], keys: readonly Key[]): { keys: Group["k
 }
 
 /** The value of a row's key; `undefined` if the row is left out. */
-function keyValue(row: Row, { column, scale, bins, unit, keep }: Key): Group["keys"][number] | undefined {
+function keyValue(row: QueryRow, { column, scale, bins, unit, keep }: Key): Group["keys"][number] | undefined {
   const value = plotValue(row[column.name], { type: column.type, scale });
   if (keep !== undefined && !keep.texts.includes(value as string | null)) {
     return keep.rest === "combine" ? OTHER : undefined;
@@ -83,11 +82,11 @@ function keyValue(row: Row, { column, scale, bins, unit, keep }: Key): Group["ke
 }
 
 /** The values of a column that have a position on an axis. Times are in milliseconds. */
-function numbersOf(rows: readonly Row[], column: PlotColumn): number[] {
+function numbersOf(rows: readonly QueryRow[], column: PlotColumn): number[] {
   return rows.map((row) => plotValue(row[column.name], column)).filter((value) => typeof value === "number");
 }
 
-function computeMeasure({ aggregate, column }: Measure, rows: readonly Row[]): number | null {
+function computeMeasure({ aggregate, column }: Measure, rows: readonly QueryRow[]): number | null {
   if (column === undefined) return rows.length;
   if (aggregate === "count") return rows.filter((row) => (row[column.name] ?? null) !== null).length;
   const values = numbersOf(rows, column);
@@ -119,7 +118,7 @@ function quantile(sorted: readonly number[], fraction: number): number {
   return low + (rank % 1) * (high - low);
 }
 
-function toBox(keys: Group["keys"], rows: readonly Row[], column: PlotColumn): Box {
+function toBox(keys: Group["keys"], rows: readonly QueryRow[], column: PlotColumn): Box {
   const sorted = numbersOf(rows, column).sort((a, b) => a - b);
   const marks = sorted.length === 0 ? null : [0, 0.25, 0.5, 0.75, 1].map((fraction) => quantile(sorted, fraction));
   return { keys, marks, rows: rows.length, empty: rows.length - sorted.length };

@@ -3,7 +3,7 @@ import { isBuiltIn, typeName } from "../core/type_names.ts";
 import { cellText } from "../draw/cell.ts";
 import type { Field } from "../sql/result.ts";
 import type { Bins, TimeUnit } from "./bins.ts";
-import { cannotPlot, quoted } from "./options.ts";
+import { cannotPlot, shownName } from "./options.ts";
 
 /**
  * A value of a chart: a number, a time in milliseconds since 1970, a text, or `null` for NULL and for values that can't be
@@ -76,6 +76,9 @@ export interface Points {
   rows: PlotValue[][];
   total: number;
 }
+
+/** A row, by the names of its columns. */
+export type QueryRow = Record<string, unknown>;
 
 /** The queries of {@linkcode readPoints}. */
 interface PointQueries<Row> {
@@ -232,7 +235,7 @@ export function readChannel(name: ChannelName, text: string, columns: readonly P
   if (functionName === "") throw noColumn(name, text, columns);
   const aggregate = functionName.toLowerCase() === "mean" ? "avg" : functionName.toLowerCase();
   if (!AGGREGATES.includes(aggregate)) {
-    throw cannotPlot(`${name} is ${quoted(text)}; ${suggestName(aggregate, AGGREGATES, "functions")}`);
+    throw cannotPlot(`${name} is ${shownName(text)}; ${suggestName(aggregate, AGGREGATES, "functions")}`);
   }
   const argument = inBrackets.trim();
   if (aggregate === "count" && (argument === "" || argument === "*")) return ROW_COUNT;
@@ -241,7 +244,9 @@ export function readChannel(name: ChannelName, text: string, columns: readonly P
   if (computed === undefined) throw noColumn(name, argument, columns);
   if (aggregate !== "count" && computed.scale !== "number") {
     throw cannotPlot(
-      `${name} is ${quoted(text)}, and ${quoted(argument)} is ${computed.type}, not a number; count() takes any column`,
+      `${name} is ${shownName(text)}, and ${
+        shownName(argument)
+      } is ${computed.type}, not a number; count() takes any column`,
     );
   }
   return measureOf(aggregate as Aggregate, computed);
@@ -249,5 +254,5 @@ export function readChannel(name: ChannelName, text: string, columns: readonly P
 
 function noColumn(name: ChannelName, text: string, columns: readonly PlotColumn[]): Error {
   const names = columns.map((column) => column.name);
-  return cannotPlot(`${name} is ${quoted(text)}, which is not a column; ${suggestName(text, names, "columns")}`);
+  return cannotPlot(`${name} is ${shownName(text)}, which is not a column; ${suggestName(text, names, "columns")}`);
 }

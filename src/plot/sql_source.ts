@@ -18,6 +18,7 @@ import {
   type PlotSource,
   type PlotValue,
   type Points,
+  type QueryRow,
   readPoints,
   SPREAD,
   timeValue,
@@ -48,7 +49,7 @@ export function sqlSource(
       text: `${source.text}${close} AS ${alias} ${clauses}${after}`,
       values: [...source.values, ...values],
     };
-    return await run<Row>(find, statement, { types: TYPES, single: true, signal });
+    return await run<QueryRow>(find, statement, { types: TYPES, single: true, signal });
   };
   const grouped = (keys: readonly Key[], computed: readonly string[], order: readonly string[], limit: number) =>
     selectGroups(select, keysSql(keys, source.values.length), computed, `ORDER BY ${order.join(", ")} LIMIT ${limit}`);
@@ -81,7 +82,7 @@ type Select = (
   expressions: string,
   clauses: string,
   options?: { values?: readonly WireValue[]; before?: string; after?: string },
-) => Promise<Row[]>;
+) => Promise<QueryRow[]>;
 
 async function selectGroups(
   select: Select,
@@ -110,11 +111,9 @@ function selectPoints(select: Select, drawn: readonly PlotColumn[], limit: numbe
         after: `) AS n WHERE ${isChosen} LIMIT ${limit}`,
       });
     },
-    values: (row: Row) => drawn.map((column, index) => readValue(row[`v${index}`], column)),
+    values: (row: QueryRow) => drawn.map((column, index) => readValue(row[`v${index}`], column)),
   });
 }
-
-type Row = Record<string, unknown>;
 
 /** The SQL for keys. */
 interface KeysSql {
@@ -166,7 +165,7 @@ function readKey(value: unknown, { scale, keep }: Key): PlotValue | typeof OTHER
   return keep === undefined ? readValue(value, { scale }) : keptText(value, keep.texts);
 }
 
-function toGroup(row: Row, keys: readonly Key[]): Group {
+function toGroup(row: QueryRow, keys: readonly Key[]): Group {
   return {
     keys: keys.map((key, index) => readKey(row[`k${index}`], key)),
     value: numberValue(row["value"]),
@@ -174,7 +173,7 @@ function toGroup(row: Row, keys: readonly Key[]): Group {
   };
 }
 
-function toBox(row: Row, keys: readonly Key[]): Box {
+function toBox(row: QueryRow, keys: readonly Key[]): Box {
   const [marks, rows] = [row["marks"] as number[] | null, Number(row["rows"])];
   return {
     keys: keys.map((key, index) => readKey(row[`k${index}`], key)),

@@ -12,15 +12,15 @@ import {
   type PlotColumn,
   type PlotSource,
   type PlotValue,
+  type QueryRow,
   readPoints,
   timeValue,
 } from "./source.ts";
 
 /** Runs a query in a SQL warehouse, and returns its rows. */
-export type QueryWarehouse = (query: Fragment) => Promise<Rows>;
+export type QueryWarehouse = (query: Fragment) => Promise<WarehouseRows>;
 
-type Row = Record<string, unknown>;
-type Rows = readonly Row[] & { readonly fields: readonly Field[] };
+type WarehouseRows = readonly QueryRow[] & { readonly fields: readonly Field[] };
 
 /** SQL with bound values. */
 function sql(strings: TemplateStringsArray, ...values: unknown[]): Fragment {
@@ -58,7 +58,8 @@ export function warehouseSource(
   columns: readonly PlotColumn[],
 ): PlotSource {
   const from = sql`FROM (${query}) AS q(${raw(columns.map(({ position }) => `c${position}`).join(", "))})`;
-  const select: Select = (expressions, clauses) => queryWarehouse(sql`SELECT ${join(expressions)} ${from} ${clauses}`);
+  const select: WarehouseSelect = (expressions, clauses) =>
+    queryWarehouse(sql`SELECT ${join(expressions)} ${from} ${clauses}`);
   return {
     columns,
     extent: async (column) => {
@@ -84,7 +85,7 @@ export function warehouseSource(
     },
     points: (drawn, limit) => {
       const expressions = drawn.map((column, index) => raw(`${pointSql(column)} AS v${index}`));
-      return readPoints<Row>(limit, {
+      return readPoints<QueryRow>(limit, {
         first: (rows) => select(expressions, sql`LIMIT ${rows}`),
         count: async () => Number((await select([raw("count(*) AS n_rows")], raw("")))[0]!["n_rows"]),
         sample: (total) => select(expressions, sql`WHERE random() < ${limit / total} LIMIT ${limit}`),
@@ -95,16 +96,16 @@ export function warehouseSource(
 }
 
 /** Runs a SELECT on the query's rows. */
-type Select = (expressions: readonly Fragment[], clauses: Fragment) => Promise<Rows>;
+type WarehouseSelect = (expressions: readonly Fragment[], clauses: Fragment) => Promise<WarehouseRows>;
 
 /** Selects the first groups in an order, with the computed expressions of each. */
 async function selectGroups(
-  select: Select,
+  select: WarehouseSelect,
   keys: readonly Key[],
   computed: readonly Fragment[],
   order: string,
   limit: number,
-): Promise<{ rows: Rows; total: number }> {
+): Promise<{ rows: WarehouseRows; total: number }> {
   const selectedKeys = keys.map((key, index) => sql`${keySql(key)} AS ${raw(`k${index}`)}`);
   const counts = ["count(*) AS n_rows", "count(*) OVER () AS n_groups"].map(raw);
   const conditions = keys.filter(({ keep }) => keep?.rest === "drop").map((key) => sql`${keySql(key)} IS NOT NULL`);
@@ -178,7 +179,7 @@ function readValue(value: unknown, { scale }: Pick<PlotColumn, "scale">): PlotVa
   return scale === "time" ? timeValue(value) : numberValue(value);
 }
 
-function readKeys(row: Row, keys: readonly Key[]): Group["keys"] {
+function readKeys(row: QueryRow, keys: readonly Key[]): Group["keys"] {
   return keys.map(({ scale, keep, bins }, index) => {
     const value = row[`k${index}`];
     return keep === undefined
@@ -187,7 +188,7 @@ function readKeys(row: Row, keys: readonly Key[]): Group["keys"] {
   });
 }
 
-function toBox(row: Row, keys: readonly Key[]): Box {
+function toBox(row: QueryRow, keys: readonly Key[]): Box {
   const marks = [0, 1, 2, 3, 4].map((index) => numberValue(row[`m${index}`]));
   const rows = Number(row["n_rows"]);
   return {

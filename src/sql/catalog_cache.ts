@@ -6,7 +6,7 @@ import type { WireValue } from "./parameter.ts";
 import type { WireField } from "./result.ts";
 
 /** Runs a query on the database's catalog, and returns its rows. */
-export type LookUp = (text: string, values: readonly unknown[]) => Promise<Record<string, unknown>[]>;
+export type CatalogQuery = (text: string, values: readonly unknown[]) => Promise<Record<string, unknown>[]>;
 
 /**
  * Names of types, and the element types of arrays. If the element is a domain, this gives the type below it. Arrays
@@ -93,10 +93,10 @@ export class CatalogCache {
   }
 
   /** Looks up the types that are not known yet; one round trip, or none. Tells whether any was looked up. */
-  async fetchTypes(fields: readonly WireField[], lookUp: LookUp): Promise<boolean> {
+  async fetchTypes(fields: readonly WireField[], catalogQuery: CatalogQuery): Promise<boolean> {
     if (this.hasTypes(fields)) return false;
     const oids = fields.map(({ dataTypeID }) => dataTypeID).filter((oid) => !isBuiltIn(oid) && !this.types.has(oid));
-    for (const { oid, name, element } of await lookUp(TYPES_QUERY, [`{${[...new Set(oids)].join(",")}}`])) {
+    for (const { oid, name, element } of await catalogQuery(TYPES_QUERY, [`{${[...new Set(oids)].join(",")}}`])) {
       this.types.set(Number(oid), String(name));
       this.elements.set(Number(oid), Number(element));
     }
@@ -104,10 +104,12 @@ export class CatalogCache {
   }
 
   /** Looks up the columns of tables that are not known yet; one round trip, or none. Tells whether any was looked up. */
-  async fetchTables(fields: readonly WireField[], lookUp: LookUp): Promise<boolean> {
+  async fetchTables(fields: readonly WireField[], catalogQuery: CatalogQuery): Promise<boolean> {
     const oids = fields.map(({ tableID = 0 }) => tableID).filter((oid) => oid > 0 && !this.tables.has(oid));
     if (oids.length === 0) return false;
-    for (const { attrelid, attnum, nullable } of await lookUp(TABLES_QUERY, [`{${[...new Set(oids)].join(",")}}`])) {
+    for (
+      const { attrelid, attnum, nullable } of await catalogQuery(TABLES_QUERY, [`{${[...new Set(oids)].join(",")}}`])
+    ) {
       const columns = this.tables.get(Number(attrelid)) ?? new Map<number, boolean>();
       this.tables.set(Number(attrelid), columns.set(Number(attnum), Boolean(nullable)));
     }
@@ -115,8 +117,8 @@ export class CatalogCache {
   }
 }
 
-/** Makes the look-up that runs its queries on a connection. */
-export function lookUpOn(client: pg.PoolClient): LookUp {
+/** Runs the catalog queries on a connection. */
+export function catalogQueryOn(client: pg.PoolClient): CatalogQuery {
   return async (text, values) => (await client.query(text, [...values])).rows;
 }
 
@@ -140,12 +142,12 @@ const JSON_TYPES_QUERY = `WITH RECURSIVE base(type, oid) AS (
 export async function settleEmptyArrays(
   { values, emptyArrays = [] }: Statement,
   parameters: readonly number[],
-  lookUp: LookUp,
+  catalogQuery: CatalogQuery,
 ): Promise<WireValue[]> {
   const unknown = emptyArrays.map((index) => parameters[index]!).filter((oid) => !isBuiltIn(oid));
   const jsonTypes = unknown.length === 0
     ? []
-    : await lookUp(JSON_TYPES_QUERY, [`{${[...new Set(unknown)].join(",")}}`]);
+    : await catalogQuery(JSON_TYPES_QUERY, [`{${[...new Set(unknown)].join(",")}}`]);
   const json = new Set([...JSON_OIDS, ...jsonTypes.map(({ oid }) => Number(oid))]);
   return values.map((value, index) => emptyArrays.includes(index) && !json.has(parameters[index]!) ? "{}" : value);
 }

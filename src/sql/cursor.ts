@@ -1,5 +1,5 @@
 import { beginSpan, isTraced } from "../core/trace.ts";
-import type { LookUp } from "./catalog_cache.ts";
+import type { CatalogQuery } from "./catalog_cache.ts";
 import { Exchange, type ReadOptions, type Wire } from "./exchange.ts";
 import { sendClose, sendOpening } from "./execution.ts";
 import { explainFailure } from "./failure.ts";
@@ -334,10 +334,10 @@ export class Cursor implements AsyncDisposable {
   /** Looks up types. While the exchange of the statement goes on, the query has to be part of it. */
   async #fetchTypes(lease: Lease): Promise<void> {
     const portal = this.#portal;
-    const lookUp: LookUp | undefined = portal.paused
+    const catalogQuery: CatalogQuery | undefined = portal.paused
       ? (text, values) => portal.query(text, values.map(String))
       : undefined;
-    await fetchTypes(this.#session, lease, this.#signal, portal, lookUp);
+    await fetchTypes(this.#session, lease, this.#signal, portal, catalogQuery);
   }
 
   /** Computes the number of rows to fetch next from the size of the last rows. */

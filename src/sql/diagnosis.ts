@@ -28,7 +28,7 @@ const COLUMN_NAMES = `SELECT DISTINCT pg_catalog.quote_ident(a.attname) AS name,
  * @returns The closest name, quoted as SQL needs it; `undefined` if no name is close.
  */
 export async function suggest(
-  session: Pick<Session, "lookUp">,
+  session: Pick<Session, "queryIfFree">,
   error: unknown,
   text: string,
 ): Promise<string | undefined> {
@@ -51,20 +51,20 @@ function lastPart(name: string | undefined): string | undefined {
 }
 
 async function closestName(
-  session: Pick<Session, "lookUp">,
+  session: Pick<Session, "queryIfFree">,
   missing: string | undefined,
   query: string,
   values: unknown[],
 ): Promise<string | undefined> {
   if (missing === undefined) return undefined;
-  const rows = await session.lookUp(query, values);
+  const rows = await session.queryIfFree(query, values);
   const names = new Map(rows.map(({ bare, name }) => [String(bare), String(name)]));
   const bare = closest(missing, names.keys());
   return bare === undefined ? undefined : names.get(bare);
 }
 
 /** The object that the server refused access to, according to its message. */
-interface Refusal {
+interface RefusedAccess {
   kind:
     | "relation"
     | "schema"
@@ -83,7 +83,7 @@ interface Refusal {
 /** The words for relations in the server's messages. */
 const RELATION = "(?:table|view|materialized view|foreign table|sequence|relation|index)";
 
-const MESSAGES: readonly (readonly [RegExp, Refusal["kind"]])[] = [
+const MESSAGES: readonly (readonly [RegExp, RefusedAccess["kind"]])[] = [
   [new RegExp(`^permission denied for ${RELATION} (.+)$`, "s"), "relation"],
   [new RegExp(`^must be owner of ${RELATION} (.+)$`, "s"), "owner"],
   [/^(?:new row|query would be affected by row-level security policy).* for table (.+)$/s, "policy"],
@@ -100,7 +100,7 @@ const MESSAGES: readonly (readonly [RegExp, Refusal["kind"]])[] = [
 ];
 
 /** Queries for objects by name: the current role, the owner, the object as a GRANT names it, and the missing privileges. */
-const QUERIES: Readonly<Record<Refusal["kind"], string>> = {
+const QUERIES: Readonly<Record<RefusedAccess["kind"], string>> = {
   // The privileges on a sequence are in lower case. CASE keeps the server from checking the privileges of the other
   // kind.
   relation: relationQuery(`(SELECT pg_catalog.string_agg(pg_catalog.upper(p), ', ')
@@ -186,19 +186,19 @@ interface RefusedObject {
  * @returns The text of a hint; `undefined` if the message is about something else, or the object is not found.
  */
 export async function missingPrivilegeHint(
-  session: Pick<Session, "lookUp">,
+  session: Pick<Session, "queryIfFree">,
   message: string,
   text: string,
 ): Promise<string | undefined> {
   const refusal = parseRefusal(message);
   if (refusal === undefined) return undefined;
-  const rows = await session.lookUp(QUERIES[refusal.kind], [refusal.name, neededPrivileges(refusal, text)]);
+  const rows = await session.queryIfFree(QUERIES[refusal.kind], [refusal.name, neededPrivileges(refusal, text)]);
   const objects = rows as unknown as RefusedObject[];
   const object = objects.find(({ missing }) => missing !== null && missing !== "") ?? objects[0];
   return object === undefined ? undefined : hintText(object, refusal.kind);
 }
 
-function parseRefusal(message: string): Refusal | undefined {
+function parseRefusal(message: string): RefusedAccess | undefined {
   if (message.length > MAX_MESSAGE) return undefined;
   for (const [pattern, kind] of MESSAGES) {
     const name = pattern.exec(message)?.[1];
@@ -207,7 +207,7 @@ function parseRefusal(message: string): Refusal | undefined {
   return undefined;
 }
 
-function hintText({ me, owner, object, missing }: RefusedObject, kind: Refusal["kind"]): string {
+function hintText({ me, owner, object, missing }: RefusedObject, kind: RefusedAccess["kind"]): string {
   const name = object.replace(/^(?:FOREIGN )?[A-Z]+ /, "");
   const who = owner === "pg_database_owner" ? "the owner of the database" : `"${owner}"`;
   if (kind === "policy") {
@@ -230,7 +230,7 @@ function hintText({ me, owner, object, missing }: RefusedObject, kind: Refusal["
 }
 
 /** Returns the privileges that a statement needs on the object that it was refused. */
-function neededPrivileges({ kind, name }: Refusal, text: string): string[] {
+function neededPrivileges({ kind, name }: RefusedAccess, text: string): string[] {
   const words = wordsOf(text.slice(0, 100_000));
   const [first = ""] = words;
   if (kind === "schema") return first === "create" || first === "import" ? ["USAGE", "CREATE"] : ["USAGE"];

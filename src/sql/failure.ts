@@ -60,7 +60,7 @@ function firstLine(text: string): string {
 }
 
 /** An error that the server sent, as `pg` throws it. */
-interface ServerError extends Error {
+export interface ServerError extends Error {
   code?: string;
   severity?: string;
   detail?: string;

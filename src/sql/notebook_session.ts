@@ -106,14 +106,14 @@ export class NotebookSession implements Session {
     return this.#poolSession.cancel(client);
   }
 
-  async lookUp(text: string, values: readonly unknown[]): Promise<Record<string, unknown>[]> {
+  async queryIfFree(text: string, values: readonly unknown[]): Promise<Record<string, unknown>[]> {
     const current = this.#current;
     const idle = current !== undefined && current.running === undefined && current.connection.broken === undefined &&
       current.connection.transaction === undefined;
     if (idle && (current.kinds.length > 0 || !this.#poolHasFree)) {
       return (await current.connection.lease.client.query(text, [...values])).rows;
     }
-    return await this.#poolSession.lookUp(text, values);
+    return await this.#poolSession.queryIfFree(text, values);
   }
 
   /** Whether the pool has a connection for another statement. */

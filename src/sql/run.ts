@@ -3,7 +3,7 @@ import type pg from "npm:pg@8.23.1";
 import { LakebaseError } from "../core/errors.ts";
 import { statementLine } from "../core/sql_text.ts";
 import { isTraced, traced } from "../core/trace.ts";
-import { type LookUp, lookUpOn, settleEmptyArrays } from "./catalog_cache.ts";
+import { type CatalogQuery, catalogQueryOn, settleEmptyArrays } from "./catalog_cache.ts";
 import type { Exchange } from "./exchange.ts";
 import { Description, Execution } from "./execution.ts";
 import { explainFailure } from "./failure.ts";
@@ -154,7 +154,7 @@ export async function withEmptyArrays(
 ): Promise<Statement> {
   const description = new Description(`${statement.prefix ?? ""}${statement.text}`);
   await runExchange(session, lease, signal, description);
-  const settling = settleEmptyArrays(statement, description.parameters, lookUpOn(lease.client));
+  const settling = settleEmptyArrays(statement, description.parameters, catalogQueryOn(lease.client));
   return { ...statement, values: await cancelable(session, lease, signal, settling) };
 }
 
@@ -164,9 +164,9 @@ export async function fetchTypes(
   lease: Lease,
   signal: AbortSignal | undefined,
   exchange: Exchange,
-  lookUp: LookUp = lookUpOn(lease.client),
+  catalogQuery: CatalogQuery = catalogQueryOn(lease.client),
 ): Promise<void> {
-  await cancelable(session, lease, signal, session.catalog.fetchTypes(exchange.wireFields, lookUp));
+  await cancelable(session, lease, signal, session.catalog.fetchTypes(exchange.wireFields, catalogQuery));
   exchange.typesFetched();
 }
 
@@ -174,12 +174,12 @@ export async function fetchTypes(
 const STATUS: Record<string, "open" | "failed" | undefined> = { T: "open", E: "failed" };
 
 function toResult<Row>(session: Session, lease: Lease, execution: Exchange, elapsed: number): StatementRows<Row> {
-  const { catalog, lookUp, place, transaction } = session;
+  const { catalog, queryIfFree, place, transaction } = session;
   const { fields, wireFields, tag, more, notices } = execution;
   const rows = execution.rows as StatementRows<Row>;
   const describe = async () => {
-    await catalog.fetchTypes(wireFields, lookUp);
-    await catalog.fetchTables(wireFields, lookUp);
+    await catalog.fetchTypes(wireFields, queryIfFree);
+    await catalog.fetchTables(wireFields, queryIfFree);
     return fieldsOf(wireFields, catalog);
   };
   rows[OUTCOME] = {

@@ -99,7 +99,7 @@ export class ServerSession implements Session {
   readonly place: Session["place"];
   readonly volumes: Session["volumes"];
   readonly server: Session["server"];
-  readonly lookUp: Session["lookUp"];
+  readonly queryIfFree: Session["queryIfFree"];
   readonly #poolSession: Session;
   readonly #closing = new AbortController();
   #connection: KeptConnection | undefined;
@@ -124,7 +124,7 @@ export class ServerSession implements Session {
     this.place = poolSession.place;
     this.volumes = poolSession.volumes;
     this.server = poolSession.server;
-    this.lookUp = poolSession.lookUp;
+    this.queryIfFree = poolSession.queryIfFree;
   }
 
   get signal(): AbortSignal {

@@ -166,7 +166,7 @@ export interface Session {
   /** Asks the server to cancel the statement that a connection is running. */
   cancel(client: pg.PoolClient): Promise<void>;
   /** Runs a query on a connection of the pool if one is free at once; otherwise returns no rows. */
-  lookUp(text: string, values: readonly unknown[]): Promise<Record<string, unknown>[]>;
+  queryIfFree(text: string, values: readonly unknown[]): Promise<Record<string, unknown>[]>;
 }
 
 /** The name of a session's connection, and the state of its transaction: a drawing shows both with the rows. */
@@ -206,7 +206,7 @@ export function poolSession(
         });
       }),
     cancel: (client) => pool.cancel(client),
-    lookUp: async (text, values) => {
+    queryIfFree: async (text, values) => {
       const free = pool.idleCount > 0 || pool.totalCount < pool.options.max;
       return free && pool.waitingCount === 0 ? (await pool.query(text, [...values])).rows : [];
     },

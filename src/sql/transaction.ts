@@ -163,7 +163,7 @@ class Transaction implements Session, TransactionState, Disposable {
   readonly types: Session["types"];
   readonly catalog: Session["catalog"];
   readonly transaction: TransactionState = this;
-  readonly lookUp: Session["lookUp"];
+  readonly queryIfFree: Session["queryIfFree"];
   readonly place: Session["place"];
   readonly volumes: Session["volumes"];
   readonly server: Session["server"];
@@ -196,7 +196,7 @@ class Transaction implements Session, TransactionState, Disposable {
     this.#outer = outer;
     this.types = outer.types;
     this.catalog = outer.catalog;
-    this.lookUp = outer.lookUp;
+    this.queryIfFree = outer.queryIfFree;
     this.place = outer.place;
     this.volumes = outer.volumes;
     this.server = outer.server;

@@ -109,7 +109,7 @@ for (const [piece, end, start = ""] of HOSTILE) {
     assert.ok(error.message.length < 11_000, `${error.message.length} characters`);
     assert.ok(error.stack!.length < 12_000);
     assert.ok(Deno.inspect(error).length < 500_000, `${Deno.inspect(error).length} characters`);
-    const session = { lookUp: () => Promise.resolve([]) };
+    const session = { queryIfFree: () => Promise.resolve([]) };
     for (const code of ["42P01", "42703"]) {
       assert.equal(await suggest(session, { code, message: long }, long), undefined);
     }

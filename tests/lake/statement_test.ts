@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Fragment, Identifier } from "../../src/sql/fragment.ts";
 import {
   compileForWarehouse,
-  encodeParameter,
+  encodeForWarehouse,
   readsOnly,
   returnsRows,
   splitStatements,
@@ -51,16 +51,16 @@ const BOUND: [value: unknown, type: string, text: string][] = [
 ];
 
 Deno.test("a value is bound with a type that can hold it exactly", () => {
-  for (const [value, type, text] of BOUND) assert.deepEqual(encodeParameter(value, 1), { type, value: text });
+  for (const [value, type, text] of BOUND) assert.deepEqual(encodeForWarehouse(value, 1), { type, value: text });
   const long = "x".repeat(1_000_000);
-  assert.deepEqual(encodeParameter(long, 1), { type: "STRING", value: long });
+  assert.deepEqual(encodeForWarehouse(long, 1), { type: "STRING", value: long });
 });
 
 Deno.test("bytes go as hexadecimal text, and become BINARY in the statement", () => {
   const bytes = { type: "STRING", value: "00ff10", call: "unhex" };
-  assert.deepEqual(encodeParameter(Uint8Array.of(0, 255, 16), 1), bytes);
-  assert.deepEqual(encodeParameter(Uint8Array.of(9, 0, 255, 16).subarray(1), 1), bytes);
-  assert.deepEqual(encodeParameter(Uint8Array.of(0, 255, 16).buffer, 1), bytes);
+  assert.deepEqual(encodeForWarehouse(Uint8Array.of(0, 255, 16), 1), bytes);
+  assert.deepEqual(encodeForWarehouse(Uint8Array.of(9, 0, 255, 16).subarray(1), 1), bytes);
+  assert.deepEqual(encodeForWarehouse(Uint8Array.of(0, 255, 16).buffer, 1), bytes);
   assert.equal(compileForWarehouse(sql`SELECT ${Uint8Array.of(1)}`).text, "SELECT unhex(:p1)");
 });
 

@@ -8,7 +8,7 @@ import { stoppable } from "../../sql/stop.ts";
 import { SERVER_TEXTS } from "../../sql/types.ts";
 import { bucketCondition, compareBuckets, type DifferingBuckets, type HashedTable, hashedTable } from "./buckets.ts";
 import { drawRows, sortByKey } from "./drawn_rows.ts";
-import { type ComparedTable, findTable, mapPair, onBoth, type Pair, type Side } from "./sides.ts";
+import { type ComparedTable, findComparedTable, mapPair, onBoth, type Pair, type Side } from "./sides.ts";
 
 /** Options of `diff()`. */
 export interface DiffOptions extends ExploreOptions {
@@ -68,7 +68,7 @@ export async function diffRows(
   using stop = stoppable(options, "the comparison");
   const started = performance.now();
   const { rows, facts, columnTypes } = await onBoth(sides, stop, {}, async (tx) => {
-    const compared = await findTable(tx, table);
+    const compared = await findComparedTable(tx, table);
     const hashed = hashedTable(compared);
     const { rows: total, differing } = await compareBuckets(tx, hashed);
     const { name, key = null, only, types } = compared;

@@ -161,7 +161,7 @@ const TABLE = `SELECT n.nspname AS schema, c.relname AS name, ${KIND} AS kind,
  *
  * @throws {LakebaseError} `QUERY_FAILED` if a database has no such table; `BAD_PARAMETER` for anything but a table's name.
  */
-export async function findTable(tx: Pair<FindSession>, table: string | Fragment): Promise<ComparedTable> {
+export async function findComparedTable(tx: Pair<FindSession>, table: string | Fragment): Promise<ComparedTable> {
   const name = tableName(table, "compare", "diff()");
   const before = await readTable(tx.before, "compare", name, possibleNames(name));
   const qualified = `${before.schema}.${before.name}`;

@@ -262,11 +262,11 @@ function integerBinaryWriter(values: Int32Array, target: string): BinaryCellWrit
 }
 
 function longBinaryWriter(values: BigInt64Array): BinaryCellWriter {
-  const words = wordsOf(values);
+  const words = int32sOf(values);
   return (row, out) => out.words(words[row * 2 + 1]!, words[row * 2]!);
 }
 
-function wordsOf({ buffer, byteOffset, length }: BigInt64Array): Int32Array {
+function int32sOf({ buffer, byteOffset, length }: BigInt64Array): Int32Array {
   return new Int32Array(buffer, byteOffset, length * 2);
 }
 
@@ -280,7 +280,7 @@ function dateBinaryWriter(values: Int32Array): BinaryCellWriter {
 }
 
 function timestampBinaryWriter(values: BigInt64Array, utc: boolean): BinaryCellWriter {
-  const words = wordsOf(values);
+  const words = int32sOf(values);
   return (row, out) => {
     let high = words[row * 2 + 1]!;
     let low = words[row * 2]! >>> 0;

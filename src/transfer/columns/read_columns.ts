@@ -9,7 +9,7 @@ import { LakebaseError } from "../../core/errors.ts";
 import { isTraced, traced } from "../../core/trace.ts";
 import { BUILT_IN } from "../../core/type_names.ts";
 import { compile, type Fragment, type Statement } from "../../sql/fragment.ts";
-import { lookUpOn } from "../../sql/catalog_cache.ts";
+import { catalogQueryOn } from "../../sql/catalog_cache.ts";
 import { encodeValue } from "../../sql/parameter.ts";
 import { type Field, fieldsOf } from "../../sql/result.ts";
 import { type FindSession, onConnection } from "../../sql/run.ts";
@@ -54,7 +54,7 @@ async function readOnConnection(
     }
     decoder.end();
     const elapsed = performance.now() - started;
-    await cancelable(session, lease, signal, session.catalog.fetchTypes(wireFields, lookUpOn(lease.client)));
+    await cancelable(session, lease, signal, session.catalog.fetchTypes(wireFields, catalogQueryOn(lease.client)));
     const fields = fieldsOf(wireFields, session.catalog);
     return new Columns({ batch: decoder.take(), fields, elapsed, origin: originOf(session), find: () => session });
   });

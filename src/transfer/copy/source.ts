@@ -18,7 +18,7 @@ import { firstWord, type SqlToken, sqlTokens } from "../../core/sql_text.ts";
 import { BUILT_IN, isBuiltIn, typeName } from "../../core/type_names.ts";
 import { connectionOf } from "../../net/pg_internals.ts";
 import { hintFor } from "../../sql/advice.ts";
-import { lookUpOn, settleEmptyArrays } from "../../sql/catalog_cache.ts";
+import { type CatalogQuery, catalogQueryOn, settleEmptyArrays } from "../../sql/catalog_cache.ts";
 import { type DescribedField, Description } from "../../sql/execution.ts";
 import { compile, Fragment, type Statement } from "../../sql/fragment.ts";
 import type { WireValue } from "../../sql/parameter.ts";
@@ -242,16 +242,16 @@ async function inlineParameters(
   const { text } = statement;
   if (statement.values.length === 0 && !text.includes(";")) return text;
   const { catalog } = session;
-  const lookUp = lookUpOn(lease.client);
-  const tokens = await cancelable(session, lease, signal, readTokens(text, lookUp));
+  const catalogQuery = catalogQueryOn(lease.client);
+  const tokens = await cancelable(session, lease, signal, readTokens(text, catalogQuery));
   const used = new Set(
     tokens.filter(({ kind }) => kind === "parameter").map(({ start, end }) => text.slice(start, end)),
   );
   const count = statement.values.length;
   if (used.size !== count || parameters.length !== count) throw misplacedValue(statement);
-  const values = await cancelable(session, lease, signal, settleEmptyArrays(statement, parameters, lookUp));
+  const values = await cancelable(session, lease, signal, settleEmptyArrays(statement, parameters, catalogQuery));
   const fields = parameters.map((dataTypeID) => ({ name: "", dataTypeID }));
-  await cancelable(session, lease, signal, catalog.fetchTypes(fields, lookUp));
+  await cancelable(session, lease, signal, catalog.fetchTypes(fields, catalogQuery));
   const literals = values.map((value, index) => {
     const oid = parameters[index]!;
     return literal(value, oid, quotedType(oid, catalog.types), index + 1);
@@ -260,11 +260,11 @@ async function inlineParameters(
 }
 
 /** The parameters and semicolons. Asks the server whether a backslash in a string escapes, if that makes a difference. */
-async function readTokens(text: string, lookUp: ReturnType<typeof lookUpOn>): Promise<SqlToken[]> {
+async function readTokens(text: string, catalogQuery: CatalogQuery): Promise<SqlToken[]> {
   const tokens = replacedTokens(text, false);
   const escaping = replacedTokens(text, true);
   if (JSON.stringify(tokens) === JSON.stringify(escaping)) return tokens;
-  const [row] = await lookUp("SELECT pg_catalog.current_setting('standard_conforming_strings') AS value", []);
+  const [row] = await catalogQuery("SELECT pg_catalog.current_setting('standard_conforming_strings') AS value", []);
   return row?.["value"] === "on" ? tokens : escaping;
 }
 

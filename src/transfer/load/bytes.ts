@@ -50,7 +50,7 @@ export async function openPath(path: string, files: ReadableFiles): Promise<Load
  * gzip and zstd.
  */
 export async function openStream(source: AsyncIterable<unknown> | Iterable<unknown>): Promise<LoadBytes> {
-  return await unpacked("the stream", undefined, bytesOf(source), async () => {});
+  return await unpacked("the stream", undefined, encodeChunks(source), async () => {});
 }
 
 /** Makes the error for a file that can't be loaded. */
@@ -131,7 +131,9 @@ async function* reportingDamage(
   }
 }
 
-async function* bytesOf(source: AsyncIterable<unknown> | Iterable<unknown>): AsyncGenerator<Uint8Array, void, void> {
+async function* encodeChunks(
+  source: AsyncIterable<unknown> | Iterable<unknown>,
+): AsyncGenerator<Uint8Array, void, void> {
   const encoder = new TextEncoder();
   for await (const chunk of source) {
     if (chunk instanceof Uint8Array) yield chunk;

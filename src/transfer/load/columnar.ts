@@ -19,7 +19,14 @@ import {
   renamed,
   type SourceOptions,
 } from "./options.ts";
-import { COLUMNS_OPTION, type LoadColumn, type LoadTable, matchColumns, namesIn, type NameSource } from "./table.ts";
+import {
+  COLUMNS_OPTION,
+  type LoadColumn,
+  type LoadTable,
+  matchColumns,
+  type NameSource,
+  nameSourceOf,
+} from "./table.ts";
 
 /** Opens an Arrow or Parquet file by its path, a stream of Arrow, or a Parquet file of a store. */
 export async function openColumnar(
@@ -172,7 +179,7 @@ class Columnar implements Incoming {
   #nameSource(): NameSource {
     if (listedColumns(this.#options) !== undefined) return COLUMNS_OPTION;
     const fileNames = this.#indexes.map((index) => this.#file.columns[index]!.name);
-    return namesIn(this.name, fileNames, this.names, this.refuse);
+    return nameSourceOf(this.name, fileNames, this.names, this.refuse);
   }
 
   /** The columns of the file that are also partitions, with the values that their folders give. */

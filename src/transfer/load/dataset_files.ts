@@ -293,34 +293,34 @@ function alternatives(glob: string): string[] {
  * inside or outside a set. Backtracks only to the last `*`, so the time is at most the product of both lengths.
  */
 export function matchesName(pattern: string, name: string): boolean {
-  const tokens = tokensOf(pattern);
+  const parts = partsOf(pattern);
   const letters = [...name];
-  let token = 0;
+  let part = 0;
   let star = -1;
   let from = 0;
   for (let at = 0; at < letters.length;) {
-    const expected = tokens[token];
+    const expected = parts[part];
     if (expected === "*") {
-      star = token++;
+      star = part++;
       from = at;
     } else if (expected?.(letters[at]!)) {
-      token++;
+      part++;
       at++;
     } else if (star !== -1) {
-      token = star + 1;
+      part = star + 1;
       at = ++from;
     } else return false;
   }
-  while (tokens[token] === "*") token++;
-  return token === tokens.length;
+  while (parts[part] === "*") part++;
+  return part === parts.length;
 }
 
-type Token = "*" | ((letter: string) => boolean);
+type GlobPart = "*" | ((letter: string) => boolean);
 
-function tokensOf(pattern: string): Token[] {
+function partsOf(pattern: string): GlobPart[] {
   const end = pattern.lastIndexOf("]") + 1; // after the last "]", each "[" would make a search to the end
   const texts = pattern.slice(0, end).match(/\[[!^]?\]?[^\]]*\]|[^]/gu) ?? [];
-  return [...texts, ...pattern.slice(end)].map((text): Token => {
+  return [...texts, ...pattern.slice(end)].map((text): GlobPart => {
     if (text === "*") return "*";
     if (text === "?") return () => true;
     return text.length > 1 && text.startsWith("[") ? oneOf(text.slice(1, -1)) : (letter) => letter === text;

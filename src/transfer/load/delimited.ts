@@ -31,7 +31,7 @@ import {
   type LoadColumn,
   type LoadTable,
   matchColumns,
-  namesIn,
+  nameSourceOf,
   possibleDelimiter,
 } from "./table.ts";
 
@@ -114,7 +114,7 @@ class Delimited implements Incoming {
       throw badData(`the first line of ${this.name} is empty; it must have the names of columns of ${table.quoted}`);
     }
     const header = this.#hasHeader ? this.#sample[0]!.slice(this.#droppedColumns).map((name) => name ?? "") : [];
-    const headerNames = namesIn(this.name, header, this.names ?? [], badData);
+    const headerNames = nameSourceOf(this.name, header, this.names ?? [], badData);
     const isListed = listedColumns(this.#options) !== undefined;
     const columns = matchColumns(table, this.names, isListed ? COLUMNS_OPTION : headerNames);
     const { comment, decimal, skipBlankLines } = this.#options;

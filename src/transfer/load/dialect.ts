@@ -35,7 +35,7 @@ export function usualDialect(quotes: boolean): Dialect {
 }
 
 /** The state of a reader within a CSV record. */
-type State =
+type RecordState =
   /** At the start of a value, where a quote opens. Spaces before the quote are part of the value, as in COPY. */
   | "start"
   /** In an unquoted value, or after the closing quote, where a quote is an ordinary character. */
@@ -52,7 +52,7 @@ type State =
  */
 export class RecordEnds {
   readonly #dialect: Dialect;
-  #state: State = "start";
+  #state: RecordState = "start";
 
   /** Reads one file. */
   constructor(dialect: Dialect) {

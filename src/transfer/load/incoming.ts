@@ -1,7 +1,7 @@
 import { LakebaseError, optionText } from "../../core/errors.ts";
 import { LoopTurns } from "../../core/pause.ts";
 import { visible } from "../../draw/escape.ts";
-import { withoutFrames } from "../../sql/failure.ts";
+import { type ServerError, withoutFrames } from "../../sql/failure.ts";
 import type { Meter } from "../progress.ts";
 import type { FileType } from "./infer.ts";
 import type { Dialect, DialectGuess } from "./dialect.ts";
@@ -231,14 +231,6 @@ interface ErrorPlace {
   line: number;
   column?: string | undefined;
   value?: string | undefined;
-}
-
-interface ServerError extends Error {
-  code?: string;
-  severity?: string;
-  detail?: string;
-  hint?: string;
-  where?: string;
 }
 
 /** The most characters of a value or a line that an error shows. */

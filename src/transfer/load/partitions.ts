@@ -184,11 +184,11 @@ const COPY_TEXT: Dialect = usualDialect(false);
  */
 function prefixText(values: readonly (string | null)[], dialect: Dialect): string {
   const { quotes, delimiter, nullText } = dialect;
-  const text = (value: string) => quotes ? quotedValue(value, dialect) : escaped(value, delimiter);
+  const text = (value: string) => quotes ? csvValue(value, dialect) : escaped(value, delimiter);
   return values.map((value) => (value === null ? nullText : text(value)) + delimiter).join("");
 }
 
-function quotedValue(value: string, { quote, escape }: Dialect): string {
+function csvValue(value: string, { quote, escape }: Dialect): string {
   const special = [...value].map((char) => char === quote || char === escape ? escape + char : char);
   return quote + special.join("") + quote;
 }

@@ -173,7 +173,7 @@ export interface NameSource {
  * @param sourceNames The names in it.
  * @param names The names under which the columns are loaded, in the same order.
  */
-export function namesIn(
+export function nameSourceOf(
   source: string,
   sourceNames: readonly string[],
   names: readonly string[],

@@ -151,7 +151,7 @@ class DecompressedBytes {
 }
 
 /** The part of the library's reader that turns a message into columns. It has no public way to leave columns out. */
-interface Loader {
+interface BatchLoader {
   schema: Schema;
   _loadRecordBatch(header: BatchHeader, body: Uint8Array, metadata: unknown): unknown;
   _loadDictionaryBatch(header: { id: number }, body: Uint8Array): unknown;
@@ -179,7 +179,7 @@ interface EntryCounts {
  * load all dictionaries.
  */
 export function loadColumns(reader: RecordBatchReader, columns: readonly number[]): void {
-  const loader = (reader as unknown as { _impl: Loader })._impl;
+  const loader = (reader as unknown as { _impl: BatchLoader })._impl;
   const { _loadRecordBatch: loadBatch, _loadDictionaryBatch: loadDictionary } = loader;
   loader._loadRecordBatch = function (header, body, metadata) {
     const all = this.schema; // a stream may repeat the schema between two batches

@@ -61,8 +61,8 @@ export function columnReader(field: Field): ColumnReader | undefined {
     case Type.LargeUtf8:
     case Type.Utf8View:
       return extension === "arrow.json"
-        ? { type: { kind: "json" }, postgres: "jsonb", read: bytesOf(type) }
-        : { type: { kind: "text" }, postgres: "text", read: bytesOf(type) };
+        ? { type: { kind: "json" }, postgres: "jsonb", read: bytesReader(type) }
+        : { type: { kind: "text" }, postgres: "text", read: bytesReader(type) };
     case Type.FixedSizeBinary:
       if (extension === "parquet.interval" && type.byteWidth === INTERVAL_BYTES) {
         return { type: { kind: "text" }, postgres: "interval", read: parquetIntervals };
@@ -164,7 +164,7 @@ function scalarReader(type: DataType): ColumnReader | undefined {
     case Type.Binary:
     case Type.LargeBinary:
     case Type.BinaryView:
-      return { type: { kind: "binary" }, postgres: "bytea", read: bytesOf(type) };
+      return { type: { kind: "binary" }, postgres: "bytea", read: bytesReader(type) };
     default:
       return undefined;
   }
@@ -180,7 +180,7 @@ function decimalReader(type: Decimal): ColumnReader {
   };
 }
 
-function bytesOf(type: DataType): (data: Data) => Values {
+function bytesReader(type: DataType): (data: Data) => Values {
   switch (type.typeId) {
     case Type.LargeUtf8:
     case Type.LargeBinary:

@@ -126,15 +126,15 @@ export function durationTexts({ unit }: Duration): (data: Data) => Values {
 export function intervalTexts({ unit }: Interval): (data: Data) => Values {
   switch (unit) {
     case IntervalUnit.YEAR_MONTH:
-      return (data) => texts(data, (at) => `${wordsOf(data)[at]} mons`);
+      return (data) => texts(data, (at) => `${int32sOf(data)[at]} mons`);
     case IntervalUnit.DAY_TIME:
       return (data) => {
-        const words = wordsOf(data);
+        const words = int32sOf(data);
         return texts(data, (at) => `${words[at * 2]} days ${secondsText(BigInt(words[at * 2 + 1]!), 1000n)}`);
       };
     default:
       return (data) => {
-        const words = wordsOf(data);
+        const words = int32sOf(data);
         return texts(data, (at) => {
           const nanoseconds = BigInt(words[at * 4 + 3]!) << 32n | BigInt(words[at * 4 + 2]! >>> 0);
           return `${words[at * 4]} mons ${words[at * 4 + 1]} days ${secondsText(nanoseconds, 1_000_000_000n)}`;
@@ -143,7 +143,7 @@ export function intervalTexts({ unit }: Interval): (data: Data) => Values {
   }
 }
 
-function wordsOf({ values }: Data): Int32Array {
+function int32sOf({ values }: Data): Int32Array {
   return new Int32Array(values.buffer, values.byteOffset, values.byteLength >> 2);
 }
 

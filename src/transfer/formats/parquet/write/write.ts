@@ -143,12 +143,12 @@ async function writeColumnChunk(
 
 /** Returns the rows per page: a multiple of eight, so that each page starts at a whole byte of the bitmaps. */
 function rowsOfPage(data: ColumnData): number {
-  const pages = Math.ceil(bytesOf(data) / PAGE_BYTES);
+  const pages = Math.ceil(byteSize(data) / PAGE_BYTES);
   return Math.max(8, Math.floor(data.length / Math.max(1, pages) / 8) * 8);
 }
 
-function bytesOf({ values, child }: ColumnData): number {
-  return values.byteLength + (child === undefined ? 0 : bytesOf(child));
+function byteSize({ values, child }: ColumnData): number {
+  return values.byteLength + (child === undefined ? 0 : byteSize(child));
 }
 
 function valuesOf(leaf: Leaf, data: ColumnData, from: number, to: number): Uint8Array {
