@@ -26,11 +26,11 @@ export function makeStoppable(code: string, cell: number): string {
 
 class AwaitRewriter {
   readonly #code: string;
-  readonly #tokens: Token[];
+  readonly #tokens: IndexedToken[];
   /** For each `await`, the index after its operand. The last `await` comes first, because it may be in an operand of another. */
   readonly #ends = new Map<number, number>();
 
-  constructor(code: string, tokens: Token[]) {
+  constructor(code: string, tokens: IndexedToken[]) {
     this.#code = code;
     this.#tokens = tokens;
   }
@@ -163,7 +163,7 @@ function insertAll(code: string, inserts: ReadonlyMap<number, string>): string {
 }
 
 /** A token of a cell. */
-interface Token extends ScriptToken {
+interface IndexedToken extends ScriptToken {
   /** The first characters of the token. */
   text: string;
   /** The index of the token that closes the bracket that this one opens; its own index when it opens none. */
@@ -182,8 +182,8 @@ const AWAIT_IN_REGEX = /[^\n/]*\bawait\b[^\n]*\//y;
  * @returns `undefined` when the code could be misread: brackets or quotes are unbalanced, there is JSX, whose text is not
  * code, or a slash may begin a regular expression that contains `await`.
  */
-function readTokens(code: string): Token[] | undefined {
-  const tokens: Token[] = [];
+function readTokens(code: string): IndexedToken[] | undefined {
+  const tokens: IndexedToken[] = [];
   const open: number[] = [];
   const reader = new ScriptTokens(code);
   for (const token of reader) {
@@ -203,20 +203,20 @@ function readTokens(code: string): Token[] | undefined {
   return open.length === 0 ? tokens : undefined;
 }
 
-function looksLikeJsx(code: string, text: string, start: number, last: Token | undefined): boolean {
+function looksLikeJsx(code: string, text: string, start: number, last: IndexedToken | undefined): boolean {
   const adjoins = last?.end === start;
   if (adjoins && (last.text === "<" && text[0] === "/" || last.text === "/" && text === ">")) return true;
   return text === "<" && expectsValue(code, last);
 }
 
-function expectsValue(code: string, last: Token | undefined): boolean {
+function expectsValue(code: string, last: IndexedToken | undefined): boolean {
   if (last === undefined) return true;
   if (last.kind === "word") return BEFORE_A_VALUE.test(last.text);
   if (last.kind === "template") return code.endsWith("${", last.end);
   return last.kind === "symbol" && !")]}".includes(last.text);
 }
 
-function mayHideAwait(code: string, text: string, end: number, last: Token | undefined): boolean {
+function mayHideAwait(code: string, text: string, end: number, last: IndexedToken | undefined): boolean {
   if (text !== "/" || !/^[)}]$/.test(last?.text ?? "")) return false;
   AWAIT_IN_REGEX.lastIndex = end;
   return AWAIT_IN_REGEX.test(code);

@@ -16,7 +16,7 @@ import {
 } from "./source.ts";
 
 /** The values of a row by the names of the channels. */
-type Cells = Record<string, string | number>;
+type AxisCells = Record<string, string | number>;
 
 /** What an axis, the colors or the facets show. */
 export interface Axis {
@@ -33,7 +33,7 @@ export interface Axis {
 /** The computed data of a chart. */
 export interface ChartData {
   /** Rows with the names of the channels as keys. */
-  rows: Cells[];
+  rows: AxisCells[];
   axes: { [Name in ChannelName]?: Axis };
   /** Notes on values that were left out, cut or combined. */
   notes: string[];
@@ -58,7 +58,7 @@ export function groupData(design: Design, { keys, groups, notes, rowCount }: Gro
   };
   for (const { channel, axis } of keyAxes) axes[channel] = axis;
   const rows = drawn.map((group) => ({
-    ...Object.assign({}, ...keyAxes.map(({ cells }, index) => cells(group.keys[index]!))) as Cells,
+    ...Object.assign({}, ...keyAxes.map(({ cells }, index) => cells(group.keys[index]!))) as AxisCells,
     [channel]: group.value!,
   }));
   const units = keyAxes.flatMap(({ unit }, index) =>
@@ -97,7 +97,7 @@ interface KeyAxis {
   /** The unit to which times were rounded. */
   unit?: TimeUnit | undefined;
   /** The cells of a row for a value of the key. */
-  cells: (value: Group["keys"][number]) => Cells;
+  cells: (value: Group["keys"][number]) => AxisCells;
 }
 
 /** Lays out a key. @param at The index of the key in the groups. */
@@ -116,7 +116,7 @@ function keyAxis(design: Design, key: Key, channel: ChannelName, at: number, gro
     };
   }
   if (bins !== undefined) {
-    const cells = (value: Group["keys"][number]): Cells => {
+    const cells = (value: Group["keys"][number]): AxisCells => {
       const [start, end] = binEdges(bins, value as number);
       return atPosition ? { [channel]: start / 2 + end / 2 } : { [channel]: start, [`${channel}2`]: end };
     };
@@ -132,7 +132,7 @@ function keyAxis(design: Design, key: Key, channel: ChannelName, at: number, gro
   return { channel, axis, cells: (value) => ({ [channel]: value as number }) };
 }
 
-function timeCells(channel: ChannelName, time: number, unit: TimeUnit | undefined): Cells {
+function timeCells(channel: ChannelName, time: number, unit: TimeUnit | undefined): AxisCells {
   if (unit === undefined) return { [channel]: isoTime(time) };
   return { [channel]: isoTime(time), [`${channel}2`]: isoTime(nextUnit(unit, time)) };
 }

@@ -110,7 +110,7 @@ interface ComparedColumn {
 }
 
 /** A table of one of the databases, as its catalog describes it. */
-interface CatalogTable extends Relation {
+interface SideTable extends Relation {
   schema: string;
   name: string;
   /** The quoted name, with the schema. */
@@ -174,13 +174,13 @@ async function readTable(
   action: string,
   name: string,
   names: readonly string[],
-): Promise<CatalogTable> {
-  const [row] = await queryCatalog<CatalogTable>(tx, TABLE, [names]);
+): Promise<SideTable> {
+  const [row] = await queryCatalog<SideTable>(tx, TABLE, [names]);
   return await expectTable(tx, action, name, row);
 }
 
 /** Finds the columns and the key that two tables have in common. */
-function commonParts({ before, after }: Pair<CatalogTable>): ComparedTable {
+function commonParts({ before, after }: Pair<SideTable>): ComparedTable {
   const afterColumns = new Map(after.columns.map((column) => [column.name, column]));
   const beforeNames = new Set(before.columns.map(({ name }) => name));
   const columns = before.columns.filter(({ name }) => afterColumns.has(name));
@@ -201,7 +201,7 @@ function commonParts({ before, after }: Pair<CatalogTable>): ComparedTable {
   };
 }
 
-function noCommonColumn({ schema, name }: CatalogTable): LakebaseError {
+function noCommonColumn({ schema, name }: SideTable): LakebaseError {
   return new LakebaseError(
     "BAD_PARAMETER",
     `Cannot compare the rows of ${schema}.${name}: the two tables have no column in common; compare the schemas: db.diff(other)`,
