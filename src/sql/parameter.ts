@@ -55,7 +55,17 @@ export function encodeValue(value: unknown, name: string): Parameter {
  * @param state What is wrong, as the end of a sentence.
  */
 export function badParameter(state: string, cause?: unknown): LakebaseError {
-  return new LakebaseError("BAD_PARAMETER", `Cannot run the query: ${state}`, { cause });
+  const error = new LakebaseError("BAD_PARAMETER", `Cannot run the query: ${state}`, { cause });
+  states.set(error, state);
+  return error;
+}
+
+/** The texts that {@linkcode badParameter} was given, because a load reports the same faults of values. */
+const states = new WeakMap<LakebaseError, string>();
+
+/** What is wrong with a value, without the work that failed. @param error An error of {@linkcode badParameter}. */
+export function parameterState(error: LakebaseError): string {
+  return states.get(error) ?? error.message;
 }
 
 /** Returns the text of a value; `undefined` for an array, bytes or a plain object. */

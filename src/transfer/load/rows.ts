@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { fold } from "../../catalog/names.ts";
 import { LakebaseError, optionText } from "../../core/errors.ts";
 import { jsonOf, typeText } from "../../core/text.ts";
-import { encodeValue, temporalType } from "../../sql/parameter.ts";
+import { encodeValue, parameterState, temporalType } from "../../sql/parameter.ts";
 import { type Field, OUTCOME, StatementRows } from "../../sql/result.ts";
 import { CopyTextWriter } from "../copy/text_writer.ts";
 import { peek, type Peeked } from "./bytes.ts";
@@ -340,7 +340,7 @@ function encoded(value: unknown, cell: () => string): string | null {
     return Buffer.isBuffer(text) ? `\\x${text.toString("hex")}` : text;
   } catch (error) {
     if (!(error instanceof LakebaseError)) throw error;
-    throw badLoadOption(error.message.replace(/^Cannot run the query: /, ""), error.cause);
+    throw badLoadOption(parameterState(error), error.cause);
   }
 }
 
