@@ -1,9 +1,8 @@
 import { byteLength } from "../core/bytes.ts";
-import { LakebaseError } from "../core/errors.ts";
 import { Nesting, quoteInBackticks, type SqlKind, sqlTokens } from "../core/sql_text.ts";
 import { Fragment, Identifier } from "../sql/fragment.ts";
 import { markUsed } from "../sql/never_run.ts";
-import { bytesOf, inIso } from "../sql/parameter.ts";
+import { badParameter, bytesOf, inIso } from "../sql/parameter.ts";
 
 /** A statement as the Statement Execution API takes it. */
 export interface WarehouseStatement {
@@ -263,11 +262,6 @@ export function encodeForWarehouse(value: unknown, position: number): WarehouseP
     default:
       throw badParameter(`${name} is a ${typeof value}`);
   }
-}
-
-/** Makes the error for a statement that can't be sent. @param state The problem, as the end of a sentence. */
-function badParameter(state: string): LakebaseError {
-  return new LakebaseError("BAD_PARAMETER", `Cannot run the query: ${state}`);
 }
 
 function textParameter(value: string, name: string): WarehouseParameter {

@@ -58,16 +58,16 @@ Deno.test("the names of a lakehouse are read at most every ten minutes, also aft
     let read = 0;
     const names = { catalog: "main", schema: "public", columns: [] };
     const good = { columnNames: () => Promise.resolve((read++, names)) };
-    const bad = { columnNames: () => Promise.reject(new Error(`refused ${read++}`)) };
+    const failing = { columnNames: () => Promise.reject(new Error(`refused ${read++}`)) };
     for (let cell = 0; cell < 3; cell++) {
       assert.equal((await recentLakehouseCatalog(good)).catalog, "main");
-      await assert.rejects(recentLakehouseCatalog(bad), /refused/);
+      await assert.rejects(recentLakehouseCatalog(failing), /refused/);
       clock.tick(190_000);
     }
     assert.equal(read, 2);
     clock.tick(40_000);
     await recentLakehouseCatalog(good);
-    await assert.rejects(recentLakehouseCatalog(bad), /refused/);
+    await assert.rejects(recentLakehouseCatalog(failing), /refused/);
     assert.equal(read, 4);
   } finally {
     clock.uninstall();

@@ -139,7 +139,7 @@ Deno.test({
 Deno.test({
   ...requires("an error in a %%sql cell fails the cell, and the kernel lives", jupyterMissing),
   fn: async () => {
-    const bad: [cell: string, says: RegExp][] = [
+    const refused: [cell: string, says: RegExp][] = [
       ["%%sql --limt 1\nSELECT 1", /^UsageError: .*did you mean --limit/],
       ["%%sql", /has no SQL/],
       [
@@ -164,11 +164,13 @@ Deno.test({
     ];
     const cells = await run([
       "const kept = 1;\nundefined",
-      ...bad.map(([cell]) => cell),
+      ...refused.map(([cell]) => cell),
       "kept",
       `%%sql\nSELECT length('${"x".repeat(5_000_000)}') AS n, \${2}::int AS two`,
     ]);
-    for (const [index, [cell, says]] of bad.entries()) assert.match(failure(cells[index + 1]), says, cell.slice(0, 80));
+    for (const [index, [cell, says]] of refused.entries()) {
+      assert.match(failure(cells[index + 1]), says, cell.slice(0, 80));
+    }
     assert.equal(shown(cells.at(-2)), "1");
     assert.match(shown(cells.at(-1)), /5000000 \|\s+2/);
   },
