@@ -1,3 +1,4 @@
+import { loadModule } from "../core/lazy_import.ts";
 import { readVolumePath } from "../core/file_store.ts";
 import type { CheckFacts, CheckOptions, CheckStep } from "../doctor/checkup.ts";
 import { announceEnvFile } from "../draw/notices.ts";
@@ -65,7 +66,7 @@ export async function diagnose(
     return await diagnoseSettings(read, volumes, checkOptions);
   } catch (error) {
     checkOptions.signal?.throwIfAborted();
-    const { messageOf, reportSteps } = await import("../doctor/checkup.ts");
+    const { messageOf, reportSteps } = await loadModule(() => import("../doctor/checkup.ts"));
     const detail = (checkOptions.messageOf ?? messageOf)(error);
     return makeListing(reportSteps([{ step: "settings", outcome: "failed", detail, ms: performance.now() - started }]));
   }
@@ -77,7 +78,7 @@ export async function diagnoseSettings(
   volumes: readonly string[],
   options: CheckOptions = {},
 ): Promise<Checkup> {
-  const { runSteps } = await import("../doctor/checkup.ts"); // loaded late, because most programs do not need it
-  const { CheckState } = await import("../doctor/steps.ts");
+  const { runSteps } = await loadModule(() => import("../doctor/checkup.ts")); // loaded late, because most programs do not need it
+  const { CheckState } = await loadModule(() => import("../doctor/steps.ts"));
   return makeListing(await runSteps(new CheckState(settings, explicit, { warehouse, volumes }), options));
 }

@@ -1,3 +1,4 @@
+import { loadModule } from "../core/lazy_import.ts";
 import { queryCatalog } from "../catalog/relation.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { iterate } from "../sql/cursor.ts";
@@ -89,14 +90,14 @@ export function postgresEngine(find: FindSession): QueryEngine {
     },
     iterate: (query, stops) => iterate(find, compile(query), stops),
     explain: async (query, analyze, stops) => {
-      const { explainStatement } = await import("./plan.ts"); // loaded late, as are the rooms below
+      const { explainStatement } = await loadModule(() => import("./plan.ts")); // loaded late, as are the rooms below
       return await explainStatement(find, compile(query), analyze, stops);
     },
     columns: async (query, stops) =>
-      await (await import("../transfer/columns/read_columns.ts")).readColumns(find, query, stops),
+      await (await loadModule(() => import("../transfer/columns/read_columns.ts"))).readColumns(find, query, stops),
     pull: async (query, target, options) =>
-      await (await import("../transfer/pull/pull.ts")).pull(find, query, target, options),
+      await (await loadModule(() => import("../transfer/pull/pull.ts"))).pull(find, query, target, options),
     plot: async (query, options, stops) =>
-      await (await import("../plot/plot.ts")).plotQuery(find, query, options, stops),
+      await (await loadModule(() => import("../plot/plot.ts"))).plotQuery(find, query, options, stops),
   };
 }

@@ -1,3 +1,4 @@
+import { loadModule } from "../core/lazy_import.ts";
 import type { Pool } from "npm:@types/pg@8.23.1";
 import type { ExploreOptions } from "../catalog/relation.ts";
 import { inTypeScript, LakebaseError } from "../core/errors.ts";
@@ -235,7 +236,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    */
   tables(pattern: string = "*", options: ExploreOptions = {}): Lookup<Listing<TableInfo>> {
     return this.#list(async (find) => {
-      const { listTables } = await import("../explore/listings.ts"); // loaded late, because most programs do not need it
+      const { listTables } = await loadModule(() => import("../explore/listings.ts")); // loaded late, because most programs do not need it
       return await listTables(find, pattern, options);
     });
   }
@@ -248,7 +249,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    */
   schemas(options: ExploreOptions = {}): Lookup<Listing<SchemaInfo>> {
     return this.#list(async (find) => {
-      const { listSchemas } = await import("../explore/listings.ts");
+      const { listSchemas } = await loadModule(() => import("../explore/listings.ts"));
       return await listSchemas(find, options);
     });
   }
@@ -281,7 +282,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    */
   describe(table: string | Fragment, options: ExploreOptions = {}): Lookup<TableDescription> {
     return this.#list(async (find) => {
-      const { describeTable } = await import("../explore/describe.ts");
+      const { describeTable } = await loadModule(() => import("../explore/describe.ts"));
       return await describeTable(find, table, options);
     });
   }
@@ -311,7 +312,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    */
   profile(what: string | Fragment, options: ProfileOptions = {}): Lookup<Profile> {
     return this.#list(async (find) => {
-      const { profileRows } = await import("../explore/profile.ts");
+      const { profileRows } = await loadModule(() => import("../explore/profile.ts"));
       return await profileRows(find, what, options);
     });
   }
@@ -380,14 +381,14 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
     if (typeof what === "string" || what instanceof Fragment) {
       return new Lookup(() =>
         listing(async (sides) => {
-          const { diffRows } = await import("../explore/diff/rows.ts");
+          const { diffRows } = await loadModule(() => import("../explore/diff/rows.ts"));
           return await diffRows(sides, what, options);
         })
       );
     }
     return new Lookup(() =>
       listing(async (sides) => {
-        const { diffSchemas } = await import("../explore/diff/schema.ts");
+        const { diffSchemas } = await loadModule(() => import("../explore/diff/schema.ts"));
         return await diffSchemas(sides, what);
       })
     );
@@ -527,7 +528,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    */
   async branch(options: BranchOptions = {}): Promise<Branch> {
     this.#checkOpen("make a branch");
-    const { makeBranch } = await import("./branch.ts");
+    const { makeBranch } = await loadModule(() => import("./branch.ts"));
     return await makeBranch(this.#parts, options);
   }
 
@@ -541,7 +542,7 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
   branches(options: Pick<QueryOptions, "signal" | "timeout"> = {}): Lookup<Listing<BranchInfo>> {
     return new Lookup(async () => {
       this.#checkOpen("list the branches");
-      const { listBranches } = await import("./branches.ts");
+      const { listBranches } = await loadModule(() => import("./branches.ts"));
       return makeListing(await listBranches(this.#parts, options));
     });
   }
@@ -568,7 +569,10 @@ export class Lakebase extends SelfDrawn implements Queryable, AsyncDisposable {
    */
   async dropBranch(name: string, options: DropBranchOptions = {}): Promise<void> {
     this.#checkOpen("drop the branch");
-    const [{ dropBranch }, { branchOf }] = await Promise.all([import("./branches.ts"), import("../auth/branch.ts")]);
+    const [{ dropBranch }, { branchOf }] = await Promise.all([
+      loadModule(() => import("./branches.ts")),
+      loadModule(() => import("../auth/branch.ts")),
+    ]);
     await dropBranch(this.#parts, name, options, [...open].map((db) => branchOf(db.#parts.endpoint?.name)));
   }
 

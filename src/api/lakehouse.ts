@@ -1,3 +1,4 @@
+import { loadModule } from "../core/lazy_import.ts";
 import type { Workspace } from "../auth/workspace.ts";
 import { LakebaseError, optionName } from "../core/errors.ts";
 import { countText } from "../core/text.ts";
@@ -89,8 +90,8 @@ export async function lakehouse(options: WorkspaceLakehouseOptions = {}): Promis
   };
   const { warehouse, catalog, schema, signal, ...workspaceOptions } = checkOptions(options, checks);
   const [{ readWorkspaceSettings }, { openWorkspace }] = await Promise.all([
-    import("../settings/read_settings.ts"),
-    import("./open_connection.ts"),
+    loadModule(() => import("../settings/read_settings.ts")),
+    loadModule(() => import("./open_connection.ts")),
   ]);
   const read = await readWorkspaceSettings(workspaceOptions, leaseLocal);
   if (read.envFile !== undefined) announceEnvFile(read.envFile);
@@ -120,8 +121,8 @@ export async function openLakehouse(
   release: () => Promise<void> = async () => {},
 ): Promise<Lakehouse> {
   const [{ openWarehouse }, { warehouseEngine, WarehouseEngine }] = await Promise.all([
-    import("../lake/warehouse.ts"),
-    import("./warehouse_engine.ts"),
+    loadModule(() => import("../lake/warehouse.ts")),
+    loadModule(() => import("./warehouse_engine.ts")),
   ]);
   using stop = stoppable(stops, "finding the warehouse");
   const opened = await openWarehouse(workspace, { warehouse, catalog, schema }, stop.signal);
@@ -201,7 +202,7 @@ export class Lakehouse extends SelfDrawn implements AsyncDisposable {
   tables(pattern: string = "*", ...none: []): Lookup<Listing<LakehouseTable>> {
     return this.#list(["catalog", "schema", "name", "kind", "comment"], async (ask) => {
       takesNothing("tables", none, NO_OPTIONS, "list the tables");
-      const { listTables } = await import("../lake/catalog.ts");
+      const { listTables } = await loadModule(() => import("../lake/catalog.ts"));
       return await listTables(ask, pattern, this.#parts.warehouse.catalog);
     }, (count) => countText(count, "table"));
   }
@@ -215,7 +216,7 @@ export class Lakehouse extends SelfDrawn implements AsyncDisposable {
   schemas(...none: []): Lookup<Listing<LakehouseSchema>> {
     return this.#list(["catalog", "name", "owner", "comment"], async (ask) => {
       takesNothing("schemas", none, NO_OPTIONS, "list the schemas");
-      const { listSchemas } = await import("../lake/catalog.ts");
+      const { listSchemas } = await loadModule(() => import("../lake/catalog.ts"));
       return await listSchemas(ask, this.#parts.warehouse.catalog);
     }, (count) => countText(count, "schema"));
   }
@@ -231,7 +232,7 @@ export class Lakehouse extends SelfDrawn implements AsyncDisposable {
   describe(table: string, ...none: []): Lookup<Listing<LakehouseColumn>> {
     return this.#list(["name", "type", "nullable", "default", "comment"], async (ask) => {
       takesNothing("describe", none, NO_OPTIONS, "describe the table");
-      const { describeTable } = await import("../lake/catalog.ts");
+      const { describeTable } = await loadModule(() => import("../lake/catalog.ts"));
       const { catalog, schema } = this.#parts.warehouse;
       return await describeTable(ask, table, { catalog, schema });
     }, (count) => `${table}: ${countText(count, "column")}`);
@@ -239,7 +240,7 @@ export class Lakehouse extends SelfDrawn implements AsyncDisposable {
 
   /** Stops what `lakehouse({ local })` started. A warehouse of a workspace keeps running until it has been idle for a while. */
   async close(): Promise<void> {
-    const { untilAllCanceled } = await import("../lake/warehouse.ts");
+    const { untilAllCanceled } = await loadModule(() => import("../lake/warehouse.ts"));
     await untilAllCanceled();
     await this.#parts.release();
   }
@@ -299,7 +300,7 @@ export function volumesOf(workspace: (() => Workspace) | undefined, used?: Set<s
     }
     const volume = readVolumePath(path);
     if (typeof volume !== "string") used?.add(volume.root);
-    const { Volumes } = await import("../lake/volumes.ts"); // loaded late, because most programs do not need it
+    const { Volumes } = await loadModule(() => import("../lake/volumes.ts")); // loaded late, because most programs do not need it
     return new Volumes(workspace(), { signal });
   };
 }

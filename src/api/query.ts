@@ -1,3 +1,4 @@
+import { loadModule } from "../core/lazy_import.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { type Bundle, DISPLAY, holdIdle, holdIdleError } from "../draw/notebook.ts";
 import { drawResult, SHOWN_ROWS } from "../draw/table.ts";
@@ -269,7 +270,7 @@ export class Query<Row = Record<string, unknown>> extends Fragment
     return new Lookup(async () => {
       markUsed(this);
       takesNothing("browse", none, "it always fetches the first 1,000 rows");
-      const { Browser, BROWSED_ROWS } = await import("./browser.ts");
+      const { Browser, BROWSED_ROWS } = await loadModule(() => import("./browser.ts"));
       return new Browser(await this.#first(BROWSED_ROWS));
     });
   }

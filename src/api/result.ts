@@ -1,3 +1,4 @@
+import { loadModule } from "../core/lazy_import.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
 import {
@@ -101,7 +102,7 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
    */
   plot(options: PlotOptions = {}): Lookup<Plot> {
     return new Lookup(async () => {
-      const { plotRows } = await import("../plot/plot.ts");
+      const { plotRows } = await loadModule(() => import("../plot/plot.ts"));
       return await plotRows(this, this.fields, options, this[OUTCOME]);
     });
   }
@@ -129,8 +130,8 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
    * ```
    */
   async pull(target: PullTarget, options?: PullOptions): Promise<PullResult> {
-    const { batchOfRows, columnsOfFields } = await import("../transfer/columns/read_columns.ts");
-    const { pullFromMemory } = await import("../transfer/pull/in_memory.ts");
+    const { batchOfRows, columnsOfFields } = await loadModule(() => import("../transfer/columns/read_columns.ts"));
+    const { pullFromMemory } = await loadModule(() => import("../transfer/pull/in_memory.ts"));
     const columns = columnsOfFields(this.fields);
     const { session } = this[OUTCOME];
     return await pullFromMemory(
@@ -157,7 +158,7 @@ export class Result<Row = Record<string, unknown>> extends StatementRows<Row> {
         "Cannot load: these rows don't come from a query of a Lakebase, so they have no connection; use db.load(table, rows)",
       );
     }
-    const { loadTable } = await import("../transfer/load/load.ts");
+    const { loadTable } = await loadModule(() => import("../transfer/load/load.ts"));
     return await loadTable(() => session, table, this, options);
   }
 

@@ -1,3 +1,4 @@
+import { loadModule } from "../core/lazy_import.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { type Fragment, textStatement } from "../sql/fragment.ts";
 import { takesNoOptions } from "../sql/options.ts";
@@ -74,11 +75,11 @@ export function queryable(find: FindSession): Queryable {
       return await runForResult(find, textStatement(text, params));
     },
     pull: async (what, target, options) => {
-      const { pull } = await import("../transfer/pull/pull.ts"); // loaded late, because most programs do not need it
+      const { pull } = await loadModule(() => import("../transfer/pull/pull.ts")); // loaded late, because most programs do not need it
       return await pull(find, what, target, options);
     },
     load: async (table, source, options) => {
-      const { loadTable } = await import("../transfer/load/load.ts");
+      const { loadTable } = await loadModule(() => import("../transfer/load/load.ts"));
       return await loadTable(find, table, source, options);
     },
   };

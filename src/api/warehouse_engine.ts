@@ -1,7 +1,7 @@
 import { concatBytes } from "../core/bytes.ts";
 import { BUILT_IN } from "../core/type_names.ts";
 import { LakebaseError } from "../core/errors.ts";
-import { lazyImport } from "../core/lazy_import.ts";
+import { lazyImport, loadModule } from "../core/lazy_import.ts";
 import { isTraced, traced } from "../core/trace.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
 import { originText, renderTable } from "../draw/table.ts";
@@ -137,8 +137,8 @@ export class WarehouseEngine {
     const started = performance.now();
     const { fields, columns, batches } = await this.#open(query, stop.signal);
     const [{ Columns }, { joinBatches }] = await Promise.all([
-      import("../transfer/columns/columns.ts"),
-      import("../transfer/columns/batch.ts"),
+      loadModule(() => import("../transfer/columns/columns.ts")),
+      loadModule(() => import("../transfer/columns/batch.ts")),
     ]);
     const parts: Batch[] = [];
     for await (const batch of batches) parts.push(batch);
@@ -150,7 +150,7 @@ export class WarehouseEngine {
 
   async pull(query: Fragment, target: PullTarget, options: PullOptions): Promise<PullResult> {
     markUsed(query); // also if the pull ends before the statement is submitted
-    const { pullBatches } = await import("../transfer/pull/in_memory.ts");
+    const { pullBatches } = await loadModule(() => import("../transfer/pull/in_memory.ts"));
     const stops = isRunnable(query) ? query[PULL_STOPS]() as PullOptions : {};
     const open = async (signal: AbortSignal | undefined) => {
       const { fields, columns, batches, result: { rows } } = await this.#open(query, signal);
@@ -200,7 +200,7 @@ export class WarehouseEngine {
   }
 
   async plot(query: Fragment, options: PlotOptions, stops: StopOptions): Promise<Plot> {
-    const { plotInWarehouse } = await import("../plot/plot.ts");
+    const { plotInWarehouse } = await loadModule(() => import("../plot/plot.ts"));
     using stop = stoppable(stops);
     return await plotInWarehouse((question) => this.ask(question, { signal: stop.signal }), query, options, this.place);
   }
@@ -256,7 +256,7 @@ async function openResult(result: WarehouseResult): Promise<OpenedResult> {
     return { result, ...storedAs(fields, stored), batches: (async function* () {})() };
   }
   const arrow = import.meta.resolve("../transfer/formats/arrow/open.ts");
-  await (await import("../transfer/formats/file_format.ts")).loadArrow();
+  await (await loadModule(() => import("../transfer/formats/file_format.ts"))).loadArrow();
   const { openArrowStreams } = await lazyImport<typeof import("../transfer/formats/arrow/open.ts")>(arrow);
   const opened = await openArrowStreams(arrowChunks(result.source));
   if (opened.columns.length !== fields.length) {
@@ -286,7 +286,7 @@ async function* textsOf(
   batches: AsyncIterable<Batch>,
   fields: readonly Field[],
 ): AsyncGenerator<(string | null)[][], void, void> {
-  const { serverText } = await import("../transfer/pull/in_memory.ts");
+  const { serverText } = await loadModule(() => import("../transfer/pull/in_memory.ts"));
   for await (const { rows, columns } of batches) {
     const cells = columns.map((column, at) => {
       const read = serverText(column);
@@ -333,7 +333,7 @@ const LIST_ELEMENTS: Readonly<Record<string, string>> = {
 
 /** How the values of an empty result would be stored, so that a new table has the same types with and without rows. */
 async function storageWithoutRows(types: readonly WarehouseType[]): Promise<ColumnType[]> {
-  const { columnType } = await import("../transfer/columns/batch.ts");
+  const { columnType } = await loadModule(() => import("../transfer/columns/batch.ts"));
   const stored = (type: WarehouseType): ColumnType => {
     const element = type.name === "ARRAY" ? type.parts?.get("") : undefined;
     if (element !== undefined && element.parts === undefined) return { kind: "list", element: stored(element) };
@@ -347,13 +347,13 @@ async function storageWithoutRows(types: readonly WarehouseType[]): Promise<Colu
 /** A chunk with the columns of a result that has no rows. */
 async function* emptyChunk(result: WarehouseResult): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
   const { columns, batches } = await openResult(result);
-  const { ENCODERS } = await import("../transfer/formats/file_format.ts");
+  const { ENCODERS } = await loadModule(() => import("../transfer/formats/file_format.ts"));
   const encoded = (await ENCODERS.arrow())((async function* () {})(), { columns, batches, options: {} });
   yield concatBytes(await Array.fromAsync(encoded));
 }
 
 async function rowsOf<Row>(batch: Batch, { fields }: OpenedResult): Promise<Iterable<Row>> {
-  const { Columns } = await import("../transfer/columns/columns.ts");
+  const { Columns } = await loadModule(() => import("../transfer/columns/columns.ts"));
   const reader = await nestedReaders(fields);
   return new Columns({ batch, fields, elapsed: 0, origin: {}, find: cannotLoad, reader }).rows<Row>();
 }
@@ -362,7 +362,7 @@ async function rowsOf<Row>(batch: Batch, { fields }: OpenedResult): Promise<Iter
 async function nestedReaders(
   fields: readonly Field[],
 ): Promise<(field: Field, data: ColumnData) => ValueReader | undefined> {
-  const { valueReader } = await import("../transfer/columns/value.ts");
+  const { valueReader } = await loadModule(() => import("../transfer/columns/value.ts"));
   const types = new Map(fields.map((field) => [field.key, typeOf({ name: field.name, type_text: field.type })]));
   return ({ key, oid }, data) => {
     const type = types.get(key)!;

@@ -1,3 +1,4 @@
+import { loadModule } from "../core/lazy_import.ts";
 import type { WorkspaceClient as SdkWorkspaceClient } from "npm:@databricks/sdk-experimental@0.17.0";
 import { keepSecret } from "../core/redact.ts";
 import type { WorkspaceClientLike } from "../settings/options.ts";
@@ -16,7 +17,7 @@ export async function loginClient(login: WorkspaceLogin | undefined): Promise<Wo
   if (login !== undefined) checkLogin(login);
   const client = login === undefined ? undefined : clientCredentialsClient(login) ?? azureClient(login);
   if (client !== undefined) return client;
-  const { WorkspaceClient } = await import("npm:@databricks/sdk-experimental@0.17.0");
+  const { WorkspaceClient } = await loadModule(() => import("npm:@databricks/sdk-experimental@0.17.0"));
   const sdkClient = new WorkspaceClient(sdkOptions(login));
   const resourceId = login?.attributes["azureWorkspaceResourceId"];
   return resourceId === undefined ? sdkClient : withResourceId(sdkClient, resourceId);

@@ -1,3 +1,4 @@
+import { loadModule } from "../core/lazy_import.ts";
 import { LakebaseError } from "../core/errors.ts";
 import type { DescribedField } from "../sql/execution.ts";
 import { textStatement } from "../sql/fragment.ts";
@@ -94,7 +95,7 @@ export async function expectTable<R extends Relation>(
   const cannot = `Cannot ${action} ${name}`;
   if (relation === undefined) {
     const missing = { code: "42P01", message: `relation "${name}" does not exist` };
-    const { suggest } = await import("../sql/diagnosis.ts");
+    const { suggest } = await loadModule(() => import("../sql/diagnosis.ts"));
     // On the same session: its transaction did not fail, and PGlite lets no other session run while one is open.
     const queryIfFree = (text: string, values: readonly unknown[]) =>
       queryCatalog<Record<string, unknown>>(find, text, values, {});

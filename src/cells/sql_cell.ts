@@ -1,3 +1,4 @@
+import { loadModule } from "../core/lazy_import.ts";
 import { countOpenConnections, currentConnection, whenOpened } from "../api/connect.ts";
 import { show } from "../api/display.ts";
 import { Lakebase, SESSION } from "../api/lakebase.ts";
@@ -149,7 +150,7 @@ export function makeSqlCells(connections: SqlCellConnections): SqlCells {
  * one statement.
  */
 async function splitForWarehouse(statements: readonly SqlCellStatement[]): Promise<readonly SqlCellStatement[]> {
-  const { splitStatements } = await import("../lake/statement.ts"); // loaded with the lakehouse
+  const { splitStatements } = await loadModule(() => import("../lake/statement.ts")); // loaded with the lakehouse
   return statements.flatMap((statement): readonly SqlCellStatement[] => {
     const [strings, values] = statement;
     const texts = values.length > 0 ? [] : splitStatements(strings[0] ?? "");
@@ -327,7 +328,7 @@ async function answerCommand(
     );
   }
   if (command === "conninfo") return target;
-  const { isListCommand, listObjects } = await import("../explore/listings.ts"); // loaded with the first command
+  const { isListCommand, listObjects } = await loadModule(() => import("../explore/listings.ts")); // loaded with the first command
   if (isListCommand(command)) {
     if (session !== undefined) {
       return makeListing(await listObjects(() => session, command, argument, detailed === true), originOf(session));
@@ -338,7 +339,7 @@ async function answerCommand(
   const isPattern = /[*?]/.test(argument.replace(/"[^"]*"/g, ""));
   if (command === "d" && argument !== "" && !isPattern) {
     if (!detailed || session === undefined) return await describe.call(target, argument);
-    const { describeInDetail } = await import("../explore/describe.ts");
+    const { describeInDetail } = await loadModule(() => import("../explore/describe.ts"));
     return makeListing(await describeInDetail(() => session, argument), originOf(session));
   }
   return await tables.call(target, argument === "" ? undefined : argument);

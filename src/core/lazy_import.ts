@@ -1,3 +1,17 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+
+const outsideOfContext = AsyncLocalStorage.snapshot();
+
+/**
+ * Loads a module when it is first used, outside of the caller's AsyncLocalStorage context. In a notebook, Deno 2.9 would
+ * run all later cells in the context in which a module was first imported, such as that of a transaction that has ended.
+ *
+ * @param load Imports the module by its literal name, so that Deno checks and caches it.
+ */
+export function loadModule<Module>(load: () => Promise<Module>): Promise<Module> {
+  return outsideOfContext(load);
+}
+
 /**
  * Imports a module, with the packages that it needs, and downloads them only when it is first used. A literal name in
  * `import()` would make Deno download them before a program starts. `offline.ts` lists the modules that are imported in
@@ -5,8 +19,8 @@
  *
  * @param url The module's address, as `import.meta.resolve` gives it.
  */
-export async function lazyImport<Module>(url: string): Promise<Module> {
-  return await import(url);
+export function lazyImport<Module>(url: string): Promise<Module> {
+  return loadModule(() => import(url));
 }
 
 /**

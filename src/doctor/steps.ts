@@ -1,3 +1,4 @@
+import { loadModule } from "../core/lazy_import.ts";
 import pgPackage from "npm:pg@8.23.1/package.json" with { type: "json" };
 import config from "../../deno.json" with { type: "json" };
 import { BranchApi, branchId, branchOf } from "../auth/branch.ts";
@@ -117,7 +118,7 @@ export function extraSteps({ warehouse, volumes }: CheckState): readonly (readon
 }
 
 async function checkVolume(path: string, { workspace }: CheckState, signal: AbortSignal): Promise<Finding> {
-  const { Volumes } = await import("../lake/volumes.ts"); // loaded late, because most programs do not need it
+  const { Volumes } = await loadModule(() => import("../lake/volumes.ts")); // loaded late, because most programs do not need it
   const volumes = new Volumes(workspace, { signal });
   const entry = await volumes.stat(path);
   if (entry === undefined) return { outcome: "failed", detail: `there is no file or folder ${path} in the Volume` };
@@ -283,8 +284,8 @@ async function checkWarehouse(state: CheckState, signal: AbortSignal): Promise<F
   const { workspace } = state;
   if (state.needsNoWorkspace) return { outcome: "skipped", detail: "the workspace was not asked" };
   const [{ findWarehouse }, { Warehouse }] = await Promise.all([
-    import("../lake/find_warehouse.ts"),
-    import("../lake/warehouse.ts"),
+    loadModule(() => import("../lake/find_warehouse.ts")),
+    loadModule(() => import("../lake/warehouse.ts")),
   ]);
   const info = await findWarehouse(workspace, state.warehouse, signal);
   const description = `"${info.name}" (${info.id}), ${info.state}`;

@@ -9,7 +9,7 @@ import { destination, type HostLookup, lookup } from "./dns.ts";
 import { guardLongMessages, sendBehindLogin, shareThread } from "./message_filters.ts";
 import { backendOf, connectionOf, forgetPassword, ignoreEnvironment, runningQuery } from "./pg_internals.ts";
 import { keepOnLoopback, requestMessage, type SslConfig, upgrade } from "./tls.ts";
-import { watchClient, type WatchOptions } from "./watch.ts";
+import { silentServerError, watchClient, type WatchOptions } from "./watch.ts";
 
 /** The cached credentials with which connections failed. */
 const usedCredentials = new WeakMap<object, Credential>();
@@ -97,18 +97,18 @@ export function loginClientClass(
       return probe;
     }
 
-    /** Closes the connection if the server does not answer the first statement in time. */
+    /** Closes the connection if the server takes the login, and then does not answer in time. */
     async #expectAnswer(): Promise<void> {
-      await withinLimit(this.#formatsAnswered, connectTimeout, SILENT).catch((error) => {
-        connectionOf(this).stream.destroy(error); // the statement that waits fails with this error
-      });
+      const timer = setTimeout(() => connectionOf(this).stream.destroy(silentServerError()), connectTimeout);
+      await this.#formatsAnswered;
+      clearTimeout(timer);
     }
 
     /** Prepares the session. `pg-pool` forgets a client whose connect() fails and does not close it. */
     async #prepare(): Promise<void> {
       if (this.#isProbe || onConnect === undefined) return;
       try {
-        await withinLimit(onConnect(this), connectTimeout, TOO_LONG);
+        await withinLimit(onConnect(this), connectTimeout);
       } catch (error) {
         if (runningQuery(this) !== undefined) await this.requestCancel().catch(() => {});
         this.destroy();
@@ -154,26 +154,19 @@ export function loginClientClass(
   };
 }
 
-/** What took too long, and what to do about it: for the first statement of a session, and for the SQL of `onConnect`. */
-type Delay = readonly [state: string, advice: string];
-const SILENT: Delay = ["the server took the login, and then did not answer", "Is it a Postgres, and is it overloaded?"];
-const TOO_LONG: Delay = [
-  'the SQL of option "onConnect" did not end',
-  "It was canceled. Make it shorter, or raise connectTimeout",
-];
-
-/** Fails if the preparation of a session takes too long. */
-async function withinLimit(work: Promise<void>, limit: number, [state, advice]: Delay): Promise<void> {
+/** Fails if the SQL of `onConnect` takes too long. */
+async function withinLimit(preparing: Promise<void>, limit: number): Promise<void> {
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => {
-    const took = `${state} within ${limit / 1000} s (connectTimeout)`;
-    late.reject(new LakebaseError("CONNECT_TIMEOUT", `Cannot connect: ${took}. ${advice}`));
+    const state = `the SQL of option "onConnect" did not end within ${limit / 1000} s (connectTimeout)`;
+    const advice = "It was canceled. Make it shorter, or raise connectTimeout";
+    late.reject(new LakebaseError("CONNECT_TIMEOUT", `Cannot connect: ${state}. ${advice}`));
   }, limit);
   try {
-    await Promise.race([work, late.promise]);
+    await Promise.race([preparing, late.promise]);
   } finally {
     clearTimeout(timer);
-    work.catch(() => {}); // the work fails later, when its connection is closed
+    preparing.catch(() => {}); // it fails later, when its connection is closed
   }
 }
 

@@ -94,7 +94,7 @@ class ClientWatch {
   async #check(): Promise<void> {
     this.#state = await this.#nextState();
     if (this.#state !== "lost") return this.#schedule();
-    this.#stream.destroy(Object.assign(new Error("the server no longer answers"), { code: "ETIMEDOUT" }));
+    this.#stream.destroy(silentServerError());
   }
 
   async #nextState(): Promise<ServerState> {
@@ -123,6 +123,11 @@ class ClientWatch {
     this.#nextLogin = this.#answered + (idle ? 1 : Math.min(this.#answered * 2, MAX_CHECKS_BETWEEN_LOGINS));
     return idle;
   }
+}
+
+/** The error of the statement that waits on a connection that is closed because the server does not answer. */
+export function silentServerError(): Error {
+  return Object.assign(new Error("the server no longer answers"), { code: "ETIMEDOUT" });
 }
 
 /** Whether a Postgres server answers a new connection at all. */

@@ -1,3 +1,4 @@
+import { loadModule } from "../core/lazy_import.ts";
 import { parseEnv } from "node:util";
 import config from "../../deno.json" with { type: "json" };
 import { LakebaseError, optionText } from "../core/errors.ts";
@@ -132,7 +133,7 @@ let parser: Promise<Parser> | undefined;
 /** The name is not a literal in `import()`: Deno would download the package before the first line of a script runs. */
 async function loadParser(): Promise<Parser> {
   const specifier = config.imports["@std/dotenv"];
-  if (await isAvailable(specifier)) return await import(specifier);
+  if (await isAvailable(specifier)) return await loadModule(() => import(specifier));
   return { parse: parseEnv };
 }
 

@@ -1,3 +1,4 @@
+import { loadModule } from "../core/lazy_import.ts";
 import { LakebaseError, shorten } from "../core/errors.ts";
 import { maskPasswords, utf16Index } from "../core/sql_text.ts";
 import { textWidth } from "../core/text.ts";
@@ -33,7 +34,7 @@ interface Explanation {
 }
 
 async function askDatabase(session: Session, error: unknown, text: string): Promise<Explanation> {
-  const { missingPrivilegeHint, suggest } = await import("./diagnosis.ts"); // loaded with the first failure
+  const { missingPrivilegeHint, suggest } = await loadModule(() => import("./diagnosis.ts")); // loaded with the first failure
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
   if (code === "42501") {
     return { privilegeHint: await withinLimit(missingPrivilegeHint(session, String(message), text)) };

@@ -83,6 +83,17 @@ Deno.test("each module that is loaded later is there", async () => {
   assert.deepEqual(missing, []);
 });
 
+Deno.test("what a notebook calls loads modules outside of the context of the call", async () => {
+  const inside: string[] = []; // Deno would run all later cells in that context, see core/lazy_import.ts
+  for (const file of sources().filter((file) => !/^(cli|kernel|local)\/|_worker\.ts$/.test(file))) {
+    const code = (await Deno.readTextFile(SRC + file)).replace(/^\s*(\*|\/\/).*$/gm, "");
+    for (const [found] of code.matchAll(/(?<!loadModule\(\s*\(\) =>\s*|typeof )\bimport\([^)]+\)/g)) {
+      inside.push(`${file}: ${found}`);
+    }
+  }
+  assert.deepEqual(inside, []);
+});
+
 for (const document of ["ARCHITECTURE.md", "CONTRIBUTING.md"]) {
   Deno.test(`the files that ${document} names exist`, async () => {
     const text = await Deno.readTextFile(ROOT + document);

@@ -127,6 +127,15 @@ for (const kernel of ["stock", "own"]) {
   }
 }
 
+/** Cells whose transaction loads a module for the first time. The drawing of the cell and the next cells are outside of it. */
+const LOADED_IN_TRANSACTION: [string, RegExp][] = [
+  [FIRST, /\[\]/],
+  ["await db.transaction((tx) => tx.sql`SELECT 1 AS a`.columns()); db.sql`SELECT 40 + 2 AS n`", /\b42\b/],
+  ["db.sql`SELECT 40 + 3 AS n`", /\b43\b/],
+  ["await db.transaction((tx) => tx.sql`SELECT nothing`).catch(() => {}); db.sql`SELECT 40 + 4 AS n`", /\b44\b/],
+  ["db.sql`SELECT 40 + 5 AS n`", /\b45\b/],
+];
+
 /** Cells that leave a query running, and those after them. */
 const STILL_RUNNING: [string, RegExp][] = [
   [FIRST, /\[\]/],
@@ -144,6 +153,16 @@ const STILL_RUNNING: [string, RegExp][] = [
 ];
 
 for (const kernel of ["stock", "own"]) {
+  Deno.test({
+    ...requires(`a module that a transaction loads does not keep later cells in it [${kernel} kernel]`, jupyterMissing),
+    sanitizeOps: false,
+    sanitizeResources: false,
+    fn: async () => {
+      const codes = LOADED_IN_TRANSACTION.map(([code]) => code);
+      check(await inKernel({ kernel }, (options) => runCells(codes, options)), LOADED_IN_TRANSACTION);
+    },
+  });
+
   Deno.test({
     ...requires(`a cell may end while its queries still run [${kernel} kernel]`, jupyterMissing),
     sanitizeOps: false,

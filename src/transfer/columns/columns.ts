@@ -1,7 +1,7 @@
 import type { Table } from "npm:apache-arrow@21.2.0";
 import { closest } from "../../core/closest.ts";
 import { LakebaseError } from "../../core/errors.ts";
-import { lazyImport } from "../../core/lazy_import.ts";
+import { lazyImport, loadModule } from "../../core/lazy_import.ts";
 import { type Bundle, DRAW, SelfDrawn } from "../../draw/notebook.ts";
 import { drawResult, type ResultOrigin, SHOWN_ROWS } from "../../draw/table.ts";
 import type { Fragment } from "../../sql/fragment.ts";
@@ -289,7 +289,7 @@ export class Columns extends SelfDrawn implements Iterable<Column> {
    */
   async toArrow(...none: []): Promise<ArrowTable> {
     takesNothing("toArrow", none, "the columns' types decide; cast in the query", "make an Arrow table");
-    await (await import("../formats/file_format.ts")).loadArrow();
+    await (await loadModule(() => import("../formats/file_format.ts"))).loadArrow();
     const writer = import.meta.resolve("../formats/arrow/write.ts");
     const { arrowTable } = await lazyImport<typeof import("../formats/arrow/write.ts")>(writer);
     return arrowTable(this.#batch);
@@ -305,7 +305,7 @@ export class Columns extends SelfDrawn implements Iterable<Column> {
    * `QUERY_FAILED` for a value that the format can't hold.
    */
   async pull(target: PullTarget, options?: PullOptions): Promise<PullResult> {
-    const { pullFromMemory } = await import("../pull/in_memory.ts");
+    const { pullFromMemory } = await loadModule(() => import("../pull/in_memory.ts"));
     const columns = this.#batch.columns.map(({ type }, at) => ({
       name: this.fields[at]!.key,
       oid: this.fields[at]!.oid,
@@ -322,7 +322,7 @@ export class Columns extends SelfDrawn implements Iterable<Column> {
    * @throws {LakebaseError} As `Lakebase.load`.
    */
   async load(table: string | Fragment, options?: LoadOptions): Promise<LoadResult> {
-    const { loadTable } = await import("../load/load.ts");
+    const { loadTable } = await loadModule(() => import("../load/load.ts"));
     return await loadTable(this.#find, table, this, options);
   }
 

@@ -1,4 +1,4 @@
-import { lazyImport } from "../../core/lazy_import.ts";
+import { lazyImport, loadModule } from "../../core/lazy_import.ts";
 import { giveTurn } from "../../core/pause.ts";
 import type { Batch, BatchColumn } from "../columns/batch.ts";
 import type { Chunk } from "../copy/messages.ts";
@@ -98,7 +98,7 @@ export type Encode = (chunks: AsyncIterable<Chunk>, context: EncodeContext) => A
 export const ENCODERS: Readonly<Record<PullFormat, () => Promise<Encode>>> = {
   csv: () => Promise.resolve(encodeCsv),
   tsv: () => Promise.resolve(encodeCsv),
-  ndjson: async () => (await import("./ndjson.ts")).encodeNdjson,
+  ndjson: async () => (await loadModule(() => import("./ndjson.ts"))).encodeNdjson,
   arrow: async () => {
     await loadArrow();
     return (await lazyImport<typeof import("./arrow/write.ts")>(import.meta.resolve("./arrow/write.ts"))).encodeArrow;

@@ -1,3 +1,4 @@
+import { loadModule } from "../../core/lazy_import.ts";
 import { basename } from "node:path";
 import type { Batch } from "../columns/batch.ts";
 import type { ArrowRows } from "../../sql/fragment.ts";
@@ -53,7 +54,7 @@ export async function openArrowRows(
   { streams, rows: totalRows, types }: ArrowRows,
   options: LoadOptions,
 ): Promise<Incoming> {
-  const { readArrowStreams } = await import("../formats/columnar_reader.ts");
+  const { readArrowStreams } = await loadModule(() => import("../formats/columnar_reader.ts"));
   const file = await readArrowStreams(streams);
   const columns = file.columns.map((column, at) => {
     const { type: { kind }, postgres } = column;
@@ -97,7 +98,7 @@ async function readRows(
   format: "arrow" | "parquet",
   readers: SourceOptions["readers"],
 ): Promise<ColumnarFile> {
-  const { readArrow, readParquet } = await import("../formats/columnar_reader.ts");
+  const { readArrow, readParquet } = await loadModule(() => import("../formats/columnar_reader.ts"));
   if (format === "parquet") return await readParquet(source as string | RangeSource, readers);
   return await readArrow(typeof source === "object" && "chunks" in source ? source.chunks : source, readers);
 }

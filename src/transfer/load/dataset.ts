@@ -1,3 +1,4 @@
+import { loadModule } from "../../core/lazy_import.ts";
 import { type LakebaseError, optionText } from "../../core/errors.ts";
 import { countText } from "../../core/text.ts";
 import type { ReaderPool } from "../formats/columnar_reader.ts";
@@ -52,7 +53,7 @@ export async function openDataset(
 ): Promise<Incoming> {
   const files = await filesOf(paths, opener, signal);
   const { partitions: hasPartitions = true } = options;
-  const { ReaderPool } = await import("../formats/columnar_reader.ts");
+  const { ReaderPool } = await loadModule(() => import("../formats/columnar_reader.ts"));
   const partitioned = files.map((file) => ({
     ...file,
     partitions: hasPartitions ? partitionsOf(file.path) : new Map(),

@@ -1,3 +1,4 @@
+import { loadModule } from "../../core/lazy_import.ts";
 import { type LakebaseError, optionText } from "../../core/errors.ts";
 import { fileURLToPath } from "node:url";
 import { closest } from "../../core/closest.ts";
@@ -70,7 +71,7 @@ export async function openSource(
 async function openColumns(columns: Columns, options: LoadOptions): Promise<Incoming> {
   checkFormatOptions(options, undefined);
   if (options.format !== undefined) throw badLoadOption("format is for files and streams of bytes, not for columns");
-  const { openResultColumns } = await import("./columnar.ts");
+  const { openResultColumns } = await loadModule(() => import("./columnar.ts"));
   return openResultColumns(columns, options);
 }
 
@@ -87,7 +88,7 @@ async function openQuery(
   if (options.format !== undefined) throw badLoadOption("format is for files and streams of bytes, not for a query");
   const rows = await query[EXACT_ROWS](signal);
   if (!(rows instanceof ArrowRows)) return await openRowObjects(rows, options, "text");
-  const { openArrowRows } = await import("./columnar.ts"); // a SQL warehouse runs it, so it can be read while Postgres writes
+  const { openArrowRows } = await loadModule(() => import("./columnar.ts")); // a SQL warehouse runs it, so it can be read while Postgres writes
   return await openArrowRows(rows, options);
 }
 
@@ -115,7 +116,7 @@ async function openFiles(
   stores: Stores,
   signal: AbortSignal | undefined,
 ): Promise<Incoming> {
-  const { listName, openDataset } = await import("./dataset.ts");
+  const { listName, openDataset } = await loadModule(() => import("./dataset.ts"));
   const opener: FileOpener = {
     filesOf: (path) => stores.files(path),
     formatOf: async (path) => await formatOf(path, await stores.files(path)),
@@ -199,7 +200,7 @@ async function openColumnarFile(
 }
 
 async function openColumnarAs(...args: Parameters<typeof OpenColumnar>): Promise<Incoming> {
-  const { openColumnar } = await import("./columnar.ts");
+  const { openColumnar } = await loadModule(() => import("./columnar.ts"));
   return await openColumnar(...args);
 }
 

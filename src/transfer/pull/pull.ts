@@ -1,3 +1,4 @@
+import { loadModule } from "../../core/lazy_import.ts";
 import { nameOf } from "../../catalog/names.ts";
 import { estimateRows } from "../../catalog/source.ts";
 import { LakebaseError } from "../../core/errors.ts";
@@ -199,7 +200,9 @@ class Pull {
     what: string | Fragment,
     write: WriteRows,
   ): Promise<number> {
-    const { copyOutParallel, parallelPlan, parallelTable, writeStreams } = await import("./parallel.ts");
+    const { copyOutParallel, parallelPlan, parallelTable, writeStreams } = await loadModule(() =>
+      import("./parallel.ts")
+    );
     const { all, severalFiles: streamPerConnection } = this.#sinks;
     const { parallel = 1 } = this.#options;
     const signal = this.#signal;

@@ -183,7 +183,7 @@ pullTest("the signal and the timeout of a query apply to its pull, but not its l
   for (const pull of [() => few.pull(`${folder}/t.csv`), () => db.pull(few, `${folder}/t.csv`), inside]) {
     const error = await errorOf(pull());
     assert.equal(error.code, "BAD_PARAMETER");
-    assert.match(error.message, /^Cannot pull: the query was made with\(\{ limit: 5 \}\).*write LIMIT 5 in the SQL/);
+    assert.match(error.message, /^Cannot pull: the query has \.with\(\{ limit: 5 \}\).*write LIMIT 5 in the SQL/);
   }
   assert.deepEqual(namesIn(folder), []);
 }, { notOnPglite: "it can't be interrupted inside of a function" });
