@@ -133,6 +133,8 @@ export class MessageReader {
 const QUERY = 0x51;
 const READY_FOR_QUERY = 0x5a;
 const ERROR_RESPONSE = 0x45;
+/** The severity stands within these bytes at the beginning of an error. The rest of an error may be very long. */
+const SEVERITY_BYTES = 100;
 /** Notices, notifications and reports of settings. They may come at any time, and are not part of an answer. */
 const ASYNCHRONOUS: readonly number[] = [0x4e, 0x41, 0x53];
 
@@ -149,7 +151,8 @@ export function sendBehindLogin(client: object, text: string): Promise<void> {
   filterSocket(client, (socket, pass) => {
     socket.once("close", answered.resolve);
     let inLogin = true;
-    let error: Buffer[] = [];
+    let error: Buffer = NONE; // its beginning, until it is known whether the session ends with it
+    let endsSession: boolean | undefined;
     return splitMessages((code, part, isLast) => {
       if (inLogin) {
         if (code === READY_FOR_QUERY && isLast) {
@@ -158,10 +161,16 @@ export function sendBehindLogin(client: object, text: string): Promise<void> {
         }
         pass(part);
       } else if (code === ERROR_RESPONSE) {
-        error.push(part);
+        if (endsSession) pass(part);
+        if (endsSession === undefined) {
+          error = Buffer.concat([error, part]);
+          if (!isLast && error.length < SEVERITY_BYTES) return "more";
+          endsSession = isFatal(error);
+          if (endsSession) pass(error);
+        }
         if (!isLast) return "more";
-        if (isFatal(error)) error.forEach(pass);
-        error = [];
+        error = NONE;
+        endsSession = undefined;
       } else if (ASYNCHRONOUS.includes(code)) pass(part);
       else if (code === READY_FOR_QUERY && isLast) {
         answered.resolve();
@@ -213,8 +222,8 @@ function queryMessage(text: string): Buffer {
 }
 
 /** Whether the server closes the connection after an error. The field `V` has the severity in English. */
-function isFatal(error: readonly Buffer[]): boolean {
-  return /\0V(FATAL|PANIC)\0/.test(Buffer.concat(error).toString("latin1"));
+function isFatal(error: Buffer): boolean {
+  return /\0V(FATAL|PANIC)\0/.test(error.toString("latin1", 0, 2 * SEVERITY_BYTES));
 }
 
 /** The bytes that are read in one turn of the event loop. Making objects of their rows takes about 10 ms. */

@@ -58,6 +58,7 @@ const LOGIN = [message("R", 4), textMessage("S", "TimeZone\0UTC\0"), message("K"
 const STATEMENT = [message("1", 0), message("T", 30), message("D", 20), textMessage("Z", "I")];
 const ANSWERS: [what: string, answer: Buffer[], passed: Buffer[]][] = [
   ["rows", [message("T", 30), message("D", 9), textMessage("C", "SELECT 1\0"), textMessage("Z", "I")], []],
+  ["a long error", [textMessage("E", `SERROR\0VERROR\0M${"m".repeat(300)}\0\0`), textMessage("Z", "I")], []],
   ["an error", [textMessage("E", "SERROR\0VERROR\0C42704\0\0"), textMessage("Z", "I")], []],
   [
     "messages that may come at any time",
@@ -98,7 +99,7 @@ Deno.test("sendBehindLogin() keeps the answer from pg and passes on all else, fo
 });
 
 Deno.test("sendBehindLogin() passes on an error with which the server ends the session or refuses the login", () => {
-  const fatal = textMessage("E", "SFATAL\0VFATAL\0C57P01\0\0");
+  const fatal = textMessage("E", `SFATAL\0VFATAL\0C57P01\0M${"m".repeat(300)}\0\0`);
   for (const [begin, count] of [[LOGIN, 1], [LOGIN.slice(0, 1), 0]] as const) {
     const { passed, written } = receive(Buffer.concat([...begin, fatal]), 7);
     assert.equal(passed.toString("latin1"), Buffer.concat([...begin, fatal]).toString("latin1"));
