@@ -5,7 +5,7 @@ import { stillHeld } from "../../support/garbage.ts";
 import { pgliteTests } from "../../support/lakebase.ts";
 import { postgresMissing, startPostgres } from "../../support/postgres.ts";
 import { inTime, nextTurn } from "../../support/eventually.ts";
-import { errorOf, queryTest, untilRuns } from "../../support/queries.ts";
+import { errorOf, queryTest, untilEnded, untilRuns } from "../../support/queries.ts";
 import { requires } from "../../support/requirements.ts";
 
 async function withTable(db: Lakebase, work: (table: string) => Promise<void>): Promise<void> {
@@ -228,6 +228,7 @@ Deno.test({
       const error = await loading;
       assert.equal(error.code, "CONNECTION_LOST", error.message);
       if (end === "kill") await server.restart();
+      await untilEnded(db, "COPY%"); // a terminated session is listed as active until its server process is gone
       await expectUntouched(db, "kept");
     }
   },
