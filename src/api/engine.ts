@@ -2,7 +2,7 @@ import { loadModule } from "../core/lazy_import.ts";
 import { queryCatalog } from "../catalog/relation.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { iterate } from "../sql/cursor.ts";
-import { onlyReads } from "../sql/first_rows.ts";
+import { onlyReads } from "../sql/side_effects.ts";
 import { type ArrowRows, compile, type Fragment } from "../sql/fragment.ts";
 import type { StatementRows } from "../sql/result.ts";
 import { type FindSession, run, type RunOptions } from "../sql/run.ts";

@@ -3,7 +3,7 @@ import type { CatalogQuery } from "./catalog_cache.ts";
 import { Exchange, type ReadOptions, type Wire } from "./exchange.ts";
 import { sendClose, sendOpening } from "./execution.ts";
 import { explainFailure } from "./failure.ts";
-import { onlyReads } from "./first_rows.ts";
+import { onlyReads } from "./side_effects.ts";
 import type { Statement } from "./fragment.ts";
 import type { WireField, WireRow } from "./result.ts";
 import {

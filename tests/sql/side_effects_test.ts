@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Lakebase, Query, Sql } from "../../mod.ts";
-import { callsVolatile, isPlainPlan, namesCalled, namesIn, onlyReads, planWrites } from "../../src/sql/first_rows.ts";
+import { callsVolatile, isPlainPlan, namesCalled, namesIn, onlyReads, planWrites } from "../../src/sql/side_effects.ts";
 import { postgresMissing, psqlMissing } from "../support/postgres.ts";
 import { drawn, errorOf, queryTest, sharedPostgres } from "../support/queries.ts";
 import { requires } from "../support/requirements.ts";
@@ -191,6 +191,31 @@ queryTest(
     assert.equal((await errorOf(drawn(db.sql`SELECT p(n), 1 / (n - 90) FROM src`))).sqlstate, "22012");
     assert.equal(await db.sql`SELECT count(*) FROM written`.value(), 0);
     assert.equal(await db.sql`SELECT 7`.value(), 7);
+  },
+);
+
+queryTest(
+  "a statement whose end was sent before its rows draws few rows and none, and its error ends a transaction as in psql",
+  async ({ db }) => {
+    await db.query(
+      "DROP TABLE IF EXISTS some_rows; CREATE TABLE some_rows AS SELECT n FROM generate_series(1, 30) AS n",
+    );
+    const draw = ({ sql }: Pick<Lakebase, "sql">, text: string) => drawn(sql`${sql.unsafe(text)}`);
+    assert.match(await draw(db, "SELECT n FROM some_rows"), /first 20 rows, there are more/);
+    assert.match(await draw(db, "SELECT n AS few FROM some_rows LIMIT 5"), /\(5 rows/);
+    assert.match(await draw(db, "SELECT n FROM some_rows WHERE n > 100"), /\(0 rows/);
+    assert.match(await draw(db, "SELECT n FROM some_rows LIMIT 20"), /\(20 rows/);
+    const failing = "SELECT 10 / (n - 5) AS q FROM some_rows";
+    assert.equal((await errorOf(draw(db, failing))).sqlstate, "22012");
+    const transaction = db.transaction(async (tx) => {
+      assert.match(await draw(tx, "SELECT n, n FROM some_rows"), /first 20 rows, there are more/);
+      assert.equal((await errorOf(draw(tx, failing))).sqlstate, "22012");
+      assert.equal((await errorOf(draw(tx, "SELECT n FROM some_rows"))).sqlstate, "25P02");
+      await tx.sql`SELECT 1`;
+    });
+    assert.equal((await errorOf(transaction)).sqlstate, "25P02");
+    assert.equal(await db.sql`SELECT 7`.value(), 7);
+    await db.query("DROP TABLE some_rows");
   },
 );
 
