@@ -11,7 +11,7 @@ import {
   untilBytes,
 } from "./bytes.ts";
 import { commonType, type FileType, type NewType, sqlTypeName, typeOfText } from "./infer.ts";
-import { DelimitedScan, RewrittenRecords, type ScanFault, withPoint } from "./delimited_copy.ts";
+import { type DelimitedScan, RewrittenRecords, scanDelimited, type ScanFault, withPoint } from "./delimited_copy.ts";
 import {
   detectOpenDialect,
   type Dialect,
@@ -150,7 +150,7 @@ class Delimited implements Incoming {
 
   /** Sends the bytes of the file unchanged. The header of the first file of a COPY is sent too; the server skips it. */
   #copyBytes(columns: readonly LoadColumn[]): IncomingCopy {
-    const scan = new DelimitedScan(this.#dialect, this.#options.escape !== undefined);
+    const scan = scanDelimited(this.#dialect, this.#options.escape !== undefined);
     const { quotes, delimiter, nullText, quote, escape } = this.#dialect;
     const text = (value: string) => `E'${value.replace(/['\\]/g, "\\$&")}'`;
     const options = [

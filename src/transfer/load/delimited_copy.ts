@@ -12,13 +12,6 @@ const SPACE = 0x20;
 const POINT = 0x2e;
 const BACKSLASH = 0x5c;
 
-/** The states of the scan within a CSV record. They are those of `RecordEnds`. */
-const START = 0;
-const PLAIN = 1;
-const QUOTED = 2;
-const ESCAPED = 3;
-const CLOSING = 4;
-
 /** The reason why a file can't be sent. */
 export interface ScanFault {
   /** The line, from 1. */
@@ -28,25 +21,63 @@ export interface ScanFault {
 }
 
 /**
- * Scans bytes on their way to COPY, in one pass:
+ * Scans bytes on their way to COPY, in one pass. It counts lines for the progress, and finds a line that is only `\.`:
+ * PostgreSQL takes this line for the end of the data and silently drops the rest. Before version 18 it does so in CSV too,
+ * where the line may be a value.
+ */
+export interface DelimitedScan {
+  /** The number of lines that have ended. A line end inside quotes does not count. */
+  readonly lines: number;
+  /**
+   * The number of lines that the server counts in the bytes so far; `undefined` if no other file may follow them: within
+   * quotes, after an end mark, or after a backslash.
+   */
+  readonly serverLines: number | undefined;
+  /**
+   * Scans the next bytes.
+   *
+   * @returns The bytes to send, or why they can't be sent.
+   */
+  push(chunk: Uint8Array): Uint8Array | ScanFault;
+  /** Ends the scan. @returns Why the last bytes can't be sent; `undefined` if they can. */
+  end(): ScanFault | undefined;
+}
+
+/**
+ * Scans one file.
  *
- * - It counts lines, for the progress.
- * - It finds a line that is only `\.`: PostgreSQL takes this line for the end of the data and silently drops the rest. Before
- *   version 18 it does so in CSV too, where the line may be a value.
+ * @param escapeIsKnown Whether an option gives the escape, or it was detected.
+ */
+export function scanDelimited(dialect: Dialect, escapeIsKnown: boolean): DelimitedScan {
+  return dialect.quotes ? new QuotedScan(dialect, escapeIsKnown) : new EscapedScan();
+}
+
+/** How many bytes of the end mark, `LINE_FEED BACKSLASH POINT`, have been seen; a file starts as if after a line feed. */
+const MARK_AT_START = 1;
+const MARK_SEEN = 3;
+
+/** The states of the scan within a CSV record. They are those of `RecordEnds`, and one more. */
+const START = 0;
+const PLAIN = 1;
+const QUOTED = 2;
+const ESCAPED = 3;
+const CLOSING = 4;
+/** After a quote inside quotes that a backslash may escape. */
+const DOUBTFUL = 5;
+
+/**
+ * Scans CSV. Besides what every scan does:
+ *
  * - It keeps quotes inside unquoted values, as in `6" pipe`. COPY would drop such a quote and read everything up to the next
  *   quote, including line ends, as one value. The scan sends `""""` instead, a quoted part that holds a quote, and two more
  *   quotes for each quote directly after it.
  * - It finds a backslash before a closing quote that is followed by more text. The backslash is most likely an escape that
  *   the beginning of the file did not show; COPY would drop the quote.
  */
-export class DelimitedScan {
-  /** The number of lines that have ended. A line end inside quotes does not count. */
+class QuotedScan implements DelimitedScan {
   lines = 0;
   /** The number of line feeds inside quotes, which the server counts as lines. */
   #inQuotes = 0;
-  /** Whether a backslash came before a line end. Then the number of lines that the server counts is not known. */
-  #escapedEnd = false;
-  readonly #quotes: boolean;
   readonly #quote: number;
   readonly #escape: number;
   readonly #delimiter: number;
@@ -55,65 +86,44 @@ export class DelimitedScan {
   /** The bytes that are sent for a quote inside an unquoted value, and for a quote directly after it. */
   readonly #keptQuote: Uint8Array;
   readonly #keptNextQuote: Uint8Array;
-  /** Whether an option gives the escape, or it was detected. */
   readonly #escapeIsKnown: boolean;
-  /** Whether the closing quote follows a backslash. */
-  #afterBackslash = false;
-  #last = 0;
-  #lastIsStray = false;
   #state = START;
-  /** The number of bytes of `LINE_FEED BACKSLASH POINT` that have been seen. */
-  #mark = 1;
-  #ended = false;
+  #mark = MARK_AT_START;
+  #last = 0;
+  /** Whether the last byte was a quote inside an unquoted value. */
+  #lastIsStray = false;
 
-  /** Scans one file. */
-  constructor({ quotes, quote, escape, delimiter }: Dialect, escapeIsKnown: boolean) {
+  constructor({ quote, escape, delimiter }: Dialect, escapeIsKnown: boolean) {
     this.#escapeIsKnown = escapeIsKnown || escape !== quote;
-    this.#quotes = quotes;
-    this.#quote = quotes ? quote.charCodeAt(0) : -1;
-    this.#escape = quotes && escape !== quote ? escape.charCodeAt(0) : -1;
+    this.#quote = quote.charCodeAt(0);
+    this.#escape = escape !== quote ? escape.charCodeAt(0) : -1;
     this.#delimiter = delimiter.charCodeAt(0);
-    for (const byte of [LINE_FEED, RETURN, this.#quote, this.#delimiter]) if (byte >= 0) this.#special[byte] = 1;
+    for (const byte of [LINE_FEED, RETURN, this.#quote, this.#delimiter]) this.#special[byte] = 1;
     const kept = quote + escape + quote + quote;
     this.#keptQuote = new TextEncoder().encode(kept);
     this.#keptNextQuote = escape === quote ? this.#keptQuote.subarray(0, 2) : this.#keptQuote;
   }
 
-  /**
-   * Scans the next bytes.
-   *
-   * @returns The bytes to send, or why they can't be sent.
-   */
+  get serverLines(): number | undefined {
+    const isOpen = this.#state === QUOTED || this.#state === ESCAPED;
+    return isOpen || this.#mark === MARK_SEEN ? undefined : this.lines + this.#inQuotes;
+  }
+
   push(chunk: Uint8Array): Uint8Array | ScanFault {
     if (chunk.length === 0) return chunk;
-    if (this.#ended) return chunk.some(isNoLineEnd) ? endMark(this.lines) : chunk;
-    const sent = this.#isPlain(chunk)
-      ? this.#pass(chunk)
-      : this.#quotes
-      ? this.#scanQuoted(chunk)
-      : this.#scanEscaped(chunk);
+    const sent = this.#isPlain(chunk) ? this.#pass(chunk) : this.#scan(chunk);
     this.#last = chunk[chunk.length - 1]!;
     return sent;
   }
 
-  /**
-   * The number of lines that the server counts in the bytes so far; `undefined` if no other file may follow them: within
-   * quotes, after an end mark, or after a backslash.
-   */
-  get serverLines(): number | undefined {
-    const isOpen = this.#quotes ? this.#state === QUOTED || this.#state === ESCAPED : this.#last === BACKSLASH;
-    return isOpen || this.#ended || this.#mark === 3 || this.#escapedEnd ? undefined : this.lines + this.#inQuotes;
-  }
-
-  /** Ends the scan. @returns Why the last bytes can't be sent; `undefined` if they can. */
   end(): ScanFault | undefined {
-    return this.#quotes && this.#mark === 3 ? endMark(this.lines + 1) : undefined;
+    return this.#mark === MARK_SEEN ? endMark(this.lines + 1) : undefined;
   }
 
   /** Whether the chunk has neither quotes nor an end mark, so that counting its lines is enough. */
   #isPlain(chunk: Uint8Array): boolean {
-    if (this.#state > PLAIN || this.#mark > 1) return false;
-    return !chunk.includes(BACKSLASH) && !(this.#quotes && chunk.includes(this.#quote));
+    return this.#state <= PLAIN && this.#mark <= MARK_AT_START && !chunk.includes(BACKSLASH) &&
+      !chunk.includes(this.#quote);
   }
 
   #pass(chunk: Uint8Array): Uint8Array {
@@ -123,8 +133,7 @@ export class DelimitedScan {
       last = at;
     }
     this.#lastIsStray = false;
-    const end = chunk[chunk.length - 1]!;
-    this.#mark = end === LINE_FEED || end === RETURN ? 1 : 0;
+    this.#mark = markAfter(chunk);
     let at = chunk.length - 1;
     while (at > last && chunk[at] === SPACE && this.#delimiter !== SPACE) at--;
     const before = at < 0 ? undefined : chunk[at];
@@ -137,7 +146,7 @@ export class DelimitedScan {
     return byte === this.#delimiter || byte === LINE_FEED || byte === RETURN;
   }
 
-  #scanQuoted(chunk: Uint8Array): Uint8Array | ScanFault {
+  #scan(chunk: Uint8Array): Uint8Array | ScanFault {
     const special = this.#special;
     const quote = this.#quote;
     const escape = this.#escape;
@@ -151,8 +160,9 @@ export class DelimitedScan {
         }
         if (at === chunk.length) break;
         if (chunk[at] === quote) {
-          state = escape === -1 ? CLOSING : PLAIN;
-          this.#afterBackslash = (at === 0 ? this.#last : chunk[at - 1]) === BACKSLASH;
+          const before = at === 0 ? this.#last : chunk[at - 1];
+          if (escape !== -1) state = PLAIN;
+          else state = before === BACKSLASH && !this.#escapeIsKnown ? DOUBTFUL : CLOSING;
         } else state = ESCAPED;
         continue;
       }
@@ -162,7 +172,7 @@ export class DelimitedScan {
         state = QUOTED;
         continue;
       }
-      if (state === PLAIN && mark < 2) { while (at < chunk.length && special[chunk[at]!] === 0) at++; }
+      if (state === PLAIN && mark <= MARK_AT_START) { while (at < chunk.length && special[chunk[at]!] === 0) at++; }
       if (at === chunk.length) break;
       const byte = chunk[at]!;
       if (byte === quote) {
@@ -171,15 +181,14 @@ export class DelimitedScan {
         else state = QUOTED;
       } else if (byte === LINE_FEED || byte === RETURN) {
         if (byte === LINE_FEED) this.lines++;
-        if (mark === 3) return endMark(this.lines + (byte === RETURN ? 1 : 0));
-        mark = 1;
+        if (mark === MARK_SEEN) return endMark(this.lines + (byte === RETURN ? 1 : 0));
+        mark = MARK_AT_START;
         state = START;
       } else {
         if (mark !== 0) mark = nextMark(mark, byte);
         if (byte === this.#delimiter) state = START;
-        else if (state === CLOSING && this.#afterBackslash && !this.#escapeIsKnown) {
-          return { line: this.lines + 1, what: "escape" };
-        } else if (state !== START || byte !== SPACE) state = PLAIN;
+        else if (state === DOUBTFUL) return { line: this.lines + 1, what: "escape" };
+        else if (state !== START || byte !== SPACE) state = PLAIN;
       }
     }
     this.#state = state;
@@ -205,27 +214,61 @@ export class DelimitedScan {
     bytes.set(chunk.subarray(from), to);
     return bytes.subarray(0, to + chunk.length - from);
   }
+}
 
-  #scanEscaped(chunk: Uint8Array): Uint8Array | ScanFault {
+/** Scans COPY's text format, where a backslash escapes. */
+class EscapedScan implements DelimitedScan {
+  lines = 0;
+  #mark = MARK_AT_START;
+  #last = 0;
+  /** Whether a backslash came before a line end. Then the number of lines that the server counts is not known. */
+  #escapedEnd = false;
+  /** Whether an end mark came. It is allowed at the end of the file, where no data follows that could be lost. */
+  #ended = false;
+
+  get serverLines(): number | undefined {
+    const isOpen = this.#last === BACKSLASH;
+    return isOpen || this.#ended || this.#mark === MARK_SEEN || this.#escapedEnd ? undefined : this.lines;
+  }
+
+  push(chunk: Uint8Array): Uint8Array | ScanFault {
+    if (chunk.length === 0) return chunk;
+    if (this.#ended) return chunk.some(isNoLineEnd) ? endMark(this.lines) : chunk;
+    const isPlain = this.#mark <= MARK_AT_START && this.#last !== BACKSLASH && !chunk.includes(BACKSLASH);
+    const sent = isPlain ? this.#pass(chunk) : this.#scan(chunk);
+    this.#last = chunk[chunk.length - 1]!;
+    return sent;
+  }
+
+  end(): undefined {}
+
+  #pass(chunk: Uint8Array): Uint8Array {
+    for (let at = chunk.indexOf(LINE_FEED); at !== -1; at = chunk.indexOf(LINE_FEED, at + 1)) this.lines++;
+    this.#mark = markAfter(chunk);
+    return chunk;
+  }
+
+  #scan(chunk: Uint8Array): Uint8Array | ScanFault {
     let mark = this.#mark;
     for (let at = 0; at < chunk.length; at++) {
       const byte = chunk[at]!;
       if (byte === LINE_FEED || byte === RETURN) {
         if (byte === LINE_FEED) this.lines++;
         this.#escapedEnd ||= (at === 0 ? this.#last : chunk[at - 1]) === BACKSLASH;
-        if (mark === 3) {
-          // An end mark is allowed at the end of the file, where no data follows that could be lost.
+        if (mark === MARK_SEEN) {
           this.#ended = true;
-          if (chunk.subarray(at).some(isNoLineEnd)) {
-            return endMark(this.lines + (byte === RETURN ? 1 : 0));
-          }
+          if (chunk.subarray(at).some(isNoLineEnd)) return endMark(this.lines + (byte === RETURN ? 1 : 0));
         }
-        mark = 1;
+        mark = MARK_AT_START;
       } else if (mark !== 0) mark = nextMark(mark, byte);
     }
     this.#mark = mark;
     return chunk;
   }
+}
+
+function markAfter(plain: Uint8Array): number {
+  return isNoLineEnd(plain[plain.length - 1]!) ? 0 : MARK_AT_START;
 }
 
 function endMark(line: number): ScanFault {

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { DelimitedScan } from "../../../src/transfer/load/delimited_copy.ts";
+import { scanDelimited } from "../../../src/transfer/load/delimited_copy.ts";
 import { usualDialect } from "../../../src/transfer/load/dialect.ts";
 
 /** The line at which data would be lost in a text that is cut into chunks of a given length. */
 function faultLine(text: string, quotes: boolean, length: number): number | undefined {
-  const scan = new DelimitedScan(usualDialect(quotes), false);
+  const scan = scanDelimited(usualDialect(quotes), false);
   const bytes = new TextEncoder().encode(text);
   for (let at = 0; at < bytes.length; at += length) {
     const sent = scan.push(bytes.subarray(at, at + length));
@@ -26,7 +26,7 @@ const CASES: readonly (readonly [text: string, csv: number | undefined, tsv: num
   ['a\n"\\."\nb\n', undefined, undefined],
 ];
 
-Deno.test("DelimitedScan finds the line after which PostgreSQL reads no more, wherever the bytes are cut", () => {
+Deno.test("scanDelimited() finds the line after which PostgreSQL reads no more, wherever the bytes are cut", () => {
   for (const [text, csv, tsv] of CASES) {
     for (let length = 1; length <= text.length + 1; length++) {
       assert.equal(
@@ -45,15 +45,25 @@ Deno.test("DelimitedScan finds the line after which PostgreSQL reads no more, wh
   }
 });
 
-Deno.test("DelimitedScan counts only the line ends outside quotes", () => {
-  const scan = new DelimitedScan(usualDialect(true), false);
+Deno.test("scanDelimited() counts only the line ends outside quotes", () => {
+  const scan = scanDelimited(usualDialect(true), false);
   scan.push(new TextEncoder().encode('a,b\n"1\n2",3\n4,5\n'));
   assert.equal(scan.lines, 3);
 });
 
+Deno.test("after a backslash before a line end, the lines that the server counts are unknown, wherever the bytes are cut", () => {
+  const bytes = new TextEncoder().encode("a\nb\\\nc\n");
+  for (let cut = 0; cut <= bytes.length; cut++) {
+    const scan = scanDelimited(usualDialect(false), false);
+    scan.push(bytes.subarray(0, cut));
+    scan.push(bytes.subarray(cut));
+    assert.equal(scan.serverLines, undefined, `cut at ${cut}`);
+  }
+});
+
 /** The text that is sent for a text that is cut into chunks of a given length. */
 function sent(text: string, length: number, escape = '"'): string {
-  const scan = new DelimitedScan({ ...usualDialect(true), escape }, false);
+  const scan = scanDelimited({ ...usualDialect(true), escape }, false);
   const bytes = new TextEncoder().encode(text);
   const chunks: Uint8Array[] = [];
   for (let at = 0; at < bytes.length; at += length) {
@@ -75,7 +85,7 @@ const KEPT: readonly (readonly [text: string, sent: string])[] = [
   ['"a\n6"" x",1\n6",2', '"a\n6"" x",1\n6"""",2'],
 ];
 
-Deno.test("DelimitedScan keeps quotes that are part of the text, wherever the bytes are cut", () => {
+Deno.test("scanDelimited() keeps quotes that are part of the text, wherever the bytes are cut", () => {
   for (const [text, expected] of KEPT) {
     for (let length = 1; length <= text.length; length++) {
       assert.equal(sent(text, length), expected, `${JSON.stringify(text)} by ${length}`);
@@ -84,11 +94,11 @@ Deno.test("DelimitedScan keeps quotes that are part of the text, wherever the by
   assert.equal(sent('1,6" x,"a\\"b"\n', 3, "\\"), '1,6"\\"" x,"a\\"b"\n');
 });
 
-Deno.test("DelimitedScan finds a backslash that may escape a quote, wherever the bytes are cut", () => {
+Deno.test("scanDelimited() finds a backslash that may escape a quote, wherever the bytes are cut", () => {
   const text = new TextEncoder().encode('id,v\n1,"C:\\"\n2,"say \\"hi\\""\n');
   for (let length = 1; length <= text.length; length++) {
     for (const isKnown of [false, true]) {
-      const scan = new DelimitedScan(usualDialect(true), isKnown);
+      const scan = scanDelimited(usualDialect(true), isKnown);
       const faults: unknown[] = [];
       for (let at = 0; at < text.length && faults.length === 0; at += length) {
         const sent = scan.push(text.subarray(at, at + length));
