@@ -41,6 +41,41 @@ export async function withLimitPassed<Value>(seconds: number, work: () => Promis
 }
 
 /**
+ * Holds back each time limit of this many seconds that begins from now on. It passes when the test says so, not when a slow
+ * machine has taken that long.
+ *
+ * @param seconds The limit, which nothing else may have.
+ * @returns `pass()` lets the limits that are held back pass.
+ */
+export function heldLimit(seconds: number): Disposable & { pass: () => void } {
+  const { setTimeout, clearTimeout } = globalThis;
+  const limits = new Map<unknown, () => void>();
+  const hold = (fire: () => void, ms?: number) => {
+    if (ms !== seconds * 1000) return setTimeout(fire, ms);
+    const timer = setTimeout(() => {}, LIMIT_MS);
+    limits.set(timer, fire);
+    return timer;
+  };
+  const clear = (timer: Parameters<typeof clearTimeout>[0]) => {
+    limits.delete(timer);
+    clearTimeout(timer);
+  };
+  Object.assign(globalThis, { setTimeout: Object.assign(hold, setTimeout), clearTimeout: clear });
+  return {
+    pass: () => {
+      for (const [timer, fire] of [...limits]) {
+        clear(timer as Parameters<typeof clearTimeout>[0]);
+        fire();
+      }
+    },
+    [Symbol.dispose]: () => {
+      for (const timer of limits.keys()) clearTimeout(timer as Parameters<typeof clearTimeout>[0]);
+      Object.assign(globalThis, { setTimeout, clearTimeout });
+    },
+  };
+}
+
+/**
  * Waits for work that must end without help. Without a time limit, a failing test would wait forever.
  *
  * @param what The end, for the error if it does not come within a minute.

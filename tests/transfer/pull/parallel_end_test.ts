@@ -125,6 +125,7 @@ postgresTest("a busy pool slows a parallel pull, but never stops it", async ({ o
 postgresTest("a table whose change waits for a lock is refused immediately", async ({ db }) => {
   await using big = await bigTable(db, "altered", 1000);
   const session = db[SESSION];
+  const waiting = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'altered'::regclass";
   let altering: Promise<unknown> | undefined;
   const refused = Promise.withResolvers<void>();
   let joins = 0;
@@ -137,7 +138,7 @@ postgresTest("a table whose change waits for a lock is refused immediately", asy
         altering.catch(() => {});
         await eventually(
           "the change waits for its lock",
-          async () => (await db.query("SELECT FROM pg_locks WHERE NOT granted")).length > 0,
+          async () => (await db.query(waiting)).length > 0,
         );
         const lease = await session.acquire();
         const release = lease.release.bind(lease);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { PullOptions } from "../../../mod.ts";
-import { inTime } from "../../support/eventually.ts";
+import { heldLimit, inTime } from "../../support/eventually.ts";
 import { errorOf } from "../../support/queries.ts";
 import { namesIn, pullTest } from "../../support/transfers.ts";
 
@@ -44,17 +44,21 @@ for (const [name, sink, sql, options] of STUCK) {
 }
 
 pullTest("a failed query ends a pull after its time limit, although its stream does not end", async ({ db }) => {
+  using limit = heldLimit(31);
+  onStuck = limit.pass; // the query has failed before the limit passes
   const stream = new WritableStream<Uint8Array>({ abort: never });
-  const error = await errorOf(endsInTime(db.sql`SELECT 1 / 0`.pull(stream, { format: "csv", timeout: 0.3 })));
+  const error = await errorOf(endsInTime(db.sql`SELECT 1 / 0`.pull(stream, { format: "csv", timeout: 31 })));
   assert.equal(error.sqlstate, "22012");
 });
 
 pullTest("a transaction that is stopped ends a pull to a stream that accepts nothing", async ({ db }) => {
+  using limit = heldLimit(31);
+  onStuck = limit.pass; // the pull has begun before the limit passes
   let pulling: Promise<unknown> = Promise.resolve();
   const work = db.transaction(async (tx) => {
     pulling = tx.sql`${tx.sql.unsafe(MANY)}`.pull(new WritableStream({ write: never }), { format: "csv" });
     await pulling;
-  }, { timeout: 0.5 });
+  }, { timeout: 31 });
   assert.equal((await errorOf(endsInTime(work))).code, "CANCELED");
   assert.equal((await errorOf(endsInTime(pulling))).code, "CANCELED"); // the pull has ended, too
 });

@@ -7,8 +7,9 @@ import { openTarget } from "../../../src/transfer/pull/target.ts";
 
 const test = localTests();
 
-const LISTEN = "Deno.addSignalListener(SIGNAL, () => console.log('heard'));";
-const ONCE = "process.once(SIGNAL, () => console.log('heard'));";
+const HEARD = "() => { console.log('heard'); heard.resolve(); }";
+const LISTEN = `Deno.addSignalListener(SIGNAL, ${HEARD});`;
+const ONCE = `process.once(SIGNAL, ${HEARD});`;
 const STOP = `
   const controller = new AbortController();
   Deno.addSignalListener(SIGNAL, () => controller.abort(new Error("asked to stop")));
@@ -51,7 +52,7 @@ const CASES: readonly Case[] = [
   {
     name: "that stops the pull",
     before: STOP,
-    options: "{ signal: controller.signal }",
+    options: "{ ...untilHeard, signal: controller.signal }",
     code: 0,
     output: "asked to stop\n",
     left: "nothing",
@@ -65,7 +66,7 @@ const CASES: readonly Case[] = [
   },
   {
     name: "that comes a second time, when the program no longer listens",
-    before: ONCE,
+    before: "process.once(SIGNAL, () => console.log('heard'));",
     during: "process.once(SIGNAL, () => setTimeout(() => Deno.kill(Deno.pid, SIGNAL)));",
     output: "heard\n",
     left: "hidden",
@@ -75,11 +76,16 @@ const CASES: readonly Case[] = [
 /** All signals are handled alike, so two cases are enough for the others. */
 const FIRST_CASES = CASES.slice(0, 2);
 
-/** The pull takes two seconds, and writes into a separate folder. */
-const program = ({ before = "", options = "{}", during = "" }: Case, folder: string, signal: Deno.Signal) => `
+/**
+ * The pull takes two seconds, and writes into a separate folder. On a busy machine the signal may come later than that, so
+ * the pull does not end before it.
+ */
+const program = ({ before = "", options = "untilHeard", during = "" }: Case, folder: string, signal: Deno.Signal) => `
   import { connect } from "lakebase";
   import process from "node:process";
   const SIGNAL = "${signal}";
+  const heard = Promise.withResolvers();
+  const untilHeard = { onProgress: ({ done }) => done ? heard.promise : undefined };
   ${before}
   const db = await connect();
   const rows = db.sql\`SELECT n, CASE WHEN n % 500 = 0 THEN pg_sleep(0.01) END FROM generate_series(1, 100000) AS n\`;
