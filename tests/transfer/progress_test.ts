@@ -253,7 +253,7 @@ const METER = `import { startMeter } from "${new URL("../../src/transfer/progres
   const seconds = (n) => new Promise((resolve) => setTimeout(resolve, n * 1000));
   async function move(n, whole = true) {
     await using meter = startMeter({ action: "Pulling", name: "trips", totalRows: 100 });
-    for (let i = 0; i < 10; i++) { meter.add(10, 1000); await seconds(n / 10); }
+    for (let i = 0; i < 10; i++) { meter.add(10, 1000); if (n > 0) await seconds(n / 10); }
     if (whole) await meter.complete(); else throw new Error("half-way");
   }`;
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { tableFromIPC, tableToIPC } from "apache-arrow";
 import { LakebaseError } from "../../../mod.ts";
-import { drawn, errorOf, queryTest, untilRuns } from "../../support/queries.ts";
+import { drawn, errorOf, queryTest, untilEnded, untilRuns } from "../../support/queries.ts";
 
 /** For each type, a column has the same values as a query. */
 const SAME: Record<string, string[]> = {
@@ -246,6 +246,7 @@ queryTest("columns() fails as a query does", async ({ db }) => {
 queryTest("columns() stops with its timeout and its signal", async ({ db }) => {
   const slow = db.sql`SELECT n, pg_sleep(0.01) FROM generate_series(1, 10000) AS n`;
   assert.equal((await errorOf(slow.columns({ timeout: 0.2 }))).code, "CANCELED");
+  await untilEnded(db, "%pg_sleep%");
   const stop = new AbortController();
   const stopped = assert.rejects(async () => await slow.columns({ signal: stop.signal }), /enough/);
   await untilRuns(db, "%pg_sleep%");

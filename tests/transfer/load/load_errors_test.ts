@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+// @ts-types="@types/pg"
+import pg from "pg";
 import { Table, tableToIPC, TimestampMicrosecond, vectorFromArray } from "apache-arrow";
 import { type Lakebase, LakebaseError } from "../../../mod.ts";
-import { errorOf, queryTest, untilEnded, untilRuns } from "../../support/queries.ts";
+import { errorOf, queryTest, sharedPostgres, untilEnded, untilRuns } from "../../support/queries.ts";
 import { pullTest } from "../../support/transfers.ts";
 
 /** Separate tables, each made by a statement in which `t` stands for its name. The last one is loaded. */
@@ -88,8 +90,12 @@ queryTest(
   async ({ open, local }) => {
     const db = await open();
     await withTables(db, ["CREATE TABLE t0 (id int)"], async (name) => {
+      const holder = new pg.Client((await sharedPostgres()).url);
+      await holder.connect();
+      await holder.query("SELECT pg_advisory_lock(4713)");
       await db.query(
-        `CREATE FUNCTION ${name}_wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(3); RETURN NULL; END';
+        `CREATE FUNCTION ${name}_wait() RETURNS trigger LANGUAGE plpgsql
+        AS 'BEGIN PERFORM pg_advisory_xact_lock(4713); RETURN NULL; END';
       CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON ${name}_0 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
       EXECUTE FUNCTION ${name}_wait()`,
       );
@@ -97,6 +103,7 @@ queryTest(
       await untilRuns(db, "COMMIT%");
       local.faults.dropConnections();
       const error = await loading;
+      await holder.end();
       assert.equal(error.code, "CONNECTION_LOST");
       assert.match(error.message, /^Cannot load the rows into \w+: .*\nIt is not known whether the rows were saved/);
       await untilEnded(db, "COMMIT%");
