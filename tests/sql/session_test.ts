@@ -10,7 +10,7 @@ import { poolSession } from "../../src/sql/session.ts";
 import { leavesNoState } from "../../src/sql/session_state.ts";
 import { transact } from "../../src/sql/transaction.ts";
 import { parserSource } from "../../src/sql/types.ts";
-import { eventually, withLimitPassed } from "../support/eventually.ts";
+import { eventually, heldLimit, withLimitPassed } from "../support/eventually.ts";
 import { drawn, errorOf, queryTest, sharedPostgres, untilSent } from "../support/queries.ts";
 
 /** The session that a notebook's statements share. */
@@ -408,7 +408,11 @@ queryTest("the loss of a session is reported to a statement that somebody waits 
   }
 }, { notOnPglite: "its sessions share one process" });
 
+/** The time that the server has to cancel a statement; afterwards its connection, with its state, is closed. */
+const CANCEL_LIMIT = 0.9;
+
 queryTest("Stop while waiting for the session, and while it works, leaves the session as it is", async ({ open }) => {
+  using _ = heldLimit(CANCEL_LIMIT);
   const db = await open({ max: 2 });
   await using notebook = notebookOn(db);
   const { sql } = notebook;
@@ -422,6 +426,7 @@ queryTest("Stop while waiting for the session, and while it works, leaves the se
 });
 
 queryTest("after a stopped statement the others of its transaction say what to do", async ({ open }) => {
+  using _ = heldLimit(CANCEL_LIMIT);
   const db = await open({ max: 3 });
   await using notebook = notebookOn(db);
   await using session = await db.session();
