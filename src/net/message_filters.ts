@@ -139,8 +139,9 @@ const SEVERITY_BYTES = 100;
 const ASYNCHRONOUS: readonly number[] = [0x4e, 0x41, 0x53];
 
 /**
- * Sends a statement directly behind the login, and keeps its answer from `pg`. So neither the login nor the first
- * statement of the session waits for the answer. A query would make each login longer by a round trip.
+ * Sends a statement directly behind the login, and keeps its answer from `pg`, so that the login does not wait for the
+ * answer. What is written meanwhile is held until the answer has come: when PgBouncer in transaction mode passes on the
+ * end of an answer, it gives the session to another client, even if it has taken the beginning of the next statement.
  *
  * @param client A client that has not connected.
  * @param text The statement. Its rows and its error are discarded.
@@ -158,6 +159,7 @@ export function sendBehindLogin(client: object, text: string): Promise<void> {
         if (code === READY_FOR_QUERY && isLast) {
           inLogin = false;
           socket.write(queryMessage(text)); // before `pg` hears of the end of the login, and sends the first statement
+          socket.cork();
         }
         pass(part);
       } else if (code === ERROR_RESPONSE) {
@@ -173,6 +175,7 @@ export function sendBehindLogin(client: object, text: string): Promise<void> {
         endsSession = undefined;
       } else if (ASYNCHRONOUS.includes(code)) pass(part);
       else if (code === READY_FOR_QUERY && isLast) {
+        socket.uncork();
         answered.resolve();
         return "end";
       }
@@ -221,9 +224,12 @@ function queryMessage(text: string): Buffer {
   return Buffer.concat([header, body]);
 }
 
-/** Whether the server closes the connection after an error. The field `V` has the severity in English. */
+/**
+ * Whether the server closes the connection after an error. The field `V` has the severity in English. PgBouncer 1.18 does
+ * not send that field, and its field `S`, which servers translate, is in English.
+ */
 function isFatal(error: Buffer): boolean {
-  return /\0V(FATAL|PANIC)\0/.test(error.toString("latin1", 0, 2 * SEVERITY_BYTES));
+  return /(^.{5}S|\0V)(FATAL|PANIC)\0/s.test(error.toString("latin1", 0, 2 * SEVERITY_BYTES));
 }
 
 /** The bytes that are read in one turn of the event loop. Making objects of their rows takes about 10 ms. */

@@ -60,6 +60,7 @@ const ANSWERS: [what: string, answer: Buffer[], passed: Buffer[]][] = [
   ["rows", [message("T", 30), message("D", 9), textMessage("C", "SELECT 1\0"), textMessage("Z", "I")], []],
   ["a long error", [textMessage("E", `SERROR\0VERROR\0M${"m".repeat(300)}\0\0`), textMessage("Z", "I")], []],
   ["an error", [textMessage("E", "SERROR\0VERROR\0C42704\0\0"), textMessage("Z", "I")], []],
+  ["an error of a pooler", [textMessage("E", "SERROR\0C08P01\0MFATAL\0\0"), textMessage("Z", "I")], []],
   [
     "messages that may come at any time",
     [textMessage("N", "a notice"), message("T", 30), textMessage("S", "DateStyle\0ISO\0"), textMessage("Z", "I")],
@@ -72,6 +73,8 @@ function receive(bytes: Buffer, size: number): { passed: Buffer; written: string
   const passed: Buffer[] = [];
   const written: string[] = [];
   const socket = Object.assign(new EventEmitter(), {
+    cork: () => written.push("hold"),
+    uncork: () => written.push("send"),
     push: (chunk: Buffer) => passed.push(chunk) > 0,
     write: (chunk: Buffer) => {
       assert.equal(Buffer.concat(passed).length, Buffer.concat(LOGIN).length - 1, "the login has not quite ended");
@@ -91,7 +94,7 @@ Deno.test("sendBehindLogin() keeps the answer from pg and passes on all else, fo
     for (let size = 1; size <= bytes.length; size++) {
       const { passed, written, answered } = receive(bytes, size);
       await answered;
-      assert.deepEqual(written, ["Q\0\0\0\x0dSELECT 1\0"]);
+      assert.deepEqual(written, ["Q\0\0\0\x0dSELECT 1\0", "hold", "send"]);
       const whole = Buffer.concat([...LOGIN, ...expected, ...STATEMENT]);
       assert.equal(passed.toString("latin1"), whole.toString("latin1"), `${what}, in chunks of ${size}`);
     }
@@ -99,11 +102,13 @@ Deno.test("sendBehindLogin() keeps the answer from pg and passes on all else, fo
 });
 
 Deno.test("sendBehindLogin() passes on an error with which the server ends the session or refuses the login", () => {
-  const fatal = textMessage("E", `SFATAL\0VFATAL\0C57P01\0M${"m".repeat(300)}\0\0`);
-  for (const [begin, count] of [[LOGIN, 1], [LOGIN.slice(0, 1), 0]] as const) {
-    const { passed, written } = receive(Buffer.concat([...begin, fatal]), 7);
-    assert.equal(passed.toString("latin1"), Buffer.concat([...begin, fatal]).toString("latin1"));
-    assert.equal(written.length, count);
+  const texts = ["SFATAL\0VFATAL\0C57P01", "SFATAL\0C08P01", /* as PgBouncer sends it */ "SPANIK\0VPANIC\0CXX000"];
+  for (const fatal of texts.map((text) => textMessage("E", `${text}\0M${"m".repeat(300)}\0\0`))) {
+    for (const [begin, expected] of [[LOGIN, ["Q\0\0\0\x0dSELECT 1\0", "hold"]], [LOGIN.slice(0, 1), []]] as const) {
+      const { passed, written } = receive(Buffer.concat([...begin, fatal]), 7);
+      assert.equal(passed.toString("latin1"), Buffer.concat([...begin, fatal]).toString("latin1"));
+      assert.deepEqual(written, expected);
+    }
   }
 });
 

@@ -91,6 +91,9 @@ default_pool_size = 3\n`;
           await use(db, folder).then(undefined, (error) => assert.fail(`${name} as ${user}: ${error.message}`));
         }
       }
+      // Each loop is the first statement of its connection, and the pooler has fewer sessions than there are loops.
+      await using db = await connect({ ...LOGIN, port, user: "odd", max: 10 });
+      await Promise.all(Array.from({ length: 10 }, () => USES["a loop"]!(db, folder)));
       const refused = await errorOf(() => connect({ ...LOGIN, port, user: "postgres", readOnly: true }));
       assert.equal(refused.code, "POOLED_HOST");
     } finally {
