@@ -66,18 +66,20 @@ function waitCall(name: "await" | "forAwait", cell: number, portable: boolean): 
  *
  * The variables hold the numbers of cells; 0 is none. Stop moves the running cell through these states:
  * - `running`: each wait settles with its value.
- * - `stopping`: after {@linkcode CANCEL_MS} all waits of the cell are rejected; new waits still work, for cleanup.
+ * - `stopping`: Stop was pressed.
+ * - `rejected`: after {@linkcode CANCEL_MS}, or at a second Stop, all waits of the cell are rejected; new waits still work, for
+ *   cleanup.
  * - `dead`: after {@linkcode CLEAN_UP_MS} more, the remaining waits are rejected and new waits never settle. Nothing refers
  *   to them, so garbage collection of the cell's promise ends the cell.
  *
- * When the cell has ended, all three variables are reset, and waits in the functions that it defined work again.
+ * When the cell has ended, all four variables are reset, and waits in the functions that it defined work again.
  */
 const WAITS = `
   const { setTimeout } = globalThis;
   const { then } = Promise.prototype;
   const waits = new Set();
   const stopErrors = new WeakSet();
-  let newest = 0, running = 0, stopping = 0, dead = 0, latest;
+  let newest = 0, running = 0, stopping = 0, rejected = 0, dead = 0, latest;
   const awaitIn = (cell) => {
     if (cell > newest) newest = running = cell;
     return latest?.cell === cell ? latest.wait : (latest = { cell, wait: (value) => waitFor(cell, value) }).wait;
@@ -115,22 +117,30 @@ const WAITS = `
       wait.reject(error);
     }
   };
-  const stop = () => {
-    const cell = running;
-    if (cell === 0) return;
-    if (stopping === cell) return endWaits(cell);
-    stopping = cell;
-    setTimeout(() => running === cell && endWaits(cell), ${CANCEL_MS});
+  const rejectWaits = (cell) => {
+    if (running !== cell || rejected === cell) return;
+    rejected = cell;
+    endWaits(cell);
+    // It begins now and not with Stop: on a busy machine, both timers would be due at once.
     setTimeout(() => {
       if (running !== cell) return;
       dead = cell;
       endWaits(cell);
-      // This also cancels what the cell has begun since, such as a query in a loop that catches errors.
-      setTimeout(() => Deno.kill(Deno.pid, "SIGINT"), ${SETTLE_MS});
-    }, ${CANCEL_MS + CLEAN_UP_MS});
+      // This also cancels what the cell has begun since, such as a query in a loop that catches errors. If the cell has ended
+      // meanwhile, it would stop the next cell.
+      setTimeout(() => dead === cell && Deno.kill(Deno.pid, "SIGINT"), ${SETTLE_MS});
+    }, ${CLEAN_UP_MS});
+  };
+  const stop = () => {
+    const cell = running;
+    if (cell === 0) return;
+    if (dead === cell) return endWaits(cell);
+    if (stopping === cell) return rejectWaits(cell);
+    stopping = cell;
+    setTimeout(rejectWaits, ${CANCEL_MS}, cell);
   };
   const cellEnded = () => {
-    running = stopping = dead = 0;
+    running = stopping = rejected = dead = 0;
   };
   Object.defineProperty(globalThis, ${WAITS_GLOBAL}, { value: Object.freeze({ await: awaitIn, forAwait: forAwaitIn }) });
 `;
