@@ -4,6 +4,7 @@ import type { LocalLakebase } from "../../src/local/mod.ts";
 import { eventually } from "../support/eventually.ts";
 import { bothTests, localTests, optionsOf, ownLakebase, prepareOwnLakebase, workspaceOf } from "../support/lakebase.ts";
 import { LOCKED } from "../support/files.ts";
+import { untilDropped } from "../support/queries.ts";
 
 prepareOwnLakebase();
 const both = bothTests({ passwords: { app: "secret" } });
@@ -235,10 +236,11 @@ test("Stop while a branch is being made deletes the branch", async ({ local, set
   await using db = await connect(settings(LONG_TIMEOUT));
   local.faults.branch = { takes: 60_000 };
   const stop = new AbortController();
+  const earlier = new Set(local.requests); // those of other tests
   const making = db.branch({ signal: stop.signal });
   await eventually(
     "the branch's operation is polled",
-    () => local.requests.some(({ path }) => path.includes("/operations/")),
+    () => local.requests.some((request) => !earlier.has(request) && request.path.includes("/operations/")),
   );
   stop.abort(new Error("stopped"));
   await assert.rejects(making, { message: "stopped" });
@@ -352,6 +354,7 @@ test("the next connection names a branch that was deleted while it was in use", 
   await copy.sql`SELECT 1`;
   local.faults.clockOffset = 2 * 86_400_000;
   await ids(db);
+  await untilDropped(copy);
   const error = await errorOf(copy.sql`SELECT 1` as never);
   assert.match(
     error.message,
@@ -367,6 +370,7 @@ test("the next statement restores a branch that was archived while it was in use
   await session.sql`SET app.tenant = 'seven'`;
   local.faults.archive("projects/local/branches/seldom", { restoreAfter: 300 });
   assert.equal((await db.branches()).find(({ name }) => name === "seldom")?.state, "ARCHIVED");
+  await untilDropped(copy);
   assert.match(
     (await errorOf(session.sql`SELECT 1` as never)).message,
     /its session has ended .*Lost with the session/,
