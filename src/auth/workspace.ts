@@ -249,13 +249,16 @@ async function withRetries<T>(
   deadline: () => number,
   signal?: AbortSignal,
 ): Promise<T> {
+  let previous: LakebaseError | undefined;
   for (let failed = 0;; failed++) {
     const outcome = await attempt();
     if ("answer" in outcome) return outcome.answer;
     if (once && outcome.mayHaveRun) throw lostAnswer(outcome.error);
     const wait = Math.max(outcome.retryAfter ?? 0, backoff(failed, { first: 250, most: 8000 }));
     const isFinal = !outcome.retry || (outcome.network && failed + 1 >= MAX_NETWORK_ATTEMPTS);
-    if (isFinal || Date.now() + wait >= deadline()) throw outcome.error;
+    // The error of an attempt that the deadline cuts short must not hide the reason of the attempt before it.
+    if (isFinal || Date.now() + wait >= deadline()) throw outcome.cutShort && previous ? previous : outcome.error;
+    previous = outcome.error;
     await pause(wait, signal);
   }
 }
@@ -265,21 +268,25 @@ interface AttemptLimit extends Disposable {
   signal: AbortSignal | undefined;
   /** Whether the time limit has passed. */
   hasPassed(): boolean;
+  /** Whether the deadline made the time limit shorter. */
+  isShortened: boolean;
 }
 
 function limitedAttempt(ms: number, deadline: number, signal?: AbortSignal): AttemptLimit {
   const limit = new AbortController();
-  const timer = setTimeout(() => limit.abort(), Math.max(1, Math.min(ms, deadline - Date.now())));
+  const rest = deadline - Date.now();
+  const timer = setTimeout(() => limit.abort(), Math.max(1, Math.min(ms, rest)));
   return {
     signal: signal === undefined ? limit.signal : AbortSignal.any([signal, limit.signal]),
     hasPassed: () => limit.signal.aborted,
+    isShortened: rest < ms,
     [Symbol.dispose]: () => clearTimeout(timer),
   };
 }
 
 /** The limit of an attempt with a long body: only the caller knows how long the body takes. */
 function unlimitedAttempt(signal?: AbortSignal): AttemptLimit {
-  return { signal, hasPassed: () => false, [Symbol.dispose]() {} };
+  return { signal, hasPassed: () => false, isShortened: false, [Symbol.dispose]() {} };
 }
 
 function failedAttempt(
@@ -291,7 +298,8 @@ function failedAttempt(
 ): Failure {
   signal?.throwIfAborted();
   if (cause instanceof LakebaseError) return { error: cause, retry: false, network: false, mayHaveRun: sent };
-  const failure = networkOutcome(host, cause, limit.hasPassed());
+  const timedOut = limit.hasPassed();
+  const failure = { ...networkOutcome(host, cause, timedOut), cutShort: timedOut && limit.isShortened };
   return sent ? failure : { ...failure, mayHaveRun: false };
 }
 

@@ -78,6 +78,8 @@ export interface Failure {
   network: boolean;
   /** Whether the workspace may have carried out the request. */
   mayHaveRun: boolean;
+  /** Whether the deadline ended the attempt before its own time limit. */
+  cutShort?: boolean;
   retryAfter?: number;
 }
 

@@ -425,7 +425,7 @@ test("(slow) a script that does not close its local Lakebase ends and leaves no 
     args: ["eval", ...LOCKED, script],
     env: { TMPDIR: folder.path },
     cwd: folder.path,
-    signal: AbortSignal.timeout(30_000),
+    signal: AbortSignal.timeout(120_000),
   }).output();
   assert.equal(new TextDecoder().decode(stdout).trim(), "PostgreSQL 0");
   assert.equal(code, 0);
@@ -508,6 +508,14 @@ for (const [name, fault, code, message] of WORKSPACE) {
     assert.match(error.message, message);
   });
 }
+
+test("connect() reports what the workspace answered, although its next answer does not come in time", async ({ local, settings }) => {
+  local.faults.workspace("*", { status: 503, times: 1 });
+  local.faults.workspace("*", { answer: "never" });
+  const error = await connectError(settings({ connectTimeout: 5 }));
+  assert.equal(error.code, "WORKSPACE_UNAVAILABLE");
+  assert.match(error.message, /503/);
+});
 
 test("connect() reports a token that was revoked", async ({ local, settings }) => {
   local.faults.revokeToken();
