@@ -54,6 +54,9 @@ interface LoginOptions {
   longestMessage?: number | undefined;
 }
 
+/** How late a timer may be before it counts as late. */
+const LATE_MS = 500;
+
 /** The client class for one pool. */
 export function loginClientClass(
   { credentials, connectTimeout, ssl, find = lookup, watch = {}, longestMessage, onConnect }: LoginOptions,
@@ -99,7 +102,17 @@ export function loginClientClass(
 
     /** Closes the connection if the server takes the login, and then does not answer in time. */
     async #expectAnswer(): Promise<void> {
-      const timer = setTimeout(() => connectionOf(this).stream.destroy(silentServerError()), connectTimeout);
+      const { stream } = connectionOf(this);
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const wait = () => {
+        const due = Date.now() + connectTimeout;
+        timer = setTimeout(() => {
+          // A late timer shows that this thread was busy, so an answer may have come that nobody has read yet.
+          if (Date.now() - due > LATE_MS) wait();
+          else stream.destroy(silentServerError());
+        }, connectTimeout);
+      };
+      wait();
       await this.#formatsAnswered;
       clearTimeout(timer);
     }

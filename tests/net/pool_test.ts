@@ -48,6 +48,15 @@ test("LakebasePool supports the promise and callback forms of pg.Pool", async ({
   assert.equal(await connected.promise, 4);
 });
 
+test("LakebasePool keeps a new connection while the thread computes for longer than connectTimeout", async ({ local }) => {
+  const pool = await localPool(local, { connectTimeout: 2 });
+  const client = await pool.connect();
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2700); // blocks this thread
+  assert.equal((await client.query("SELECT 1 AS n")).rows[0].n, 1);
+  client.release();
+  await pool.end();
+});
+
 test("LakebasePool mints once more when the server refuses a credential from the cache", async ({ local, settings }) => {
   await using db = await connect(settings());
   const held = await db.pool.connect();
