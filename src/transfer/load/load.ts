@@ -108,7 +108,7 @@ interface LoadRequest {
 interface Load extends LoadRequest {
   incoming: Incoming;
   meter: Meter;
-  /** The error that the source threw, or an error about its data. */
+  /** The error that the source threw, or the error about one of its rows. It already says all that a person needs. */
   sourceError?: { error: unknown };
   /** Whether all rows were sent, so that the transaction may have been committed. */
   allSent?: true;
@@ -269,7 +269,9 @@ async function send(
   try {
     const sent = await onConnection(session, textStatement(text), signal, async (lease, stopped) => {
       const { rows } = await copyIn(session, lease, text, counted.bytes(), stopped).catch((error) => {
-        throw rowError(error, { ...failure, table: { ...failure.table, name: target.name } }) ?? error;
+        const aboutRow = rowError(error, { ...failure, table: { ...failure.table, name: target.name } });
+        if (aboutRow !== undefined) load.sourceError = { error: aboutRow };
+        throw aboutRow ?? error;
       });
       return { rows, bytes: counted.sent };
     });
@@ -309,10 +311,10 @@ const INTEGRITY = /^23/;
 /**
  * Turns an error that is not about a single row into an error that says whether anything was loaded.
  *
- * @returns The same error if it already says so, or if it comes from the caller.
+ * @returns The same error if it comes from the caller or from this module.
  */
 function failedLoad(error: unknown, { name, incoming, allSent }: Load): unknown {
-  if (!(error instanceof LakebaseError) || error.message.startsWith("Cannot load")) return error;
+  if (!(error instanceof LakebaseError)) return error;
   const { code, sqlstate, cause } = error;
   const start = `Cannot load ${incoming.name} into ${name}`;
   if (code === "CONNECTION_LOST") {
@@ -322,7 +324,8 @@ function failedLoad(error: unknown, { name, incoming, allSent }: Load): unknown 
       : "Nothing was loaded.";
     return new LakebaseError(code, `${start}: the connection is lost: ${reason}\n${state}`, { cause, sqlstate });
   }
-  if (code !== "QUERY_FAILED" || sqlstate === undefined) return error;
+  // An error of this module, such as one for a missing table, has no cause, and already says that the load can't begin.
+  if (code !== "QUERY_FAILED" || sqlstate === undefined || cause === undefined) return error;
   const hint = loadHint(sqlstate, error.message, incoming.name);
   const lines = error.message.split("\n").filter((line) => hint === undefined || !line.startsWith("HINT: "));
   const hints = hint === undefined ? [] : [`HINT: ${hint}`];

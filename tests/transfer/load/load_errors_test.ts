@@ -50,6 +50,18 @@ queryTest(
   },
 );
 
+queryTest("a trigger's error says that nothing was loaded, whatever its first words are", async ({ db }) => {
+  const raise = `CREATE FUNCTION pg_temp.refuse() RETURNS trigger LANGUAGE plpgsql AS
+    $$BEGIN RAISE EXCEPTION 'Cannot load on Sundays'; END$$`;
+  const table = `${raise}; CREATE TABLE t0 (id int);
+    CREATE TRIGGER refuse BEFORE INSERT ON t0 EXECUTE FUNCTION pg_temp.refuse()`;
+  await withTables(db, [table], async (name) => {
+    const { message, sqlstate } = await errorOf(db.load(`${name}_0`, [{ id: 1 }]));
+    assert.equal(sqlstate, "P0001");
+    assert.match(message, /^Cannot load the rows into \w+: Cannot load on Sundays [^]*\nNothing was loaded\.$/);
+  });
+});
+
 queryTest("mode replace of a table that others reference says what to do, and that works", async ({ db }) => {
   await withTables(db, [PARENT, CHILD], async (name) => {
     await db.load(`${name}_0`, [{ id: 1 }]);
