@@ -10,8 +10,8 @@ import { postgresMissing, psqlMissing, startPostgres } from "../support/postgres
 import { requires } from "../support/requirements.ts";
 
 const server = postgresMissing() === undefined ? await startPostgres({ password: "owner-secret" }) : undefined;
-const onPglite = await startLocal({ lockTimeout: 2000 });
-const onPostgres = server && await startLocal({ database: server.url });
+const onPglite = await startLocal({ lockTimeout: 300_000, handshakeTimeout: 300_000 });
+const onPostgres = server && await startLocal({ database: server.url, handshakeTimeout: 300_000 });
 let local = onPglite;
 let password = "";
 Deno.test.afterAll(async () => {
@@ -42,7 +42,7 @@ async function psql(commands: string[], env: Record<string, string> = {}, input 
   const args = ["--no-psqlrc", "--tuples-only", "--no-align", ...commands.flatMap((command) => ["-c", command])];
   const child = new Deno.Command("psql", {
     args,
-    env: { ...local.env, PGPASSWORD: password, PGSSLMODE: "verify-full", PGCONNECT_TIMEOUT: "10", ...env },
+    env: { ...local.env, PGPASSWORD: password, PGSSLMODE: "verify-full", PGCONNECT_TIMEOUT: "300", ...env },
     stdin: "piped",
     stdout: "piped",
     stderr: "piped",

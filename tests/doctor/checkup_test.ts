@@ -144,7 +144,7 @@ test("check() distinguishes a server without TLS from one that does not speak Po
 
 test("check() warns about a wrong clock", async ({ local, settings }) => {
   for (
-    const [offset, expected] of [[600_000, /(599|600|601) s behind/], [-600_000, /(599|600|601) s ahead of/]] as const
+    const [offset, expected] of [[600_000, /(59\d|60\d) s behind/], [-600_000, /(59\d|60\d) s ahead of/]] as const
   ) {
     local.faults.clockOffset = offset;
     const checkup = await check(settings());

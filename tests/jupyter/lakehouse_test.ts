@@ -71,7 +71,6 @@ for (const kernel of ["Deno's own kernel", "the kernel with %%sql"]) {
         ...(own ? {} : { kernel: installed.options.kernel }),
         cwd: folder.path,
         env: { ...installed.options.env, ...local.env, NO_COLOR: "1", EVENTS: events.address },
-        timeout: 60,
       });
       assert.equal(alive, true, cells.map(shown).join("\n"));
       assert.match(shown(cells[0]!), /Starting warehouse small, because it was stopped/);

@@ -51,7 +51,6 @@ async function inKernel<Run>(
       cwd: NOTEBOOKS,
       env,
       kernel: kernel === "own" ? sqlKernel.options.kernel : "deno",
-      timeout: 60,
     });
   } finally {
     // PGlite's temporary tables end with its last session.

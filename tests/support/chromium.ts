@@ -29,7 +29,7 @@ export function chromiumMissing(): string | undefined {
 export async function launchChromium(): Promise<Browser> {
   const executablePath = executable();
   if (!executablePath) throw new Error(chromiumMissing());
-  return await chromium.launch({ executablePath, headless: true, args: flags });
+  return await chromium.launch({ executablePath, headless: true, args: flags, timeout: 180_000 });
 }
 
 function executable(): string | undefined {

@@ -9,7 +9,7 @@ export interface JupyterOptions {
   cwd?: string;
   /** Variables that are added to this process's environment. */
   env?: Record<string, string>;
-  /** Seconds that one cell may take. */
+  /** Seconds that one cell may take; enough for a busy machine by default. */
   timeout?: number;
   /** The kernel's name; Deno's own kernel by default. */
   kernel?: string;
@@ -74,7 +74,7 @@ export const GOES = `
 export interface KernelMessage {
   type: string;
   content: Record<string, unknown>;
-  /** Seconds since the cell was sent. */
+  /** Seconds since the cell was sent, or, if `late`, since the one that ran. */
   at: number;
   late: boolean;
 }
@@ -153,7 +153,7 @@ async function drive<Answer>(request: Record<string, unknown>, options: JupyterO
   const interpreter = python();
   if (interpreter === undefined) throw new Error(jupyterMissing());
   driver ??= startDriver(interpreter);
-  const { timeout = 60, kernel = "deno" } = options;
+  const { timeout = 180, kernel = "deno" } = options;
   await using stack = new AsyncDisposableStack();
   const home = options.home ?? stack.use(await JupyterHome.make());
   const cwd = options.cwd ?? await temporaryFolder(stack);

@@ -26,6 +26,7 @@ def run_notebook(request):
         record_timing=False,
         kernel_name=request["kernel"],
         timeout=request["timeout"],
+        startup_timeout=request["timeout"],
         iopub_timeout=request["timeout"],
         allow_errors=request["allowErrors"],
         resources={"metadata": {"path": request["cwd"]}},
@@ -45,12 +46,12 @@ def run_cells(request):
     try:
         client.start_channels()
         client.wait_for_ready(timeout=request["timeout"])
-        cells = []
+        cells = {}
         for cell in request["cells"]:
-            cells.append(run_cell(manager, client, cell, request))
+            run_cell(manager, client, cell, request, cells)
             if not manager.is_alive():
                 break
-        return {"cells": cells, "alive": manager.is_alive()}
+        return {"cells": list(cells.values()), "alive": manager.is_alive()}
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
@@ -65,7 +66,7 @@ def run_frontends(request):
         for client in clients:
             client.start_channels()
             client.wait_for_ready(timeout=request["timeout"])
-        run_cell(manager, clients[0], {"code": request["before"]}, request)
+        run_cell(manager, clients[0], {"code": request["before"]}, request, {})
         sent = [[client.execute(code) for code in codes] for client, codes in zip(clients, request["frontends"])]
         deadline = time.monotonic() + request["timeout"]
         frontends = [answers(client, ids, deadline) for client, ids in zip(clients, sent)]
@@ -106,8 +107,11 @@ def answers(client, request_ids, deadline):
     return list(cells.values())
 
 
-def run_cell(manager, client, cell, request):
-    """Every message that answers one cell, those included that arrive within `settle` seconds of its idle."""
+def run_cell(manager, client, cell, request, cells):
+    """
+    Adds to `cells`, by their request, every message that answers one cell, those included that arrive within `settle` seconds
+    of its idle. The cells before it get theirs that arrive even later.
+    """
     started = time.monotonic()
     deadline = started + request["timeout"]
     request_id = client.execute(cell["code"], allow_stdin=False)
@@ -115,6 +119,7 @@ def run_cell(manager, client, cell, request):
     if cell.get("interruptAfter") is not None:
         timer.start()
     messages, idle_at, interrupt_at = [], None, cell.get("interruptAt")
+    run = cells[request_id] = {"messages": messages, "idle": False, "reply": None}
     while time.monotonic() < deadline:
         alive = manager.is_alive()  # before reading: what a kernel has sent before its end arrives after it
         try:
@@ -123,10 +128,14 @@ def run_cell(manager, client, cell, request):
             if idle_at is None and alive:
                 continue
             break
-        if message["parent_header"].get("msg_id") != request_id:
-            continue
         at = time.monotonic() - started
         content = message["content"]
+        answered = message["parent_header"].get("msg_id")
+        if answered != request_id:
+            if answered in cells:
+                earlier = {"type": message["msg_type"], "content": content, "at": at, "late": True}
+                cells[answered]["messages"].append(earlier)
+            continue
         messages.append({"type": message["msg_type"], "content": content, "at": at, "late": idle_at is not None})
         if interrupt_at and message["msg_type"] != "execute_input" and interrupt_at in json.dumps(content):
             interrupt_at = None
@@ -134,7 +143,10 @@ def run_cell(manager, client, cell, request):
         if message["msg_type"] == "status" and content["execution_state"] == "idle":
             idle_at = at
     timer.cancel()
-    return {"messages": messages, "idle": idle_at is not None, "reply": reply_to(client, request_id, idle_at is not None)}
+    if timer.ident is not None:
+        timer.join()  # an interrupt that is being sent must not reach the next cell
+    run["idle"] = idle_at is not None
+    run["reply"] = reply_to(client, request_id, idle_at is not None)
 
 
 def reply_to(client, request_id, expected):

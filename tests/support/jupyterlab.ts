@@ -74,6 +74,7 @@ export class JupyterLab implements AsyncDisposable {
     const { theme = "light", width = 1100, height = 900 } = options;
     const path = typeof notebook === "string" ? notebook : await this.#write(notebook);
     const page = await this.#browser.newPage({ viewport: { width, height }, deviceScaleFactor: 2 });
+    page.setDefaultTimeout(180_000); // a busy machine takes more than Playwright's 30 seconds to load JupyterLab
     const workspace = crypto.randomUUID();
     await page.goto(`${this.#url}/lab/workspaces/${workspace}/tree/${path}?token=${this.#token}`);
     const opened = new LabNotebook(page, `${this.#folder}/${path}`);
@@ -135,9 +136,9 @@ async function startServer(
     cwd: folder,
     env: { ...home.env, ...env },
   });
-  resources.defer(() => server.end("SIGTERM"));
+  resources.defer(() => server.end("SIGTERM", 60_000)); // a Jupyter that is killed leaves its kernels
   const url = `http://127.0.0.1:${port}`;
-  if (await server.ready(() => answers(`${url}/api/status?token=${token}`))) return { url, token };
+  if (await server.ready(() => answers(`${url}/api/status?token=${token}`), 180_000)) return { url, token };
   throw new Error(`JupyterLab did not start:\n${await server.log()}`);
 }
 

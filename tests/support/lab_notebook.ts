@@ -56,7 +56,7 @@ export class LabNotebook implements AsyncDisposable {
   }
 
   /** Waits until no cell runs and the kernel reports that it is idle. `timeout` is in seconds. */
-  async idle(timeout = 60): Promise<void> {
+  async idle(timeout = 180): Promise<void> {
     const idle = `window.running === 0 && ${kernel}?.status === "idle"`;
     await this.page.waitForFunction(idle, undefined, { timeout: timeout * 1000 });
     // Deno's kernel sends some outputs after it has reported that it is idle, and no event announces them.
