@@ -1,22 +1,12 @@
-import { concatBytes } from "../core/bytes.ts";
-import { BUILT_IN } from "../core/type_names.ts";
 import { LakebaseError } from "../core/errors.ts";
-import { lazyImport, loadModule } from "../core/lazy_import.ts";
+import { loadModule } from "../core/lazy_import.ts";
 import { isTraced, traced } from "../core/trace.ts";
 import { type Bundle, DISPLAY, holdIdle } from "../draw/notebook.ts";
 import { originText, renderTable } from "../draw/table.ts";
 import { type CatalogColumn, listColumns } from "../lake/catalog.ts";
 import { arrowChunks } from "../lake/links.ts";
 import { compileForWarehouse, readsOnly, returnsRows } from "../lake/statement.ts";
-import {
-  fieldsOfManifest,
-  intervalText,
-  jsonRowReader,
-  postgresType,
-  readNested,
-  typeOf,
-  type WarehouseType,
-} from "../lake/types.ts";
+import { fieldsOfManifest, jsonRowReader, typeOf } from "../lake/types.ts";
 import type { Warehouse, WarehouseResult } from "../lake/warehouse.ts";
 import type { PlotOptions } from "../plot/options.ts";
 import type { Plot } from "../plot/plot.ts";
@@ -25,13 +15,21 @@ import { markUsed } from "../sql/never_run.ts";
 import type { OpenVolumes } from "../sql/session.ts";
 import { type Field, OUTCOME, type Outcome, StatementRows } from "../sql/result.ts";
 import { type StopOptions, stoppable } from "../sql/stop.ts";
-import type { Batch, BatchColumn, ColumnData, ColumnType } from "../transfer/columns/batch.ts";
+import type { Batch } from "../transfer/columns/batch.ts";
 import type { Columns } from "../transfer/columns/columns.ts";
-import type { ValueReader } from "../transfer/columns/value.ts";
 import type { PullOptions, PullResult, PullTarget } from "../transfer/pull/pull.ts";
 import type { EngineRun, QueryEngine } from "./engine.ts";
 import { Plan } from "./plan.ts";
 import { Result } from "./result.ts";
+import {
+  columnsOf,
+  emptyChunk,
+  type OpenedResult,
+  openResult,
+  rowsOf,
+  textsOf,
+  typeForTable,
+} from "./warehouse_result.ts";
 
 /** Runs queries in a SQL warehouse. */
 export function warehouseEngine(engine: WarehouseEngine): QueryEngine {
@@ -47,16 +45,6 @@ export function warehouseEngine(engine: WarehouseEngine): QueryEngine {
     pull: (query, target, options) => engine.pull(query, target, options),
     plot: (query, options, stops) => engine.plot(query, options, stops),
   };
-}
-
-/** A result with its columns and its rows. */
-interface OpenedResult {
-  result: WarehouseResult;
-  fields: readonly Field[];
-  /** The columns as they are in memory. */
-  columns: readonly BatchColumn[];
-  /** The rows, which can be read once. */
-  batches: AsyncIterable<Batch>;
 }
 
 /** Runs the statements of queries in a warehouse, and reads their results. */
@@ -136,16 +124,10 @@ export class WarehouseEngine {
     using stop = stoppable(stops);
     const started = performance.now();
     const { fields, columns, batches } = await this.#open(query, stop.signal);
-    const [{ Columns }, { joinBatches }] = await Promise.all([
-      loadModule(() => import("../transfer/columns/columns.ts")),
-      loadModule(() => import("../transfer/columns/batch.ts")),
-    ]);
+    const { joinBatches } = await loadModule(() => import("../transfer/columns/batch.ts"));
     const parts: Batch[] = [];
     for await (const batch of batches) parts.push(batch);
-    const batch = joinBatches(columns, parts);
-    const elapsed = performance.now() - started;
-    const reader = await nestedReaders(fields);
-    return new Columns({ batch, fields, elapsed, origin: { place: this.place }, find: cannotLoad, reader });
+    return await columnsOf(joinBatches(columns, parts), fields, performance.now() - started, { place: this.place });
   }
 
   async pull(query: Fragment, target: PullTarget, options: PullOptions): Promise<PullResult> {
@@ -247,164 +229,10 @@ export class WarehouseEngine {
   }
 }
 
-/** Reads the chunks of a result as batches. */
-async function openResult(result: WarehouseResult): Promise<OpenedResult> {
-  const fields = fieldsOfManifest(result.columns);
-  const types = result.columns.map(typeOf);
-  if (result.source.count === 0) {
-    const stored = await storageWithoutRows(types);
-    return { result, ...storedAs(fields, stored), batches: (async function* () {})() };
-  }
-  const arrow = import.meta.resolve("../transfer/formats/arrow/open.ts");
-  await (await loadModule(() => import("../transfer/formats/file_format.ts"))).loadArrow();
-  const { openArrowStreams } = await lazyImport<typeof import("../transfer/formats/arrow/open.ts")>(arrow);
-  const opened = await openArrowStreams(arrowChunks(result.source));
-  if (opened.columns.length !== fields.length) {
-    await opened[Symbol.asyncDispose]();
-    throw new LakebaseError(
-      "WORKSPACE_UNAVAILABLE",
-      `Cannot read the result: it has ${opened.columns.length} columns, and its description ${fields.length}`,
-    );
-  }
-  const stored = opened.columns.map(({ type }, at) => storedType(type, types[at]!));
-  const all = fields.map((_, at) => at);
-  const batches = async function* () {
-    for await (const { rows, columns: data } of opened.batches(all)) {
-      yield { rows, columns: data.map((column, at) => ({ ...column, type: stored[at]! })) };
-    }
-  };
-  return { result, ...storedAs(fields, stored), batches: batches() };
-}
-
-/** The fields and the columns of values that are stored in the given way. */
-function storedAs(fields: readonly Field[], stored: readonly ColumnType[]): Pick<OpenedResult, "fields" | "columns"> {
-  const typed = fields.map((field, at) => ({ ...field, oid: oidOf(field, stored[at]!) }));
-  return { fields: typed, columns: typed.map(({ name, oid }, at) => ({ name, oid, type: stored[at]! })) };
-}
-
-async function* textsOf(
-  batches: AsyncIterable<Batch>,
-  fields: readonly Field[],
-): AsyncGenerator<(string | null)[][], void, void> {
-  const { serverText } = await loadModule(() => import("../transfer/pull/in_memory.ts"));
-  for await (const { rows, columns } of batches) {
-    const cells = columns.map((column, at) => {
-      const read = serverText(column);
-      if (fields[at]!.oid !== INTERVAL) return read;
-      return (row: number) => {
-        const text = read(row);
-        return text === null ? null : intervalText(text);
-      };
-    });
-    yield Array.from({ length: rows }, (_, row) => cells.map((cell) => cell(row)));
-  }
-}
-
-/** How a column of Arrow is stored. Nested values may arrive as JSON texts. */
-function storedType(type: ColumnType, warehouse: WarehouseType): ColumnType {
-  return type.kind === "text" && postgresType(warehouse) === "jsonb" ? { kind: "json" } : type;
-}
-
-/** The oid of a column's type; for a list, that of the array type. */
-function oidOf({ oid }: Field, type: ColumnType): number {
-  if (type.kind !== "list") return oid;
-  const name = LIST_ELEMENTS[type.element.kind === "timestamp" && type.element.utc ? "timestamptz" : type.element.kind];
-  return BUILT_IN[name ?? "text"]![1];
-}
-
-const LIST_ELEMENTS: Readonly<Record<string, string>> = {
-  bool: "bool",
-  int16: "int2",
-  int32: "int4",
-  int64: "int8",
-  uint32: "oid",
-  float32: "float4",
-  float64: "float8",
-  decimal: "numeric",
-  date: "date",
-  time: "time",
-  timestamp: "timestamp",
-  timestamptz: "timestamptz",
-  uuid: "uuid",
-  text: "text",
-  json: "jsonb",
-  binary: "bytea",
-};
-
-/** How the values of an empty result would be stored, so that a new table has the same types with and without rows. */
-async function storageWithoutRows(types: readonly WarehouseType[]): Promise<ColumnType[]> {
-  const { columnType } = await loadModule(() => import("../transfer/columns/batch.ts"));
-  const stored = (type: WarehouseType): ColumnType => {
-    const element = type.name === "ARRAY" ? type.parts?.get("") : undefined;
-    if (element !== undefined && element.parts === undefined) return { kind: "list", element: stored(element) };
-    const [precision, scale] = type.digits ?? [];
-    const modifier = precision === undefined ? -1 : (precision << 16 | scale!) + 4;
-    return columnType(BUILT_IN[postgresType(type)]![0], modifier).type;
-  };
-  return types.map(stored);
-}
-
-/** A chunk with the columns of a result that has no rows. */
-async function* emptyChunk(result: WarehouseResult): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
-  const { columns, batches } = await openResult(result);
-  const { ENCODERS } = await loadModule(() => import("../transfer/formats/file_format.ts"));
-  const encoded = (await ENCODERS.arrow())((async function* () {})(), { columns, batches, options: {} });
-  yield concatBytes(await Array.fromAsync(encoded));
-}
-
-async function rowsOf<Row>(batch: Batch, { fields }: OpenedResult): Promise<Iterable<Row>> {
-  const { Columns } = await loadModule(() => import("../transfer/columns/columns.ts"));
-  const reader = await nestedReaders(fields);
-  return new Columns({ batch, fields, elapsed: 0, origin: {}, find: cannotLoad, reader }).rows<Row>();
-}
-
-/** Reads nested values by the types inside them, and intervals, as an inline result has them. */
-async function nestedReaders(
-  fields: readonly Field[],
-): Promise<(field: Field, data: ColumnData) => ValueReader | undefined> {
-  const { valueReader } = await loadModule(() => import("../transfer/columns/value.ts"));
-  const types = new Map(fields.map((field) => [field.key, typeOf({ name: field.name, type_text: field.type })]));
-  return ({ key, oid }, data) => {
-    const type = types.get(key)!;
-    if (data.type.kind === "list" && type.parts?.get("")?.name === "INTERVAL") {
-      const lists = valueReader(data);
-      return (row) => (lists(row) as (string | null)[] | null)?.map((text) => text && intervalText(text)) ?? null;
-    }
-    const read = data.type.kind === "json"
-      ? (text: string) => readNested(text, type)
-      : oid === INTERVAL
-      ? intervalText
-      : undefined;
-    if (read === undefined) return undefined;
-    const texts = valueReader({ ...data, type: { kind: "text" } });
-    return (row) => {
-      const text = texts(row) as string | null;
-      return text === null ? null : read(text);
-    };
-  };
-}
-
-const INTERVAL = BUILT_IN["interval"]![0];
-
-/** The type of a new table's column, if Arrow has the values as text. */
-function typeForTable(type: WarehouseType): string | undefined {
-  const name = postgresType(type);
-  return name === "jsonb" || name === "interval" ? name : undefined;
-}
-
 /** Yields items, and disposes of something at the end. */
 async function* disposing<T>(items: AsyncIterable<T>, resource: Disposable): AsyncGenerator<T, void, void> {
   using _ = resource;
   yield* items;
-}
-
-function cannotLoad(): Promise<never> {
-  return Promise.reject(
-    new LakebaseError(
-      "BAD_PARAMETER",
-      "Cannot load: these columns came from a SQL warehouse, which has no tables of Postgres; use db.load(table, columns)",
-    ),
-  );
 }
 
 /** The plan of a statement in a warehouse, which is a text. */

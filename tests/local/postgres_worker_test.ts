@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { PostgresWorker } from "../../src/local/backend.ts";
+import { PostgresWorker } from "../../src/local/postgres_worker.ts";
 import { concatBytes } from "../../src/core/bytes.ts";
 import { cstring, frame, Framer, messageType, query } from "../../src/local/messages.ts";
 import { stillHeld } from "../support/garbage.ts";
