@@ -17,7 +17,7 @@ const MAX_FRAMES = 10_000;
  * Assembles messages from chunks of any size, in linear time. It limits sizes, because the signature that identifies the
  * sender can be checked only when the message is complete.
  */
-export class MessageReader {
+export class ZmtpReader {
   readonly #maxBytes: number;
   #parts: Uint8Array<ArrayBuffer>[] = [];
   #length = 0;
@@ -160,8 +160,8 @@ interface IopubReaderOptions {
  */
 export class IopubReader {
   readonly #options: IopubReaderOptions;
-  #outer = new MessageReader();
-  #inner: MessageReader | undefined;
+  #outer = new ZmtpReader();
+  #inner: ZmtpReader | undefined;
   #outOfSync = false;
   #carried: Uint8Array<ArrayBuffer> = new Uint8Array(0);
   #messages: Message[] = [];
@@ -198,14 +198,14 @@ export class IopubReader {
     const rest = bytes.subarray(end - unread);
     if (unread > 0 || this.#outer.atBoundary || this.#outOfSync || rest.length === 0) return rest;
     if (complete !== undefined) {
-      this.#inner = new MessageReader();
+      this.#inner = new ZmtpReader();
       return rest;
     }
     const ends = this.#outer.frames > JSON_FRAMES && this.#outer.endsWithin(rest.length);
     return ends ? this.#feed(rest) : this.#keepForLater(rest);
   }
 
-  #stepInner(inner: MessageReader, bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  #stepInner(inner: ZmtpReader, bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
     let fed;
     try {
       fed = inner.feed(bytes);
@@ -236,7 +236,7 @@ export class IopubReader {
 
   /** Starts to look for the next message, after the first unreadable byte. */
   #loseSync(error: unknown, bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-    this.#outer = new MessageReader();
+    this.#outer = new ZmtpReader();
     this.#inner = undefined;
     this.#outOfSync = true;
     this.#options.onError(error as Error);

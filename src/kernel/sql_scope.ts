@@ -38,11 +38,13 @@ const MAX_DEPTH = 8;
  * @param group The group.
  * @param catalog The database's catalog.
  */
-export function scopeAt(top: Group, group: Group, catalog: Catalog | undefined): Scope {
+export function scopeAt(top: TokenGroup, group: TokenGroup, catalog: Catalog | undefined): Scope {
   const finder = new RelationFinder(catalog);
   finder.findQueries(top, 0);
   const relations: Relation[] = [];
-  for (let at: Group | undefined = group; at !== undefined; at = at.parent) relations.push(...finder.relations(at, 0));
+  for (let at: TokenGroup | undefined = group; at !== undefined; at = at.parent) {
+    relations.push(...finder.relations(at, 0));
+  }
   return { relations, queries: [...finder.queries.values()] };
 }
 
@@ -66,7 +68,7 @@ class RelationFinder {
   }
 
   /** Finds each `name [(columns)] AS [NOT] [MATERIALIZED] (query)` in a group and the groups in it. */
-  findQueries(group: Group, depth: number): void {
+  findQueries(group: TokenGroup, depth: number): void {
     const { tokens } = group;
     for (const [index, token] of tokens.entries()) {
       if (token.opens === undefined || depth > MAX_DEPTH) continue;
@@ -82,7 +84,7 @@ class RelationFinder {
   }
 
   /** The relations after FROM, JOIN, UPDATE and INTO in a group. */
-  relations({ tokens }: Group, depth: number): Relation[] {
+  relations({ tokens }: TokenGroup, depth: number): Relation[] {
     const relations: Relation[] = [];
     for (let index = 0; index < tokens.length; index++) {
       const { kind, text } = tokens[index]!;
@@ -144,7 +146,7 @@ class RelationFinder {
   }
 
   /** The columns of a query, as far as their names can be derived. */
-  #outputOf(group: Group, depth: number): CatalogColumn[] {
+  #outputOf(group: TokenGroup, depth: number): CatalogColumn[] {
     const { tokens } = group;
     const from = this.relations(group, depth + 1);
     const select = tokens.findIndex(({ text, kind }) => kind === "word" && (text === "select" || text === "returning"));
@@ -188,12 +190,12 @@ function isName(token: StatementToken | undefined): boolean {
   return token?.kind === "word" || token?.kind === "name";
 }
 
-function columnNames({ tokens }: Group): CatalogColumn[] {
+function columnNames({ tokens }: TokenGroup): CatalogColumn[] {
   return tokens.filter((token, index) => isName(token) && (index === 0 || tokens[index - 1]!.text === ","))
     .map(({ text }) => ({ name: text, type: "", notNull: false }));
 }
 
-function isQuery({ tokens }: Group): boolean {
+function isQuery({ tokens }: TokenGroup): boolean {
   return /^(?:select|with|values|insert|update|delete|table|merge)$/.test(tokens[0]?.text ?? "");
 }
 
@@ -218,14 +220,14 @@ export interface StatementToken {
   start: number;
   end: number;
   /** The innermost group around it. A bracket belongs to the group outside it. */
-  group: Group;
+  group: TokenGroup;
   /** The group that an opening bracket opens. */
-  opens?: Group;
+  opens?: TokenGroup;
 }
 
 /** The tokens in one pair of brackets. The outermost group is the statement. */
-interface Group {
-  parent: Group | undefined;
+interface TokenGroup {
+  parent: TokenGroup | undefined;
   tokens: StatementToken[];
 }
 
@@ -234,9 +236,9 @@ export interface SqlStatement {
   /** All tokens, in order. */
   tokens: readonly StatementToken[];
   /** The outermost group. */
-  top: Group;
+  top: TokenGroup;
   /** The innermost group at the position. */
-  group: Group;
+  group: TokenGroup;
   /** The kind of the token around the position; `space` between tokens. */
   kindAtPosition: SqlKind;
 }
@@ -250,9 +252,9 @@ export interface SqlStatement {
  * @param at The position.
  */
 export function statementAt(text: string, start: number, end: number, at: number): SqlStatement {
-  let top: Group = { parent: undefined, tokens: [] };
-  let [tokens, group]: [StatementToken[], Group] = [[], top];
-  let groupAtPosition: Group | undefined;
+  let top: TokenGroup = { parent: undefined, tokens: [] };
+  let [tokens, group]: [StatementToken[], TokenGroup] = [[], top];
+  let groupAtPosition: TokenGroup | undefined;
   let kindAtPosition: SqlKind = "space";
   const sql = text.slice(0, end);
   for (const read of tokensAround(sql, start, at)) {

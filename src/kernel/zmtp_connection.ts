@@ -1,5 +1,5 @@
 import { joinBytes } from "../core/bytes.ts";
-import { MessageReader } from "./message_reader.ts";
+import { ZmtpReader } from "./message_reader.ts";
 import {
   greeting,
   GREETING_BYTES,
@@ -109,7 +109,7 @@ export class ZmtpConnection implements Disposable {
    * @throws {Error} When the bytes are not ZMTP.
    */
   async *messages(maxBytes?: number): AsyncGenerator<Message, void, void> {
-    const reader = new MessageReader(maxBytes);
+    const reader = new ZmtpReader(maxBytes);
     for await (const chunk of this.chunks()) {
       let { rest, message } = reader.feed(chunk);
       for (; message !== undefined; { rest, message } = reader.feed(rest)) {
@@ -196,7 +196,7 @@ export class ZmtpConnection implements Disposable {
   }
 
   async #readFirst(): Promise<Message> {
-    const reader = new MessageReader();
+    const reader = new ZmtpReader();
     for await (const chunk of this.chunks()) {
       const { rest, message } = reader.feed(chunk);
       if (message === undefined) continue;

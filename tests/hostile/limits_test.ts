@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { connect, type LakebaseError } from "../../mod.ts";
 import { findEndpoint } from "../../src/auth/endpoint.ts";
 import { Workspace } from "../../src/auth/workspace.ts";
-import { MessageReader } from "../../src/kernel/message_reader.ts";
+import { ZmtpReader } from "../../src/kernel/message_reader.ts";
 import { localTests } from "../support/lakebase.ts";
 import { errorOf, queryTest } from "../support/queries.ts";
 
@@ -77,9 +77,9 @@ Deno.test("a message that is too long is refused by its header, before its bytes
     new DataView(bytes.buffer).setBigUint64(1, BigInt(length));
     return bytes;
   };
-  assert.throws(() => new MessageReader(1000).feed(frame(1000, false)), /it has more than 1000 bytes/);
-  assert.deepEqual(new MessageReader(1000).feed(frame(900, false)).message, undefined);
-  const reader = new MessageReader(1000);
+  assert.throws(() => new ZmtpReader(1000).feed(frame(1000, false)), /it has more than 1000 bytes/);
+  assert.deepEqual(new ZmtpReader(1000).feed(frame(900, false)).message, undefined);
+  const reader = new ZmtpReader(1000);
   const feed = () => reader.feed(new Uint8Array([...frame(400, true), ...new Uint8Array(400)]));
   feed();
   feed();

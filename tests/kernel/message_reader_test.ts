@@ -1,7 +1,7 @@
 import { joinBytes } from "../../src/core/bytes.ts";
 import assert from "node:assert/strict";
 import { openMessage, Signer } from "../../src/kernel/message.ts";
-import { IopubReader, MessageReader } from "../../src/kernel/message_reader.ts";
+import { IopubReader, ZmtpReader } from "../../src/kernel/message_reader.ts";
 import { encodeMessage, type Message } from "../../src/kernel/zmtp.ts";
 import { newSeed, randomFrom, sized } from "../support/random.ts";
 
@@ -130,7 +130,7 @@ Deno.test("messages are read wherever their bytes are cut", () => {
   const sent = sizes.map((lengths) => encodeMessage(lengths.map((length, n) => new Uint8Array(length).fill(n + 65))));
   const whole = new Uint8Array(sent.flatMap((raw) => [...raw]));
   for (const step of [1, 2, 3, 7, 9, 10, 255, 256, 1000, whole.length]) {
-    const reader = new MessageReader();
+    const reader = new ZmtpReader();
     const messages: Message[] = [];
     for (let at = 0; at < whole.length; at += step) {
       let fed = reader.feed(whole.slice(at, at + step));
@@ -143,14 +143,14 @@ Deno.test("messages are read wherever their bytes are cut", () => {
 });
 
 Deno.test("an endless message is refused, and invalid bytes are read or refused but never held back", () => {
-  const reader = new MessageReader();
+  const reader = new ZmtpReader();
   assert.throws(() => reader.feed(new Uint8Array(40_000).map((_, n) => n % 2 === 0 ? 1 : 0)), /more than 10000 frames/);
   const seed = newSeed();
   const random = randomFrom(seed);
   for (let round = 0; round < 500; round++) {
     const garbage = new Uint8Array(1 + random.below(200)).map(() => random.below(random.one([8, 256])));
     try {
-      const left = new MessageReader().feed(garbage);
+      const left = new ZmtpReader().feed(garbage);
       assert.ok(left.rest.length < garbage.length, `LAKEBASE_TEST_SEED=${seed}, round ${round}`);
     } catch (error) {
       assert.match((error as Error).message, /^Cannot read a ZMTP/, `LAKEBASE_TEST_SEED=${seed}, round ${round}`);

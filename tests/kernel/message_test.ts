@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { MessageReader } from "../../src/kernel/message_reader.ts";
+import { ZmtpReader } from "../../src/kernel/message_reader.ts";
 import { contentOf, type Envelope, openMessage, Signer } from "../../src/kernel/message.ts";
 import { encodeMessage } from "../../src/kernel/zmtp.ts";
 
@@ -7,7 +7,7 @@ const text = (value: string) => new TextEncoder().encode(value);
 const DELIMITER = text("<IDS|MSG>");
 
 function opened(raw: Uint8Array<ArrayBuffer>): Envelope {
-  const envelope = openMessage(new MessageReader().feed(raw).message!);
+  const envelope = openMessage(new ZmtpReader().feed(raw).message!);
   assert.ok(envelope);
   return envelope;
 }
@@ -56,7 +56,7 @@ Deno.test("bytes that are not a Jupyter message are not opened", () => {
     ["no UTF-8 in JSON", [DELIMITER, text(""), Uint8Array.of(0xff), json, json, json]],
   ];
   for (const [name, frames] of cases) {
-    assert.equal(openMessage(new MessageReader().feed(encodeMessage(frames)).message!), undefined, name);
+    assert.equal(openMessage(new ZmtpReader().feed(encodeMessage(frames)).message!), undefined, name);
   }
   const odd = opened(encodeMessage([DELIMITER, text(""), text("null"), text("3"), json, text("[]")]));
   assert.deepEqual([odd.header, odd.parent], [{}, {}]);

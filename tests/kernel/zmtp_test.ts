@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { MessageReader } from "../../src/kernel/message_reader.ts";
+import { ZmtpReader } from "../../src/kernel/message_reader.ts";
 import {
   encodeMessage,
   greeting,
@@ -17,7 +17,7 @@ import {
 const text = (value: string) => new TextEncoder().encode(value);
 
 function messageOf(raw: Uint8Array<ArrayBuffer>): Message {
-  const { message } = new MessageReader().feed(raw);
+  const { message } = new ZmtpReader().feed(raw);
   assert.ok(message);
   return message;
 }
