@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
+import { LakebaseError } from "./errors.ts";
 
 const outsideOfContext = AsyncLocalStorage.snapshot();
 
@@ -18,9 +19,21 @@ export function loadModule<Module>(load: () => Promise<Module>): Promise<Module>
  * this way.
  *
  * @param url The module's address, as `import.meta.resolve` gives it.
+ * @throws {LakebaseError} `UNREACHABLE` if the module or one of its packages can't be downloaded.
  */
-export function lazyImport<Module>(url: string): Promise<Module> {
-  return loadModule(() => import(url));
+export async function lazyImport<Module>(url: string): Promise<Module> {
+  try {
+    return await loadModule(() => import(url));
+  } catch (cause) {
+    const state = cause instanceof Error ? cause.message : String(cause);
+    throw new LakebaseError(
+      "UNREACHABLE",
+      `Cannot load "${url}", which Deno downloads when it is first used: ${state}\nDeno remembers the failure, so no call ` +
+        "in this process tries again: connect to the network, or fetch all packages with deno cache (README.md, " +
+        "Install), and then restart the kernel or the program",
+      { cause },
+    );
+  }
 }
 
 /**

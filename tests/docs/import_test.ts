@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { LakebaseError } from "../../src/core/errors.ts";
+import { lazyImport } from "../../src/core/lazy_import.ts";
 import { filesBelow, ROOT, temporaryFolder } from "../support/files.ts";
 
 /** Uses the workers, because they depend on the module's address. */
@@ -20,6 +22,17 @@ async function run(folder: string, script: string, flags: string[] = []): Promis
   }).output();
   return new TextDecoder().decode(success ? stdout : stderr);
 }
+
+Deno.test("a module that can't be loaded late is an error that says what to do, and a second call can't load it", async () => {
+  await using folder = await temporaryFolder();
+  const url = `file://${folder.path}/late.ts`;
+  const failed = (error: unknown) =>
+    error instanceof LakebaseError && error.code === "UNREACHABLE" && error.message.includes(`Cannot load "${url}"`) &&
+    /Module not found[^]*restart the kernel/.test(error.message);
+  await assert.rejects(lazyImport(url), failed);
+  await Deno.writeTextFile(`${folder.path}/late.ts`, "export {};");
+  await assert.rejects(lazyImport(url), failed); // the error says so; if Deno now tries again, leave that out
+});
 
 Deno.test("(slow) the module is imported by its path from any folder", async () => {
   await using folder = await temporaryFolder();
