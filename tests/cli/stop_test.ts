@@ -88,7 +88,7 @@ interface End {
 }
 
 const ENDS: Readonly<Record<string, End>> = {
-  "--timeout": { args: ["--timeout", "1"], code: 1 },
+  "--timeout": { args: ["--timeout", "5"], code: 1 }, // in which also a busy machine writes the first rows
   "Ctrl-C": { signals: ["SIGINT"], code: 130 },
   "SIGTERM": { signals: ["SIGTERM"], code: 143 },
   "Ctrl-C twice": { signals: ["SIGINT", "SIGINT"], code: 130 },

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { eventually } from "../support/eventually.ts";
 import { JupyterLab, jupyterLabMissing } from "../support/jupyterlab.ts";
 import { notebookFolder, notebookOf } from "../support/notebook.ts";
 import { requires } from "../support/requirements.ts";
@@ -70,7 +71,7 @@ Deno.test({
     await notebook.page.evaluate("window.ran = 0; window.pwned = () => window.ran++");
     for (let cell = 0; cell < CELLS.length; cell++) {
       await notebook.run(cell);
-      assert.notEqual(await notebook.outputHtml(cell), "", `cell ${cell} shows something`);
+      await eventually(`cell ${cell} shows something`, async () => await notebook.outputHtml(cell) !== "");
     }
     const table = notebook.outputs(1).locator("td");
     for (let row = 0; row < await table.count(); row++) await table.nth(row).hover({ force: true });
@@ -79,9 +80,11 @@ Deno.test({
       const canvas = notebook.outputs(cell).locator("canvas");
       await canvas.scrollIntoViewIfNeeded();
       const { width, height } = (await canvas.boundingBox())!;
-      await canvas.hover({ position: { x: width / 2, y: height / 2 } });
       const tooltip = notebook.page.locator("#vg-tooltip-element.visible");
-      await tooltip.waitFor();
+      await eventually("the chart shows a tooltip", async () => { // which it does not before it is drawn
+        await canvas.hover({ position: { x: width / 2 + Math.random(), y: height / 2 } });
+        return await tooltip.isVisible();
+      });
       assert.match(await tooltip.innerText(), /x" onerror="pwned\(\)/);
       assert.equal(await tooltip.locator("img, h2").count(), 0, CELLS[cell]);
       await notebook.page.mouse.move(0, 0);

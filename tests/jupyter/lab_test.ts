@@ -21,7 +21,8 @@ Deno.test({
 
     await notebook.run(0);
     await notebook.run(1);
-    assert.equal(await notebook.outputText(0), "2");
+    await notebook.showsMatch(0, /^2$/);
+    await notebook.showsMatch(1, /^drawn$/);
     assert.match(await notebook.outputHtml(1), /<td>drawn<\/td>/);
     assert.equal(await notebook.emptyOutputs(), 0);
 

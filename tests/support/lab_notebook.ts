@@ -1,4 +1,5 @@
 import type { Locator, Page } from "npm:playwright-core@1.65.1";
+import { eventually } from "./eventually.ts";
 import type { Notebook } from "./notebook.ts";
 
 export type Theme = "light" | "dark";
@@ -66,6 +67,20 @@ export class LabNotebook implements AsyncDisposable {
   /** Waits until a cell shows this text. */
   async shows(cell: number, text: string): Promise<void> {
     await this.outputs(cell).getByText(text).first().waitFor();
+  }
+
+  /**
+   * Waits until the text of a cell's outputs matches, because outputs may arrive and be drawn after the cell has ended.
+   *
+   * @returns The text.
+   */
+  async showsMatch(cell: number, pattern: RegExp): Promise<string> {
+    let text = "";
+    const matches = async () => pattern.test(text = await this.outputText(cell));
+    await eventually(`cell ${cell} shows ${pattern}`, matches).catch((error) => {
+      throw new Error(`${error.message}; it shows: ${text}`);
+    });
+    return text;
   }
 
   /** The outputs of a cell as the page shows them. */
