@@ -223,23 +223,41 @@ async function startServers(options: LocalOptions, user: string, stack: AsyncDis
   const api = new WorkspaceApi({ ...services, port, groups, workspaceId });
   stack.defer(() => api.close());
   stack.defer(() => warehouses.close());
-  const inlineEnv = {
+  const { ca } = authority;
+  const { token } = identities;
+  const inlineEnv = clientEnvironment({ api, gateway, warehouses, workspace, token, user, workspaceId, ca });
+  return createLocalLakebase({ database, branches, gateway, api, warehouses, faults, inlineEnv, ca }, stack);
+}
+
+/** The servers, and the values with which a client logs in to them. */
+interface LoginTargets {
+  api: WorkspaceApi;
+  gateway: Gateway;
+  warehouses: WarehouseApi;
+  workspace: Workspace;
+  token: string;
+  user: string;
+  workspaceId: string | undefined;
+  ca: string;
+}
+
+/** The environment variables with which clients of Postgres and of Databricks find the servers. */
+function clientEnvironment({ api, gateway, warehouses, workspace, token, user, workspaceId, ca }: LoginTargets) {
+  const [endpoint] = workspace.endpoints;
+  const [warehouse, ...others] = warehouses.warehouses;
+  return {
     DATABRICKS_HOST: api.origin,
-    DATABRICKS_TOKEN: identities.token,
+    DATABRICKS_TOKEN: token,
     ...(workspaceId === undefined ? {} : { DATABRICKS_WORKSPACE_ID: workspaceId }),
-    ...(workspace.endpoints[0] ? { LAKEBASE_ENDPOINT: workspace.endpoints[0].name } : {}),
-    ...(warehouses.warehouses.length === 1 ? { DATABRICKS_WAREHOUSE_ID: warehouses.warehouses[0]!.id } : {}),
+    ...(endpoint ? { LAKEBASE_ENDPOINT: endpoint.name } : {}),
+    ...(warehouse && others.length === 0 ? { DATABRICKS_WAREHOUSE_ID: warehouse.id } : {}),
     PGHOST: "localhost",
     PGPORT: String(gateway.port),
     PGDATABASE: DEFAULT_DATABASE,
     PGUSER: user,
     PGSSLMODE: "require",
-    PGSSLROOTCERT: authority.ca,
+    PGSSLROOTCERT: ca,
   };
-  return createLocalLakebase(
-    { database, branches, gateway, api, warehouses, faults, inlineEnv, ca: authority.ca },
-    stack,
-  );
 }
 
 function createWarehouses(
