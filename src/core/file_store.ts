@@ -24,7 +24,7 @@ export interface StoredBytes {
 export interface StoredRanges {
   /** The number of bytes. */
   readonly size: number;
-  /** Reads bytes into a buffer that the caller may keep; fewer bytes if the file ends before. */
+  /** Reads bytes into a buffer that the caller may keep; fewer bytes if the file ends earlier. */
   read(from: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
   /** Ends the reading. */
   close(): Promise<void>;

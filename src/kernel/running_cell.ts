@@ -84,10 +84,7 @@ const CANCEL_MS = 1800;
 /** The time in which terminated code ends. */
 const UNWIND_MS = 300;
 
-/**
- * So many tries are enough on a machine that is not overloaded. After them, the person gets a notice, and the tries
- * continue.
- */
+/** Enough tries for a machine that is not overloaded. After them, the person gets a notice, and the tries continue. */
 const TRIES_BEFORE_NOTICE = 3;
 /** The time from Stop to the last try. */
 const LIMIT_MS = 60_000;

@@ -280,7 +280,7 @@ interface FileSystem {
 
 const { PGDATA } = PGlite.paths;
 
-/** Copies all data files, which are as after a crash of the server. Postgres recovers them when it starts. */
+/** Copies all data files, in the state that a crash of the server would leave. Postgres recovers them when it starts. */
 function copyFiles(): DataFiles {
   const fs = database!.Module.FS as unknown as FileSystem;
   const sizes = new Map<string, number | undefined>();

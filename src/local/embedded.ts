@@ -340,7 +340,7 @@ export class EmbeddedDatabase implements Database {
 /** Milliseconds that a query may run after its client has left. A client may send a query and leave on purpose. */
 const ORPHAN_LIMIT = 1000;
 
-/** Milliseconds that the server waits for a turn where it can also do without. */
+/** Milliseconds that the server waits for a turn that it can do without. */
 const SHORT_WAIT = 200;
 
 const SUPERUSER = "databricks_superuser";

@@ -71,7 +71,7 @@ export class EmbeddedSession {
   }
 }
 
-/** Matches the name of a custom setting, which has a point in it. The server does not list such settings. */
+/** Matches the name of a custom setting, which contains a dot. The server does not list such settings. */
 const CUSTOM_SETTING = /\b[A-Za-z_]\w*(?:\.\w+)+/g;
 /** The number of bytes of a message that are searched for such names. */
 const SEARCHED_BYTES = 100_000;
