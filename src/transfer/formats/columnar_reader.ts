@@ -17,9 +17,9 @@ const HEAP_MB = 512;
  */
 export function readArrow(
   source: string | AsyncIterable<Uint8Array> | RangeSource,
-  pool?: ReaderPool,
+  options: ReadOptions = {},
 ): Promise<ColumnarFile> {
-  return read("arrow", source, pool);
+  return read("arrow", source, options);
 }
 
 /**
@@ -27,7 +27,15 @@ export function readArrow(
  * Throws the same errors as {@linkcode readArrow}.
  */
 export function readArrowStreams(streams: AsyncIterable<Uint8Array<ArrayBuffer>>): Promise<ColumnarFile> {
-  return read("arrow streams", streams, undefined);
+  return read("arrow streams", streams, {});
+}
+
+/** How a file is read. */
+interface ReadOptions {
+  /** The workers that read it. @default {a worker for this file alone} */
+  pool?: ReaderPool | undefined;
+  /** The file's name in errors. @default {the last part of its path} */
+  name?: string | undefined;
 }
 
 /** A file whose ranges the main thread reads, because a worker has no login for its store. */
@@ -39,8 +47,8 @@ export interface RangeSource {
 }
 
 /** Reads a Parquet file, a row group at a time. Throws the same errors as {@linkcode readArrow}. */
-export function readParquet(source: string | RangeSource, pool?: ReaderPool): Promise<ColumnarFile> {
-  return read("parquet", source, pool);
+export function readParquet(source: string | RangeSource, options: ReadOptions = {}): Promise<ColumnarFile> {
+  return read("parquet", source, options);
 }
 
 /**
@@ -94,9 +102,9 @@ type ReaderFormat = "arrow" | "arrow streams" | "parquet";
 async function read(
   format: ReaderFormat,
   source: ReaderSource,
-  pool: ReaderPool | undefined,
+  options: ReadOptions,
 ): Promise<ColumnarFile> {
-  const reader = new ColumnarReader(format, source, await pool?.take() ?? newWorker(), pool);
+  const reader = new ColumnarReader(format, source, await options.pool?.take() ?? newWorker(), options);
   try {
     await reader.open();
     return reader;
@@ -143,12 +151,12 @@ class ColumnarReader implements ColumnarFile {
   #failure: { error: unknown } | undefined;
   #released = false;
 
-  constructor(format: ReaderFormat, source: ReaderSource, worker: Worker, pool: ReaderPool | undefined) {
+  constructor(format: ReaderFormat, source: ReaderSource, worker: Worker, { pool, name }: ReadOptions) {
     this.#format = format;
     this.#pool = pool;
     this.#worker = worker;
     this.#source = typeof source === "string" || "ranges" in source ? source : source[Symbol.asyncIterator]();
-    this.#name = fileName(source);
+    this.#name = name === undefined ? fileName(source) : `"${name}"`;
     this.#worker.on("message", (message: FromReader) => this.#receive(message));
     this.#worker.on("error", ({ message }: Error) => this.#fail(unreadable(this.#name, `it is damaged (${message})`)));
     this.#worker.on("exit", () => this.#fail(unreadable(this.#name, "its reader has ended")));
@@ -158,10 +166,8 @@ class ColumnarReader implements ColumnarFile {
     const source = this.#source;
     const format = this.#format;
     const path = typeof source === "string" ? source : undefined;
-    const ranges = typeof source !== "string" && "ranges" in source
-      ? { name: source.name, size: source.ranges.size }
-      : undefined;
-    this.#worker.postMessage({ kind: "open", format, path, ranges } satisfies ToReader);
+    const ranges = typeof source !== "string" && "ranges" in source ? { size: source.ranges.size } : undefined;
+    this.#worker.postMessage({ kind: "open", format, name: this.#name, path, ranges } satisfies ToReader);
     await this.#opened.promise;
   }
 
@@ -267,8 +273,10 @@ export type ToReader =
   | {
     kind: "open";
     format: ReaderFormat;
+    /** The file's name in errors. */
+    name: string;
     path: string | undefined;
-    ranges: { name: string; size: number } | undefined;
+    ranges: { size: number } | undefined;
   }
   /** Start to read these columns, and send the first pieces. */
   | { kind: "copy"; choice: CopyChoice; ahead: number }

@@ -29,7 +29,7 @@ parentPort!.on("message", (message: ToReader) => {
 async function answer(question: Extract<ToReader, { kind: "open" | "copy" }>): Promise<void> {
   switch (question.kind) {
     case "open": {
-      name = fileName(question.path ?? question.ranges);
+      name = question.name;
       await file?.[Symbol.asyncDispose](); // the previous file
       ranges.clear(); // the ranges of the previous file are no longer needed
       file = await open(question);
@@ -59,11 +59,11 @@ function sendMore(): void {
 
 async function open({ format, path, ranges }: ToReader & { kind: "open" }): Promise<FileRows> {
   const file = path ?? (ranges && new BlockFile(name, ranges.size, requestedRange));
-  if (format === "parquet") return await (await import("./parquet/read/open.ts")).openParquet(file!);
+  if (format === "parquet") return await (await import("./parquet/read/open.ts")).openParquet(file!, name);
   const { openArrow, openArrowStreams } = await import("./arrow/open.ts");
   return format === "arrow streams"
     ? await openArrowStreams(requestedBytes())
-    : await openArrow(file ?? requestedBytes());
+    : await openArrow(file ?? requestedBytes(), name);
 }
 
 /** Requests the bytes of a stream from the main thread, because only the main thread can read it. */

@@ -81,11 +81,12 @@ export class FileBytes implements RandomAccess, AsyncDisposable {
   /**
    * Opens a file.
    *
+   * @param name Its name in errors.
    * @throws {LakebaseError} `BAD_FILE` if it can't be opened.
    */
-  static async open(path: string): Promise<FileBytes> {
+  static async open(path: string, name: string = fileName(path)): Promise<FileBytes> {
     const { file, size } = await openFile(path);
-    return new FileBytes(file, size, fileName(path));
+    return new FileBytes(file, size, name);
   }
 
   async read(from: number, length: number): Promise<Uint8Array<ArrayBuffer>> {

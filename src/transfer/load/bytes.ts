@@ -31,12 +31,17 @@ export async function openStandardInput(): Promise<LoadBytes> {
 /**
  * Opens a file. Unpacks gzip and zstd, whatever the file's extension.
  *
+ * @param name The file's name in errors.
  * @throws {LakebaseError} `BAD_FILE` for a file that can't be read, and for any other archive or compression.
  */
-export async function openPath(path: string, files: ReadableFiles): Promise<LoadBytes> {
+export async function openPath(
+  path: string,
+  files: ReadableFiles,
+  name: string = basename(path),
+): Promise<LoadBytes> {
   const { size, chunks, close } = await files.open(path);
   try {
-    return await unpacked(basename(path), size, chunks, close);
+    return await unpacked(name, size, chunks, close);
   } catch (error) {
     await close();
     throw error;

@@ -35,18 +35,21 @@ export async function openColumnar(
   format: "arrow" | "parquet",
   options: SourceOptions,
 ): Promise<Incoming> {
-  const file = await readRows(source, format, options.readers);
+  const file = await readRows(source, format, options);
   try {
-    return new Columnar({ ...await nameAndSize(source), refuse: badData }, file, options);
+    return new Columnar({ ...await nameAndSize(source, options), refuse: badData }, file, options);
   } catch (error) {
     await file[Symbol.asyncDispose](); // its worker would keep the process alive
     throw error;
   }
 }
 
-async function nameAndSize(source: string | LoadBytes | RangeSource): Promise<Pick<Incoming, "name" | "size">> {
-  if (typeof source === "string") return { name: basename(source), size: (await Deno.stat(source)).size };
-  return "ranges" in source ? { name: basename(source.name), size: source.ranges.size } : source;
+async function nameAndSize(
+  source: string | LoadBytes | RangeSource,
+  { name }: SourceOptions,
+): Promise<Pick<Incoming, "name" | "size">> {
+  if (typeof source === "string") return { name: name ?? basename(source), size: (await Deno.stat(source)).size };
+  return "ranges" in source ? { name: name ?? basename(source.name), size: source.ranges.size } : source;
 }
 
 /** Opens the rows of a query that does not run in Postgres. */
@@ -96,11 +99,11 @@ async function* batchOf(batch: Batch, columns: readonly number[]): AsyncGenerato
 async function readRows(
   source: string | LoadBytes | RangeSource,
   format: "arrow" | "parquet",
-  readers: SourceOptions["readers"],
+  { readers: pool, name }: SourceOptions,
 ): Promise<ColumnarFile> {
   const { readArrow, readParquet } = await loadModule(() => import("../formats/columnar_reader.ts"));
-  if (format === "parquet") return await readParquet(source as string | RangeSource, readers);
-  return await readArrow(typeof source === "object" && "chunks" in source ? source.chunks : source, readers);
+  if (format === "parquet") return await readParquet(source as string | RangeSource, { pool, name });
+  return await readArrow(typeof source === "object" && "chunks" in source ? source.chunks : source, { pool, name });
 }
 
 class Columnar implements Incoming {

@@ -226,9 +226,9 @@ class Dataset implements Incoming {
   }
 
   /** The options for one file. Its `columns` omit the partitions, which the file itself does not have. */
-  #fileOptions({ partitions }: PartitionedFile): SourceOptions {
+  #fileOptions({ path, partitions }: PartitionedFile): SourceOptions {
     const { types: _types, columns, ...rest } = this.#options;
-    const options = { ...rest, readers: this.#readers, expected: partitions };
+    const options = { ...rest, name: path, readers: this.#readers, expected: partitions };
     if (columns === undefined) return options;
     const listed = listedColumns(this.#options);
     if (listed === undefined) return { ...options, columns, absent: this.#absent };

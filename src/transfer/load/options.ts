@@ -94,6 +94,8 @@ export interface LoadOptions {
 
 /** The options for opening a source. */
 export interface SourceOptions extends LoadOptions {
+  /** The file's name in errors. @default {the last part of its path} */
+  name?: string;
   /** The number of rows that are sampled for types. @default {10,000} */
   sampleRows?: number;
   /** The partitions of an Arrow or Parquet file. If the file has a column of that name, every row must have that value. */

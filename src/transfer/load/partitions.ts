@@ -143,7 +143,7 @@ export class WithPartitions implements Incoming {
   }
 }
 
-/** Does some work on a file. An error of the work gets the whole path of the file. */
+/** Does some work on a file. An error that does not name the file gets its path. */
 export async function inFile<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -160,14 +160,11 @@ function inFileSync<T>(path: string, work: () => T): T {
   }
 }
 
-/** Puts the file's whole path into an error, because many files in hive folders have the same name. */
+/** Adds the file's path to an error that does not name it, such as one about an option that the file does not fit. */
 function withPath(error: unknown, path: string): unknown {
   if (!(error instanceof LakebaseError) || error.message.includes(path)) return error;
   const { code, message, cause, sqlstate } = error;
-  const name = path.slice(path.lastIndexOf("/") + 1);
-  const at = message.indexOf(name);
-  const text = at === -1 ? `${message} (in ${path})` : message.slice(0, at) + path + message.slice(at + name.length);
-  return new LakebaseError(code, text, { cause, sqlstate });
+  return new LakebaseError(code, `${message} (in ${path})`, { cause, sqlstate });
 }
 
 const LINE_FEED = 10;

@@ -134,7 +134,7 @@ async function openDatasetFile(
 ): Promise<Incoming | undefined> {
   checkFormatOptions(options, format);
   if (isColumnar(format)) return await openColumnarFile(path, files, format, options);
-  const bytes = await openPath(path, files);
+  const bytes = await openPath(path, files, options.name);
   const peeked = await peek(bytes.chunks, (chunk) => chunk.length === 0);
   if (peeked.whole && peeked.head.every(({ length }) => length === 0)) return void await bytes[Symbol.asyncDispose]();
   return await openTextFormat(format, { ...bytes, chunks: peeked.all() as AsyncIterable<Uint8Array> }, options);
@@ -187,7 +187,7 @@ async function openColumnarFile(
     const signature = await signatureIn(ranges);
     if (signature === "gzip" || signature === "zstd") {
       if (format === "parquet") throw unseekableParquet(path, `unpack it first, with ${UNPACKERS[signature]}`);
-      return await openColumnarAs(await openPath(path, files), format, options);
+      return await openColumnarAs(await openPath(path, files, options.name), format, options);
     }
     const error = unsupportedFile(path, signature) ?? otherFormat(path, format, signature);
     if (error !== undefined) throw error;

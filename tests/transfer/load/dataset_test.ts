@@ -334,6 +334,26 @@ pullTest("an error of a file that shares its COPY with others names the file and
   assert.deepEqual([...await db.query(`SELECT DISTINCT id, s FROM ${table}`)], [{ id: null, s: "z" }]);
 });
 
+pullTest(
+  "an error has the path of its file once, also if the file's name is a part of another word",
+  async ({ db, folder }) => {
+    const table = newName();
+    await db.query(`CREATE TABLE ${table} (id int)`);
+    const cases = [
+      ["csv", "nam\n1\n", /^Cannot load: \/\S+\/csv\/a has the column "nam", but /],
+      ["ndjson", '{"id": 1}\n{"id": \n', /^Cannot load \/\S+\/ndjson\/a: line 2 /],
+      ["arrow", "no Arrow file", /^Cannot read "\/\S+\/arrow\/a": /],
+      ["parquet", "no Parquet file", /^Cannot read "\/\S+\/parquet\/a": /],
+    ] as const;
+    for (const [format, text, message] of cases) {
+      await write(folder, { [`${format}/a`]: text });
+      const error = await errorOf(db.load(table, `${folder}/${format}`, { format }));
+      assert.match(error.message, message);
+      assert.equal(error.message.split(`/${format}/a`).length, 2, error.message);
+    }
+  },
+);
+
 pullTest("a dataset whose last file is damaged loads nothing", async ({ db, folder }) => {
   const table = newName();
   await db.query(`CREATE TABLE ${table} (n int)`);

@@ -47,13 +47,16 @@ interface ArrowBatches {
  * Opens an Arrow IPC file or stream.
  *
  * @param source A path, or the bytes.
+ * @param name The name of the file in errors.
  * @throws {LakebaseError} `BAD_FILE` if the source is not in this format, is damaged, or has columns that Postgres has no
  * type for.
  */
-export async function openArrow(source: string | RandomAccess | AsyncIterable<Uint8Array>): Promise<FileRows> {
+export async function openArrow(
+  source: string | RandomAccess | AsyncIterable<Uint8Array>,
+  name: string = fileName(source),
+): Promise<FileRows> {
   registerCodecs();
-  const name = fileName(source);
-  const file = typeof source === "string" ? await FileBytes.open(source) : undefined;
+  const file = typeof source === "string" ? await FileBytes.open(source, name) : undefined;
   const close = async () => await file?.[Symbol.asyncDispose]();
   try {
     const arrow = await openSource(file ?? source as RandomAccess | AsyncIterable<Uint8Array>, name);

@@ -34,10 +34,11 @@ const MIN_VALUE_BYTES = 12;
  * Opens a Parquet file.
  *
  * @param source A path, or the bytes.
+ * @param name The name of a path's file in errors.
  * @throws {LakebaseError} `BAD_FILE` if it is not a Parquet file, is damaged or encrypted, or has an unsupported feature.
  */
-export async function openParquet(source: string | RandomAccess): Promise<FileRows> {
-  const opened = typeof source === "string" ? await FileBytes.open(source) : undefined;
+export async function openParquet(source: string | RandomAccess, name?: string): Promise<FileRows> {
+  const opened = typeof source === "string" ? await FileBytes.open(source, name) : undefined;
   const file = opened ?? source as RandomAccess;
   const close = async () => await opened?.[Symbol.asyncDispose]();
   try {
