@@ -49,9 +49,9 @@ test("LakebasePool supports the promise and callback forms of pg.Pool", async ({
 });
 
 test("LakebasePool keeps a new connection while the thread computes for longer than connectTimeout", async ({ local }) => {
-  const pool = await localPool(local, { connectTimeout: 2 });
+  const pool = await localPool(local, { connectTimeout: 5 });
   const client = await pool.connect();
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2700); // blocks this thread
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5700); // blocks this thread
   assert.equal((await client.query("SELECT 1 AS n")).rows[0].n, 1);
   client.release();
   await pool.end();
