@@ -136,7 +136,7 @@ async function startServer(
     cwd: folder,
     env: { ...home.env, ...env },
   });
-  resources.defer(() => server.end("SIGTERM", 60_000)); // a Jupyter that is killed leaves its kernels
+  resources.defer(() => server.end("SIGTERM"));
   const url = `http://127.0.0.1:${port}`;
   if (await server.ready(() => answers(`${url}/api/status?token=${token}`), 180_000)) return { url, token };
   throw new Error(`JupyterLab did not start:\n${await server.log()}`);

@@ -74,7 +74,7 @@ export class ServerProcess {
   }
 
   /** Sends a signal and waits for the end. Kills a server that has not ended after `limit` milliseconds. */
-  async end(signal: Deno.Signal, limit = 20_000): Promise<void> {
+  async end(signal: Deno.Signal, limit = 60_000): Promise<void> {
     if (!this.#running) return;
     this.#child.kill(signal);
     const timer = setTimeout(() => this.#child.kill("SIGKILL"), limit);
