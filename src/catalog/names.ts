@@ -25,25 +25,34 @@ export function fold(name: string): string {
  * @throws {LakebaseError} `BAD_PARAMETER` if the text can't be a name.
  */
 export function possibleNames(name: string): string[] {
-  const parts: { text: string; quoted: boolean }[] = [];
-  if (name.length > MAX_NAME_LENGTH) throw badName(name);
-  for (let index = 0; index <= name.length;) {
-    PART.lastIndex = index;
-    const match = PART.exec(name);
-    if (match === null || name.includes("\0")) throw badName(name);
-    const [whole, quoted, bare = ""] = match;
-    parts.push(
-      quoted === undefined ? { text: bare.trim(), quoted: false } : { text: unquoteName(quoted), quoted: true },
-    );
-    index += whole.length;
-    if (index < name.length && name[index] !== ".") throw badName(name);
-    index++;
-  }
-  if (parts.some(({ text }) => text === "")) throw badName(name);
+  if (name.length > MAX_NAME_LENGTH || name.includes("\0")) throw badName(name);
+  const parts = partsOfName(name, PART)?.map(([, quoted, bare = ""]) =>
+    quoted === undefined ? { text: bare.trim(), quoted: false } : { text: unquoteName(quoted), quoted: true }
+  );
+  if (parts === undefined || parts.some(({ text }) => text === "")) throw badName(name);
   const asWritten = parts.map(({ text }) => quoteName(text)).join(".");
   // A part that SQL can't read without quotes is not folded: a shell may have removed the quotes of "My Table".
   const folded = parts.map(({ text, quoted }) => quoteName(quoted || !BARE.test(text) ? text : fold(text))).join(".");
   return [...new Set([asWritten, folded])];
+}
+
+/**
+ * Splits a name at the dots that are not in quotes.
+ *
+ * @param part A sticky pattern of one part with the spaces around it.
+ * @returns The match of each part; `undefined` if the text is not such a name.
+ */
+export function partsOfName(name: string, part: RegExp): RegExpExecArray[] | undefined {
+  const parts: RegExpExecArray[] = [];
+  for (let at = 0; at <= name.length; at++) { // also at the end, where a part is missing after a last dot
+    part.lastIndex = at;
+    const match = part.exec(name);
+    if (match === null) return undefined;
+    parts.push(match);
+    at += match[0].length;
+    if (at < name.length && name[at] !== ".") return undefined;
+  }
+  return parts;
 }
 
 /** Gives the name as quoted SQL if it can stand for one name only. Then no round trip has to look it up. */

@@ -1,3 +1,4 @@
+import { partsOfName } from "../catalog/names.ts";
 import { closest } from "../core/closest.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { unquoteName } from "../core/sql_text.ts";
@@ -65,20 +66,10 @@ const PART = /\s*(?:`((?:[^`]|``)+)`|"((?:[^"]|"")+)"|([^`".]+))\s*/y;
  */
 export function parseTableName(text: string): TableName {
   if (typeof text !== "string" || text.length > MAX_NAME_LENGTH) throw badName(text);
-  const parts: string[] = [];
-  for (let at = 0; at <= text.length && parts.length < 4;) {
-    PART.lastIndex = at;
-    const match = PART.exec(text);
-    if (match === null) throw badName(text);
-    const [whole, inBackticks, quoted, bare = ""] = match;
-    parts.push(
-      inBackticks?.replaceAll("``", "`") ?? (quoted === undefined ? undefined : unquoteName(quoted)) ?? bare.trim(),
-    );
-    at += whole.length;
-    if (at < text.length && text[at] !== ".") throw badName(text);
-    at++;
-  }
-  if (parts.length > 3 || parts.includes("")) throw badName(text);
+  const parts = partsOfName(text, PART)?.map(([, inBackticks, quoted, bare = ""]) =>
+    inBackticks?.replaceAll("``", "`") ?? (quoted === undefined ? undefined : unquoteName(quoted)) ?? bare.trim()
+  );
+  if (parts === undefined || parts.length > 3 || parts.includes("")) throw badName(text);
   return { catalog: parts.at(-3), schema: parts.at(-2), name: parts.at(-1)! };
 }
 
