@@ -22,7 +22,7 @@ async function counter(db: Lakebase): Promise<{ rows: () => Promise<number> } & 
 
 queryTest("a token that expires during a query or a transaction does not end it", async ({ open, local }) => {
   const db = await open();
-  const running = db.sql`SELECT 1 AS n, pg_sleep(0.3)`.value();
+  const running = db.sql`SELECT 1 AS n, pg_sleep(3)`.value();
   await untilSent(db, "pg_sleep");
   local.faults.expireTokens();
   assert.equal(await running, 1);

@@ -41,7 +41,7 @@ Deno.test("the alternatives to a missing endpoint are looked up within the same 
   });
   const workspace = new Workspace({ client: clientOf(server), limit: 3_600_000 }); // a single request may take an hour
   const request = { endpoint: "projects/p/branches/b/endpoints/e", readOnly: false };
-  const error = await errorOf(() => findEndpoint(workspace, request, { deadline: Date.now() + 500 }));
+  const error = await errorOf(() => findEndpoint(workspace, request, { deadline: Date.now() + 4000 }));
   assert.equal(error.code, "ENDPOINT_NOT_FOUND");
   assert.match(error.message, /projects\/p\/branches\/b\/endpoints\/e is not in the workspace$/);
 });
@@ -52,7 +52,7 @@ test("an endless list of the workspace is an error within connectTimeout", async
     pages++;
     return Response.json({ projects: [{ name: `projects/p${pages}` }], next_page_token: `page ${pages}` });
   });
-  const options = { workspace: clientOf(server), user: "me", envFile: false, connectTimeout: 1 } as const;
+  const options = { workspace: clientOf(server), user: "me", envFile: false, connectTimeout: 5 } as const;
   const error = await errorOf(() => connect(options));
   assert.equal(error.code, "WORKSPACE_UNAVAILABLE");
   assert.match(error.message, /its list of projects does not end: \d+ pages so far/);

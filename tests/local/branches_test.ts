@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { ConnectionOptions } from "node:tls";
 import type pg from "pg";
+import { install } from "npm:@sinonjs/fake-timers@15.5.0";
 import type { LocalLakebase } from "lakebase/local";
 import { eventually } from "../support/eventually.ts";
 import { bothTests, localTests } from "../support/lakebase.ts";
@@ -39,6 +40,16 @@ async function create(local: LocalLakebase, id: string, spec: Record<string, unk
     local,
     await ask(local, `POST ${BRANCHES}?branch_id=${id}`, { spec: { ttl: "3600s", ...spec } }),
   );
+}
+
+/** Runs some work with a stopped clock, so that an operation that takes time ends only when `pass()` moves the clock. */
+async function withStoppedClock<Value>(work: (pass: (ms: number) => void) => Promise<Value>): Promise<Value> {
+  const clock = install({ toFake: ["setTimeout", "clearTimeout"], shouldClearNativeTimers: true });
+  try {
+    return await work((ms) => clock.tick(ms));
+  } finally {
+    clock.uninstall();
+  }
 }
 
 async function drop(local: LocalLakebase, ...ids: string[]): Promise<void> {
@@ -115,11 +126,15 @@ both("a native password, startup options and a cancel request reach the branch",
 
 test("faults.branch makes the operation slow or makes it fail, and makes a new branch refuse logins", async ({ local }) => {
   local.faults.branch = { takes: 100, refuseLogins: 60_000 };
-  const started = await ask(local, `POST ${BRANCHES}?branch_id=slow`, { spec: { no_expiry: true } });
-  assert.equal(started["done"], false);
-  assert.match(started["name"], /^projects\/local\/branches\/slow\/operations\/[0-9a-f-]+$/);
-  assert.equal((await ask(local, `GET ${BRANCHES}/slow`))["status"].current_state, "INIT");
-  assert.deepEqual(await ask(local, `GET ${BRANCHES}/slow/endpoints`), { http: 200 });
+  const started = await withStoppedClock(async (pass) => {
+    const started = await ask(local, `POST ${BRANCHES}?branch_id=slow`, { spec: { no_expiry: true } });
+    assert.equal(started["done"], false);
+    assert.match(started["name"], /^projects\/local\/branches\/slow\/operations\/[0-9a-f-]+$/);
+    assert.equal((await ask(local, `GET ${BRANCHES}/slow`))["status"].current_state, "INIT");
+    assert.deepEqual(await ask(local, `GET ${BRANCHES}/slow/endpoints`), { http: 200 });
+    pass(100);
+    return started;
+  });
   await finished(local, started);
   await assert.rejects(open(local, "slow"), { code: "28000", message: "External authorization failed." });
   local.faults.branch = { error: { errorCode: "RESOURCE_EXHAUSTED", message: "No compute is free" } };
@@ -131,8 +146,12 @@ test("faults.branch makes the operation slow or makes it fail, and makes a new b
 
 test("a branch that is deleted during its creation is not completed", async ({ local }) => {
   local.faults.branch = { takes: 50 };
-  const started = await ask(local, `POST ${BRANCHES}?branch_id=gone`, { spec: { no_expiry: true } });
-  await drop(local, "gone");
+  const started = await withStoppedClock(async (pass) => {
+    const started = await ask(local, `POST ${BRANCHES}?branch_id=gone`, { spec: { no_expiry: true } });
+    await drop(local, "gone");
+    pass(50);
+    return started;
+  });
   const { error } = await finished(local, started);
   assert.equal(error.error_code, "NOT_FOUND");
   assert.equal((await ask(local, `GET ${BRANCHES}/gone`)).http, 404);

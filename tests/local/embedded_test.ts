@@ -254,7 +254,13 @@ Deno.test("statement_timeout ends a query", async () => {
   for (const sql of ["SELECT pg_sleep(20)", "SELECT count(*) FROM generate_series(1, 100000000)"]) {
     await assert.rejects(client.query(sql), { code: "57014", message: /due to statement timeout/ });
   }
-  assert.deepEqual(await firstRow(client, "SELECT 1"), [1]);
+  // On a stalled machine, even a short statement may exceed the limit.
+  const one = () => firstRow(client, "SELECT 1").catch(({ code }) => code);
+  await eventually("the session works", async () => {
+    const row = await one();
+    if (row !== "57014") assert.deepEqual(row, [1]);
+    return row !== "57014";
+  });
   await client.end();
 });
 
