@@ -134,7 +134,7 @@ test(requires("an endpoint that moves to another address is found there", manyAd
     else callback(null, found.address, found.family);
   };
   const first = relay({ hostname: "127.0.0.2", to: Number(local.env["PGPORT"]) });
-  const pool = await localPool(local, { port: first.port, max: 2, connectTimeout: 5, find });
+  const pool = await localPool(local, { port: first.port, max: 2, connectTimeout: 30, find });
   const one = async () => (await pool.query("SELECT 1 AS n")).rows[0].n;
   found = { address: "127.0.0.2", family: 4 };
   assert.equal(await one(), 1);

@@ -40,14 +40,15 @@ async function lookedUp({ lookups }: { lookups: () => number }, more: number): P
 }
 
 test("watchClient() ends a statement whose server is silently gone", async ({ local }) => {
-  const pool = await watchedPool(local, { silence: 200, limit: 200 });
-  await pool.query("SELECT 1");
+  const watch = { silence: 200, limit: 200 };
+  const pool = await watchedPool(local, watch);
   const waiting = pool.query("SELECT pg_sleep(60)");
   waiting.catch(() => {});
   await untilSent({ pool });
   local.faults.blackhole = true;
   await assert.rejects(waiting, { message: "the server no longer answers" });
   local.faults.reset();
+  watch.limit = LIMIT; // of the next connection
   assert.equal((await pool.query("SELECT 1 AS n")).rows[0].n, 1);
   await pool.end();
 });
