@@ -125,10 +125,17 @@ test("(slow) no secret is shown: a compute that suspends again and again, and co
 
 test("(slow) no secret is shown: a server that is full, and names that lead nowhere", async ({ local }) => {
   local.faults.maxConnections = 0;
-  const output = await printedBy(local, QUICK, NATIVE, { ...QUICK, host: "ep-none.invalid" }, {
-    ...QUICK,
-    host: "ep-none-pooler.localhost",
-  });
+  // A login that takes longer than connectTimeout, or a lookup, would have another error.
+  const output = await printedBy(
+    local,
+    { connectTimeout: 4 },
+    NATIVE,
+    { connectTimeout: 20, host: "ep-none.invalid" },
+    {
+      ...QUICK,
+      host: "ep-none-pooler.localhost",
+    },
+  );
   for (const code of ["TOO_MANY_CONNECTIONS", "DNS", "POOLED_HOST"]) assert.match(output, new RegExp(code));
   assertNone(output, secretsOf(local));
 }, { neverReached: "it fails before the database is reached" });

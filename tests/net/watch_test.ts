@@ -102,10 +102,16 @@ for (const [where, before] of [["", []], [" in a transaction", ["BEGIN"]]] as co
     const pool = await watchedPool(local, { silence: 150, limit: LIMIT }, route.port);
     const client = await pool.connect();
     for (const text of before) await client.query(text);
-    const waiting = client.query("SELECT pg_sleep(1)");
+    // The statement waits for a lock, so that it ends after its connection is lost, however slow the machine is.
+    const holder = await localPool(local, {});
+    const lock = 100 + before.length; // the lost session may keep its lock for a while
+    await holder.query(`SELECT pg_advisory_lock(${lock})`);
+    const waiting = client.query(`SELECT pg_advisory_xact_lock(${lock})`);
     waiting.catch(() => {});
-    await untilSent({ pool });
+    const waits = `SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = ${lock} AND NOT granted`;
+    await eventually("the statement waits", async () => (await holder.query(waits)).rowCount === 1);
     route.forget();
+    await holder.end(); // releases the lock
     assert.equal((await pool.query("SELECT 2 AS n")).rows[0].n, 2);
     assert.equal(await failureOf(waiting), GONE);
     (client as unknown as LoginClient).destroy();
