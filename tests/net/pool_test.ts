@@ -149,7 +149,7 @@ test("LakebasePool.end() does not wait forever for a connection that is never re
 
 test("a script without close() ends, and prints nothing on standard error", async ({ local }) => {
   const script = `import { connect } from "${import.meta.resolve("../../mod.ts")}";
-    const db = await connect({ envFile: "/dev/null" });
+    const db = await connect({ envFile: "/dev/null", idleTimeout: 3600 });
     console.log((await db.query("SELECT 1 AS n")).length);
     await db.query("SELECT 1/0").catch((error) => console.log(error.sqlstate));
     await connect({ database: "nope" }).catch((error) => console.log(error.code));
@@ -157,7 +157,7 @@ test("a script without close() ends, and prints nothing on standard error", asyn
   const child = new Deno.Command(Deno.execPath(), {
     args: ["eval", "--quiet", ...LOCKED, script], // Deno says there what it downloads
     env: local.env,
-    signal: AbortSignal.timeout(30_000), // the access token lives for an hour: a timer that holds the process shows here
+    signal: AbortSignal.timeout(120_000), // the token and an idle connection live for an hour: a timer that holds the process shows here
   });
   const { code, stdout, stderr } = await child.output();
   const decoder = new TextDecoder();
