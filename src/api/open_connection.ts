@@ -93,7 +93,7 @@ export async function openParts(read: ReadSettings): Promise<LakebaseParts> {
       ssl: await tlsOptions(host, settings.sslMode, settings.ca),
       onWaiting: waiting.failed,
     });
-    (await pool.connect()).release();
+    await pool.open();
     waiting.connected();
     return {
       read,

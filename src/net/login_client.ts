@@ -6,10 +6,17 @@ import type { Credential, CredentialCache } from "../auth/credential.ts";
 import { LakebaseError } from "../core/errors.ts";
 import { keepSecret } from "../core/redact.ts";
 import { destination, type HostLookup, lookup } from "./dns.ts";
-import { guardLongMessages, sendBehindLogin, shareThread } from "./message_filters.ts";
-import { backendOf, connectionOf, forgetPassword, ignoreEnvironment, runningQuery } from "./pg_internals.ts";
+import { guardLongMessages, shareThread } from "./message_filters.ts";
+import {
+  backendOf,
+  connectionOf,
+  endAfterQuery,
+  forgetPassword,
+  ignoreEnvironment,
+  runningQuery,
+} from "./pg_internals.ts";
 import { keepOnLoopback, requestMessage, type SslConfig, upgrade } from "./tls.ts";
-import { silentServerError, watchClient, type WatchOptions } from "./watch.ts";
+import { watchClient, type WatchOptions } from "./watch.ts";
 
 /** The cached credentials with which connections failed. */
 const usedCredentials = new WeakMap<object, Credential>();
@@ -27,6 +34,10 @@ export interface LoginClient extends pg.Client {
   takenAt: number;
   /** The statement or the other purpose that the client was taken for; `undefined` if it is not known. */
   purpose: string | undefined;
+  /** Whether the session's output formats are set. */
+  isPrepared: boolean;
+  /** Waits until the output formats are set. Rejects if the session ends before that, so that no statement is lost with it. */
+  prepared(): Promise<void>;
   /**
    * Asks the server to cancel the statement that this client runs. The server does not answer: the statement fails with
    * SQLSTATE 57014, or has ended already.
@@ -69,7 +80,8 @@ export function loginClientClass(
     /** Whether this client only asks about another client's session, and so needs no preparation. */
     #isProbe = false;
     #credential: Credential | undefined;
-    readonly #formatsAnswered: Promise<void>;
+    isPrepared = false;
+    #preparing: Promise<void> = Promise.resolve();
 
     constructor(options: pg.ClientConfig) {
       super({
@@ -84,7 +96,6 @@ export function loginClientClass(
       guardLongMessages(this, longestMessage);
       shareThread(this);
       keepOutputFormats(this);
-      this.#formatsAnswered = sendBehindLogin(this, SET_OUTPUT_FORMATS);
       // An "error" event without a listener ends the process. A running query rejects anyway.
       this.on("error", () => {});
     }
@@ -100,8 +111,25 @@ export function loginClientClass(
       return probe;
     }
 
-    /** Closes the connection if the server takes the login, and then does not answer in time. */
-    async #expectAnswer(): Promise<void> {
+    prepared(): Promise<void> {
+      return this.#preparing;
+    }
+
+    async #setOutputFormats(): Promise<void> {
+      const lifted = this.#limitSilence();
+      try {
+        await this.query(SET_OUTPUT_FORMATS);
+      } catch (error) {
+        // If only the statement was refused, the session can be used: what it can't read is reported when it is read.
+        await this.query("").catch(() => Promise.reject(error));
+      } finally {
+        lifted();
+      }
+      this.isPrepared = true;
+    }
+
+    /** Closes the connection if the server takes the login, and then does not answer in time. Returns the end of the limit. */
+    #limitSilence(): () => void {
       const { stream } = connectionOf(this);
       let timer: ReturnType<typeof setTimeout> | undefined;
       const wait = () => {
@@ -109,19 +137,18 @@ export function loginClientClass(
         timer = setTimeout(() => {
           // A late timer shows that this thread was busy, so an answer may have come that nobody has read yet.
           if (Date.now() - due > LATE_MS) wait();
-          else stream.destroy(silentServerError());
+          else stream.destroy(new Error("timeout expired"));
         }, connectTimeout);
       };
       wait();
-      await this.#formatsAnswered;
-      clearTimeout(timer);
+      return () => clearTimeout(timer);
     }
 
-    /** Prepares the session. `pg-pool` forgets a client whose connect() fails and does not close it. */
-    async #prepare(): Promise<void> {
-      if (this.#isProbe || onConnect === undefined) return;
+    /** Runs `onConnect`. `pg-pool` forgets a client whose connect() fails and does not close it. */
+    async #runOnConnect(run: (client: pg.Client) => Promise<void>): Promise<void> {
       try {
-        await withinLimit(onConnect(this), connectTimeout);
+        await this.#preparing;
+        await withinLimit(run(this), connectTimeout);
       } catch (error) {
         if (runningQuery(this) !== undefined) await this.requestCancel().catch(() => {});
         this.destroy();
@@ -135,8 +162,10 @@ export function loginClientClass(
       const connecting = super.connect().then(async () => {
         forgetPassword(this);
         watchClient(this, { ...watch, find, makeProbe: () => this.#probe() });
-        void this.#expectAnswer();
-        await this.#prepare();
+        if (this.#isProbe) return this;
+        this.#preparing = this.#setOutputFormats();
+        this.#preparing.catch(() => {}); // the first statement reports it
+        if (onConnect !== undefined) await this.#runOnConnect(onConnect);
         return this;
       }, (error) => {
         if (this.#credential !== undefined && error instanceof Error) usedCredentials.set(error, this.#credential);
@@ -144,6 +173,15 @@ export function loginClientClass(
       });
       if (callback === undefined) return connecting;
       connecting.then(() => callback(undefined as unknown as Error), callback);
+    }
+
+    override end(): Promise<void>;
+    override end(callback: (error: Error) => void): void;
+    override end(callback?: (error: Error) => void): Promise<void> | void {
+      const isPreparing = !this.isPrepared && runningQuery(this)?.text === SET_OUTPUT_FORMATS;
+      const ending = isPreparing ? endAfterQuery(this) : super.end();
+      if (callback === undefined) return ending;
+      ending.then(() => callback(undefined as unknown as Error), callback);
     }
 
     /** The text that `console.log` prints, without the fields of `pg`, because some of them hold secrets. */

@@ -1,7 +1,7 @@
 import { Buffer, constants } from "node:buffer";
 import { LakebaseError } from "../core/errors.ts";
 import { giveTurn } from "../core/pause.ts";
-import { connectionOf, filterMessages, filterSocket, holdReading, resumeReading } from "./pg_internals.ts";
+import { connectionOf, filterMessages, holdReading, resumeReading } from "./pg_internals.ts";
 
 const DATA_ROW = 0x44;
 const COPY_DATA = 0x64;
@@ -128,108 +128,6 @@ export class MessageReader {
     this.#ending = Buffer.alloc(2); // the ends of the text that was cut, and of the message
     return at + HEADER;
   }
-}
-
-const QUERY = 0x51;
-const READY_FOR_QUERY = 0x5a;
-const ERROR_RESPONSE = 0x45;
-/** The severity stands within these bytes at the beginning of an error. The rest of an error may be very long. */
-const SEVERITY_BYTES = 100;
-/** Notices, notifications and reports of settings. They may come at any time, and are not part of an answer. */
-const ASYNCHRONOUS: readonly number[] = [0x4e, 0x41, 0x53];
-
-/**
- * Sends a statement directly behind the login, and keeps its answer from `pg`, so that the login does not wait for the
- * answer. What is written meanwhile is held until the answer has come: when PgBouncer in transaction mode passes on the
- * end of an answer, it gives the session to another client, even if it has taken the beginning of the next statement.
- *
- * @param client A client that has not connected.
- * @param text The statement. Its rows and its error are discarded.
- * @returns A promise that is fulfilled when the server has answered, or when the connection is closed.
- */
-export function sendBehindLogin(client: object, text: string): Promise<void> {
-  const answered = Promise.withResolvers<void>();
-  filterSocket(client, (socket, pass) => {
-    socket.once("close", answered.resolve);
-    let inLogin = true;
-    let error: Buffer = NONE; // its beginning, until it is known whether the session ends with it
-    let endsSession: boolean | undefined;
-    return splitMessages((code, part, isLast) => {
-      if (inLogin) {
-        if (code === READY_FOR_QUERY && isLast) {
-          inLogin = false;
-          socket.write(queryMessage(text)); // before `pg` hears of the end of the login, and sends the first statement
-          socket.cork();
-        }
-        pass(part);
-      } else if (code === ERROR_RESPONSE) {
-        if (endsSession) pass(part);
-        if (endsSession === undefined) {
-          error = Buffer.concat([error, part]);
-          if (!isLast && error.length < SEVERITY_BYTES) return "more";
-          endsSession = isFatal(error);
-          if (endsSession) pass(error);
-        }
-        if (!isLast) return "more";
-        error = NONE;
-        endsSession = undefined;
-      } else if (ASYNCHRONOUS.includes(code)) pass(part);
-      else if (code === READY_FOR_QUERY && isLast) {
-        socket.uncork();
-        answered.resolve();
-        return "end";
-      }
-      return "more";
-    });
-  });
-  return answered.promise;
-}
-
-/**
- * Splits bytes into the parts of messages: the header of a message, and then its body in as many parts as arrive.
- *
- * @param take Takes a part, and says whether the splitting ends with it.
- * @returns A function that takes bytes. At the end it returns the bytes that are left.
- */
-function splitMessages(
-  take: (code: number, part: Buffer, isLast: boolean) => "more" | "end",
-): (bytes: Buffer) => Buffer | undefined {
-  let header = NONE;
-  let code = 0;
-  let remaining = 0;
-  return (bytes) => {
-    for (let at = 0; at < bytes.length;) {
-      let part = bytes.subarray(at, at + (remaining || HEADER - header.length));
-      at += part.length;
-      if (remaining > 0) remaining -= part.length;
-      else {
-        header = Buffer.concat([header, part]);
-        if (header.length < HEADER) break;
-        part = header;
-        header = NONE;
-        code = part[0]!;
-        remaining = Math.max(0, part.readUInt32BE(1) - 4);
-      }
-      if (take(code, part, remaining === 0) === "end") return bytes.subarray(at);
-    }
-    return undefined;
-  };
-}
-
-function queryMessage(text: string): Buffer {
-  const body = Buffer.from(`${text}\0`);
-  const header = Buffer.alloc(HEADER);
-  header[0] = QUERY;
-  header.writeInt32BE(body.length + 4, 1);
-  return Buffer.concat([header, body]);
-}
-
-/**
- * Whether the server closes the connection after an error. The field `V` has the severity in English. PgBouncer 1.18 does
- * not send that field, and its field `S`, which servers translate, is in English.
- */
-function isFatal(error: Buffer): boolean {
-  return /(^.{5}S|\0V)(FATAL|PANIC)\0/s.test(error.toString("latin1", 0, 2 * SEVERITY_BYTES));
 }
 
 /** The bytes that are read in one turn of the event loop. Making objects of their rows takes about 10 ms. */

@@ -19,7 +19,7 @@ interface Connection extends EventEmitter {
 }
 
 interface Internals {
-  connection: Connection & { attachListeners(stream: EventEmitter): void };
+  connection: Connection & { attachListeners(stream: EventEmitter): void; end(): void };
   connectionParameters: Record<"password" | "replication" | "binary" | "options", unknown> & {
     application_name?: string;
   };
@@ -113,36 +113,14 @@ export function filterMessages(
 }
 
 /**
- * Puts a filter in front of all that reads the socket of a client, until the filter ends. Unlike
- * {@linkcode filterMessages}, it also filters the bytes of code that takes the socket from `pg`'s parser, such as
- * {@linkcode takeData} and `pg-copy-streams`. Deno's sockets hand their bytes to `push()`.
- *
- * @param client A client that has not connected.
- * @param filter Gets the socket and the function that passes bytes on. It returns the function that takes the socket's
- * bytes; at its end, that function returns the bytes that are left.
+ * Ends a connection after the query that runs. `pg` itself destroys the socket while a query runs, and the server then
+ * reports a client that vanished.
  */
-export function filterSocket(
-  client: object,
-  filter: (socket: net.Socket, pass: (bytes: Buffer) => void) => (bytes: Buffer) => Buffer | undefined,
-): void {
+export function endAfterQuery(client: object): Promise<void> {
   const { connection } = internalsOf(client);
-  const attach = connection.attachListeners;
-  connection.attachListeners = (stream) => {
-    attach.call(connection, stream);
-    const socket = stream as net.Socket;
-    const { push } = socket;
-    let wantsMore = true;
-    const pass = (bytes: Buffer) => void (wantsMore = push.call(socket, bytes));
-    const take = filter(socket, pass);
-    socket.push = (bytes: Buffer | null) => {
-      if (bytes === null) return push.call(socket, null); // the end
-      wantsMore = true;
-      const rest = take(bytes);
-      if (rest === undefined) return wantsMore;
-      socket.push = push;
-      return rest.length > 0 ? push.call(socket, rest) : wantsMore;
-    };
-  };
+  const ended = new Promise<void>((resolve) => connection.once("end", resolve));
+  connection.end();
+  return ended;
 }
 
 /** Closes an idle client of a pool. `pg-pool` itself closes clients only by timers, one for each released client. */

@@ -88,6 +88,14 @@ export class LakebasePool extends pg.Pool {
     return this.#options.connectTimeout;
   }
 
+  /**
+   * Opens a connection and leaves it in the pool. This does not wait until its session is prepared, which takes a round
+   * trip: the first use does.
+   */
+  async open(): Promise<void> {
+    (await outsideOfContext(() => this.#connect({ untilPrepared: false }))).release();
+  }
+
   /** Takes a connection from the pool; `release()` it after use. */
   override connect(): Promise<pg.PoolClient>;
   /** The callback form of `pg.Pool`. */
@@ -102,9 +110,9 @@ export class LakebasePool extends pg.Pool {
     const started = Date.now();
     this.#connectOnce((error, pooled, done) => {
       const client = pooled as PooledClient | undefined;
-      if (client === undefined || !this.#isFresh(client, started)) {
+      if (client === undefined || !client.isPrepared || !this.#isFresh(client, started)) {
         const result = client === undefined ? Promise.reject(error) : Promise.resolve(client);
-        return passResult(this.#connect({ started, client: result }), callback);
+        return passResult(this.#connect({ first: { started, client: result } }), callback);
       }
       markTaken(client);
       callback(undefined, client, done);
@@ -212,9 +220,11 @@ export class LakebasePool extends pg.Pool {
   /**
    * Connects, with retries until the limit.
    *
-   * @param first The first attempt, if it has been made already.
+   * @param options The first attempt, if it has been made already; whether the session must be prepared.
    */
-  async #connect(first?: Attempt): Promise<pg.PoolClient> {
+  async #connect(
+    { first, untilPrepared = true }: { first?: Attempt; untilPrepared?: boolean } = {},
+  ): Promise<pg.PoolClient> {
     const { connectTimeout, credentials, onWaiting } = this.#options;
     let firstFailure: number | undefined;
     let hasNewCredential = false;
@@ -225,7 +235,10 @@ export class LakebasePool extends pg.Pool {
       const { started, client } = begun ?? { started: Date.now(), client: this.#attempt(deadline) };
       begun = undefined;
       try {
-        return await this.#working(deadline, client);
+        const working = await this.#working(deadline, client);
+        if (untilPrepared && !working.isPrepared) await prepared(working, deadline);
+        markTaken(working);
+        return working;
       } catch (error) {
         if (this.ending) throw this.#closedError();
         if (fullPoolErrors.has(error as Error)) throw error;
@@ -259,15 +272,12 @@ export class LakebasePool extends pg.Pool {
   }
 
   /** Waits for a connection and tests it; a dead one is replaced by the next. */
-  async #working(deadline: number | undefined, first: Promise<pg.PoolClient>): Promise<pg.PoolClient> {
+  async #working(deadline: number | undefined, first: Promise<pg.PoolClient>): Promise<PooledClient> {
     for (
       let client = await first as PooledClient;;
       client = await withDeadline(deadline, this.#takeClient()) as PooledClient
     ) {
-      if (await this.#isAlive(client)) {
-        markTaken(client);
-        return client;
-      }
+      if (await this.#isAlive(client)) return client;
       client.destroy();
       client.release(true);
     }
@@ -288,6 +298,17 @@ export class LakebasePool extends pg.Pool {
       this.#deadBefore = Date.now();
       return false;
     }
+  }
+}
+
+/** Waits until the session of a new connection is prepared. A connection that ends before that is closed. */
+async function prepared(client: PooledClient, deadline: number | undefined): Promise<void> {
+  try {
+    await withDeadline(deadline, client.prepared());
+  } catch (error) {
+    client.destroy();
+    client.release(true);
+    throw error;
   }
 }
 

@@ -125,8 +125,7 @@ class ClientWatch {
   }
 }
 
-/** The error of the statement that waits on a connection that is closed because the server does not answer. */
-export function silentServerError(): Error {
+function silentServerError(): Error {
   return Object.assign(new Error("the server no longer answers"), { code: "ETIMEDOUT" });
 }
 

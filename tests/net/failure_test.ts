@@ -2,6 +2,12 @@ import assert from "node:assert/strict";
 import { connect } from "../../mod.ts";
 import { LakebaseError } from "../../src/core/errors.ts";
 import { classifyFailure, connectError, type ConnectTarget } from "../../src/net/failure.ts";
+import { postgresMissing } from "../support/postgres.ts";
+import { CLUSTER } from "../support/queries.ts";
+import { requires } from "../support/requirements.ts";
+import { loadingFile, sharedCluster } from "../support/shared_servers.ts";
+
+const FILE = loadingFile();
 
 const TO: ConnectTarget = { host: "h.example.com", port: 5432, database: "d", user: "u", native: false };
 
@@ -129,23 +135,60 @@ Deno.test("connectError() restores the trace of a LakebaseError, which pg-pool o
   assert.equal((error.cause as Error).message, "ENOTFOUND");
 });
 
+/** What a server sends to a client that it lets in. */
+const LOGGED_IN = [...message("R", 0, 0, 0, 0), ...message("K", 0, 0, 0, 1, 0, 0, 0, 2), ...message("Z", 73)];
+
+function message(type: string, ...body: number[]): number[] {
+  return [type.charCodeAt(0), 0, 0, 0, body.length + 4, ...body];
+}
+
+/** Lets a client in, and waits for its first statement. */
+async function letIn(client: Deno.Conn): Promise<void> {
+  const bytes = new Uint8Array(4096);
+  await client.read(bytes);
+  await client.write(new Uint8Array(LOGGED_IN));
+  await client.read(bytes);
+}
+
+const LOGIN = { host: "127.0.0.1", user: "u", password: "p", sslMode: "disable", envFile: false } as const;
+
 Deno.test("the first statement ends in time if a server accepts the login and then does not answer", async () => {
-  const message = (type: string, ...body: number[]) => [type.charCodeAt(0), 0, 0, 0, body.length + 4, ...body];
-  const loggedIn = [...message("R", 0, 0, 0, 0), ...message("K", 0, 0, 0, 1, 0, 0, 0, 2), ...message("Z", 73)];
   using listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
   const serving = (async () => {
     using client = await listener.accept();
-    const bytes = new Uint8Array(4096);
-    await client.read(bytes);
-    await client.write(new Uint8Array(loggedIn));
-    while (await client.read(bytes) !== null); // until the client gives up
+    await letIn(client);
+    while (await client.read(new Uint8Array(4096)) !== null); // until the client gives up
   })();
   const { port } = listener.addr as Deno.NetAddr;
-  const login = { host: "127.0.0.1", port, user: "u", password: "p", sslMode: "disable", envFile: false } as const;
-  await using db = await connect({ ...login, connectTimeout: 5 });
-  await assert.rejects(db.query("SELECT 1"), {
-    code: "CONNECTION_LOST",
-    message: /the server no longer answers/,
-  });
+  await using db = await connect({ ...LOGIN, port, connectTimeout: 5 });
+  await assert.rejects(db.query("SELECT 1"), { code: "CONNECT_TIMEOUT", message: /: no answer\. Check the host/ });
   await serving;
+});
+
+Deno.test({
+  ...requires("the first statement waits for a server that is down behind a pooler's login", postgresMissing),
+  sanitizeOps: false, // of the shared server
+  sanitizeResources: false,
+  fn: async () => {
+    const { port: serverPort } = await sharedCluster(CLUSTER, FILE);
+    using listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
+    const said = "SFATAL\0C08P01\0Mserver login has been failing, try again later (server_login_retry)\0\0";
+    const failing = [...message("E", ...new TextEncoder().encode(said))];
+    const serving = (async () => {
+      {
+        using client = await listener.accept();
+        await letIn(client);
+        await client.write(new Uint8Array(failing));
+      }
+      const client = await listener.accept();
+      const server = await Deno.connect({ hostname: "127.0.0.1", port: serverPort });
+      await Promise.all([client.readable.pipeTo(server.writable), server.readable.pipeTo(client.writable)]);
+    })().catch(() => {}); // a closed socket ends it
+    const { port } = listener.addr as Deno.NetAddr;
+    const login = { ...LOGIN, port, user: "postgres", password: CLUSTER.password, database: "postgres" };
+    await using db = await connect({ ...login, connectTimeout: 60 });
+    assert.equal(await db.sql`SELECT 7`.value(), 7);
+    await db.close();
+    await serving;
+  },
 });

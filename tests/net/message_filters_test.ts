@@ -1,13 +1,12 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { EventEmitter } from "node:events";
 import { setImmediate } from "node:timers";
 // @ts-types="@types/pg"
 import pg from "pg";
 import { connect, LakebaseError } from "../../mod.ts";
 import { Lakebase } from "../../src/api/lakebase.ts";
 import type { LocalLakebase } from "../../src/local/mod.ts";
-import { MessageReader, sendBehindLogin } from "../../src/net/message_filters.ts";
+import { MessageReader } from "../../src/net/message_filters.ts";
 import { valueReader } from "../../src/transfer/columns/value.ts";
 import { bothTests } from "../support/lakebase.ts";
 import { postgresMissing } from "../support/postgres.ts";
@@ -44,71 +43,6 @@ Deno.test("MessageReader skips long rows and cuts long errors, for any size of t
     assert.deepEqual(got, [
       ...[["D", 20], ["!", 300], ["d", 300], ["E", 52], ["!", 96], ["D", 95], ["N", 52], ["Z", 1]],
     ], `in chunks of ${size}`);
-  }
-});
-
-/** A message of the server with a text as its body. */
-function textMessage(code: string, text: string): Buffer {
-  const bytes = message(code, text.length);
-  bytes.write(text, 5, "latin1");
-  return bytes;
-}
-
-const LOGIN = [message("R", 4), textMessage("S", "TimeZone\0UTC\0"), message("K", 8), textMessage("Z", "I")];
-const STATEMENT = [message("1", 0), message("T", 30), message("D", 20), textMessage("Z", "I")];
-const ANSWERS: [what: string, answer: Buffer[], passed: Buffer[]][] = [
-  ["rows", [message("T", 30), message("D", 9), textMessage("C", "SELECT 1\0"), textMessage("Z", "I")], []],
-  ["a long error", [textMessage("E", `SERROR\0VERROR\0M${"m".repeat(300)}\0\0`), textMessage("Z", "I")], []],
-  ["an error", [textMessage("E", "SERROR\0VERROR\0C42704\0\0"), textMessage("Z", "I")], []],
-  ["an error of a pooler", [textMessage("E", "SERROR\0C08P01\0MFATAL\0\0"), textMessage("Z", "I")], []],
-  [
-    "messages that may come at any time",
-    [textMessage("N", "a notice"), message("T", 30), textMessage("S", "DateStyle\0ISO\0"), textMessage("Z", "I")],
-    [textMessage("N", "a notice"), textMessage("S", "DateStyle\0ISO\0")],
-  ],
-];
-
-/** Runs {@linkcode sendBehindLogin} on a client whose server sends these bytes, in chunks of a size. */
-function receive(bytes: Buffer, size: number): { passed: Buffer; written: string[]; answered: Promise<void> } {
-  const passed: Buffer[] = [];
-  const written: string[] = [];
-  const socket = Object.assign(new EventEmitter(), {
-    cork: () => written.push("hold"),
-    uncork: () => written.push("send"),
-    push: (chunk: Buffer) => passed.push(chunk) > 0,
-    write: (chunk: Buffer) => {
-      assert.equal(Buffer.concat(passed).length, Buffer.concat(LOGIN).length - 1, "the login has not quite ended");
-      written.push(chunk.toString("latin1"));
-    },
-  });
-  const connection = { attachListeners: (_socket: unknown) => {} };
-  const answered = sendBehindLogin({ connection }, "SELECT 1");
-  connection.attachListeners(socket);
-  for (let at = 0; at < bytes.length; at += size) socket.push(bytes.subarray(at, at + size));
-  return { passed: Buffer.concat(passed), written, answered };
-}
-
-Deno.test("sendBehindLogin() keeps the answer from pg and passes on all else, for any size of the chunks", async () => {
-  for (const [what, answer, expected] of ANSWERS) {
-    const bytes = Buffer.concat([...LOGIN, ...answer, ...STATEMENT]);
-    for (let size = 1; size <= bytes.length; size++) {
-      const { passed, written, answered } = receive(bytes, size);
-      await answered;
-      assert.deepEqual(written, ["Q\0\0\0\x0dSELECT 1\0", "hold", "send"]);
-      const whole = Buffer.concat([...LOGIN, ...expected, ...STATEMENT]);
-      assert.equal(passed.toString("latin1"), whole.toString("latin1"), `${what}, in chunks of ${size}`);
-    }
-  }
-});
-
-Deno.test("sendBehindLogin() passes on an error with which the server ends the session or refuses the login", () => {
-  const texts = ["SFATAL\0VFATAL\0C57P01", "SFATAL\0C08P01", /* as PgBouncer sends it */ "SPANIK\0VPANIC\0CXX000"];
-  for (const fatal of texts.map((text) => textMessage("E", `${text}\0M${"m".repeat(300)}\0\0`))) {
-    for (const [begin, expected] of [[LOGIN, ["Q\0\0\0\x0dSELECT 1\0", "hold"]], [LOGIN.slice(0, 1), []]] as const) {
-      const { passed, written } = receive(Buffer.concat([...begin, fatal]), 7);
-      assert.equal(passed.toString("latin1"), Buffer.concat([...begin, fatal]).toString("latin1"));
-      assert.deepEqual(written, expected);
-    }
   }
 });
 
