@@ -115,12 +115,17 @@ test("(slow) no secret is shown: a compute that suspends again and again, and co
       else local.faults.dropConnections();
     }
   })();
-  const output = await printedBy(local, { connectTimeout: 20 }, { ...NATIVE, connectTimeout: 20 }).finally(() =>
-    ended = true
-  );
-  await causing;
-  assert.match(output, /CONNECTION_LOST/);
-  assertNone(output, secretsOf(local));
+  try {
+    // On a busy machine, all statements of a client may run between two of the faults; then another client tries.
+    for (let lost = false; !lost;) {
+      const output = await printedBy(local, { connectTimeout: 20 }, { ...NATIVE, connectTimeout: 20 });
+      assertNone(output, secretsOf(local));
+      lost = output.includes("CONNECTION_LOST");
+    }
+  } finally {
+    ended = true;
+    await causing;
+  }
 });
 
 test("(slow) no secret is shown: a server that is full, and names that lead nowhere", async ({ local }) => {
